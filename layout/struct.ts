@@ -1,0 +1,248 @@
+/**
+ * The schema of volatile state: structs in the one shared memory.
+ *
+ * All volatile state of the machine (CPU blocks, device registers, queues, scheduler) lives in one
+ * `WebAssembly.Memory`, so that saving, restoring, hashing and comparing a machine are page copies and any
+ * worker can serve any device. A struct is declared once with `struct(name, fields)`; TypeScript reaches it
+ * through `at(memory, offset)`, AssemblyScript through offsets generated from the same declaration.
+ *
+ * All fields are little-endian and naturally aligned.
+ */
+
+/** Views on the one memory. Created once per thread; shared memory never detaches them. */
+export class StateMemory {
+  readonly buffer: SharedArrayBuffer | ArrayBuffer;
+  readonly bytes: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly u64: BigUint64Array;
+
+  constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.u64 = new BigUint64Array(buffer);
+  }
+}
+
+/** A field's type: how wide it is, how it is aligned, and how to define its accessor. */
+export interface FieldType<T> {
+  readonly kind: "u8" | "u16" | "u32" | "i32" | "u53" | "u64" | "bytes" | "array" | "struct" | "structs";
+  readonly size: number;
+  readonly align: number;
+  /** Elements in an array-like field, else 1. */
+  readonly count: number;
+  /** The AssemblyScript scalar type, where the field is a scalar. */
+  readonly scalar: string | undefined;
+  define(target: object, key: string, memory: StateMemory, offset: number): void;
+  /** Type carrier only; never set. */
+  readonly type?: T;
+}
+
+function scalar<T>(
+  kind: FieldType<T>["kind"],
+  size: number,
+  scalarName: string,
+  get: (memory: StateMemory, offset: number) => T,
+  set: (memory: StateMemory, offset: number, value: T) => void,
+): FieldType<T> {
+  return {
+    kind,
+    size,
+    align: size,
+    count: 1,
+    scalar: scalarName,
+    define(target, key, memory, offset) {
+      Object.defineProperty(target, key, {
+        enumerable: true,
+        get: () => get(memory, offset),
+        set: (value: T) => set(memory, offset, value),
+      });
+    },
+  };
+}
+
+export const u8 = scalar<number>("u8", 1, "u8", (m, o) => m.bytes[o]!, (m, o, v) => void (m.bytes[o] = v));
+export const u16 = scalar<number>("u16", 2, "u16", (m, o) => m.u16[o >> 1]!, (m, o, v) => void (m.u16[o >> 1] = v));
+export const u32 = scalar<number>(
+  "u32",
+  4,
+  "u32",
+  (m, o) => m.u32[o >>> 2]!,
+  (m, o, v) => void (m.u32[o >>> 2] = v),
+);
+export const i32 = scalar<number>(
+  "i32",
+  4,
+  "i32",
+  (m, o) => m.i32[o >>> 2]!,
+  (m, o, v) => void (m.i32[o >>> 2] = v),
+);
+/** 8 bytes holding an unsigned integer below 2^53, as a number: times and byte offsets. */
+export const u53 = scalar<number>(
+  "u53",
+  8,
+  "u64",
+  (m, o) => m.u32[(o >>> 2) + 1]! * 4294967296 + m.u32[o >>> 2]!,
+  (m, o, v) => {
+    m.u32[o >>> 2] = v >>> 0;
+    m.u32[(o >>> 2) + 1] = Math.floor(v / 4294967296);
+  },
+);
+/** 8 bytes as a BigInt. Slow: not for hot paths. */
+export const u64 = scalar<bigint>(
+  "u64",
+  8,
+  "u64",
+  (m, o) => m.u64[o >>> 3]!,
+  (m, o, v) => void (m.u64[o >>> 3] = BigInt.asUintN(64, v)),
+);
+
+/** `count` bytes, seen as a `Uint8Array` on the shared memory. */
+export function bytes(count: number, align = 1): FieldType<Uint8Array> {
+  return {
+    kind: "bytes",
+    size: count,
+    align,
+    count,
+    scalar: undefined,
+    define(target, key, memory, offset) {
+      const value = memory.bytes.subarray(offset, offset + count);
+      Object.defineProperty(target, key, { enumerable: true, value });
+    },
+  };
+}
+
+type ElementArray = { u16: Uint16Array; u32: Uint32Array; i32: Int32Array; u64: BigUint64Array };
+
+/** A fixed array of scalars, seen as a typed array on the shared memory. */
+export function array<K extends keyof ElementArray>(element: K, count: number): FieldType<ElementArray[K]> {
+  const width = { u16: 2, u32: 4, i32: 4, u64: 8 }[element];
+  return {
+    kind: "array",
+    size: width * count,
+    align: width,
+    count,
+    scalar: element,
+    define(target, key, memory, offset) {
+      const value = memory[element].subarray(offset / width, offset / width + count);
+      Object.defineProperty(target, key, { enumerable: true, value });
+    },
+  };
+}
+
+export type Fields = Readonly<Record<string, FieldType<unknown>>>;
+export type View<F extends Fields> = { -readonly [K in keyof F]: F[K] extends FieldType<infer T> ? T : never };
+
+/** A struct: its layout, and a way to see it at an offset of the shared memory. */
+export interface StructType<F extends Fields> {
+  readonly name: string;
+  readonly size: number;
+  readonly align: number;
+  readonly fields: F;
+  readonly offsets: { readonly [K in keyof F]: number };
+  /** A live view: reading a property reads the shared memory. Create once, keep. */
+  at(memory: StateMemory, offset: number): View<F>;
+}
+
+/** The TypeScript type of a struct's view: `type Registers = ViewOf<typeof RegistersStruct>`. */
+export type ViewOf<S> = S extends StructType<infer F> ? View<F> : never;
+
+const alignUp = (value: number, align: number): number => Math.ceil(value / align) * align;
+
+/** Declares a struct. Field order is memory order; `align` raises the alignment (and size multiple). */
+export function struct<F extends Fields>(name: string, fields: F, align = 1): StructType<F> {
+  const offsets: Record<string, number> = {};
+  let end = 0;
+  let widest = align;
+  for (const [key, field] of Object.entries(fields)) {
+    end = alignUp(end, field.align);
+    offsets[key] = end;
+    end += field.size;
+    widest = Math.max(widest, field.align);
+  }
+  return {
+    name,
+    size: alignUp(end, widest),
+    align: widest,
+    fields,
+    offsets: offsets as { readonly [K in keyof F]: number },
+    at(memory, offset) {
+      if (offset % widest !== 0) throw new RangeError(`${name} at ${offset}: not aligned to ${widest}`);
+      const view = {};
+      for (const [key, field] of Object.entries(fields)) field.define(view, key, memory, offset + offsets[key]!);
+      return view as View<F>;
+    },
+  };
+}
+
+/** A struct inside a struct. */
+export function nested<F extends Fields>(type: StructType<F>): FieldType<View<F>> {
+  return {
+    kind: "struct",
+    size: type.size,
+    align: type.align,
+    count: 1,
+    scalar: undefined,
+    define(target, key, memory, offset) {
+      Object.defineProperty(target, key, { enumerable: true, value: type.at(memory, offset) });
+    },
+  };
+}
+
+/** A fixed array of structs inside a struct. */
+export function nestedArray<F extends Fields>(type: StructType<F>, count: number): FieldType<readonly View<F>[]> {
+  return {
+    kind: "structs",
+    size: type.size * count,
+    align: type.align,
+    count,
+    scalar: undefined,
+    define(target, key, memory, offset) {
+      const value = Array.from({ length: count }, (_, i) => type.at(memory, offset + i * type.size));
+      Object.defineProperty(target, key, { enumerable: true, value });
+    },
+  };
+}
+
+/**
+ * Hands out places in the state area, in construction order.
+ *
+ * Every thread builds the same machine from the same configuration, so the same calls give the same offsets:
+ * no pointers need to be passed. Between two blocks lies a red zone, so that a stray write is found by its
+ * pattern instead of corrupting a neighbour.
+ */
+export class StateAllocator {
+  readonly memory: StateMemory;
+  readonly blocks: { readonly label: string; readonly offset: number; readonly size: number }[] = [];
+  #next: number;
+  readonly #end: number;
+
+  /** Bytes between two blocks, filled with `RED_ZONE_BYTE` when the machine is created. */
+  static readonly RED_ZONE = 64;
+  static readonly RED_ZONE_BYTE = 0xa5;
+
+  constructor(memory: StateMemory, start: number, end: number) {
+    this.memory = memory;
+    this.#next = start;
+    this.#end = end;
+  }
+
+  /** Takes `size` bytes; throws when the state area is full (a configuration error, not a guest's doing). */
+  take(label: string, size: number, align = 8): number {
+    const offset = alignUp(this.#next + StateAllocator.RED_ZONE, Math.max(8, align));
+    if (offset + size > this.#end)
+      throw new RangeError(`state area full: ${label} needs ${size} bytes, ${this.#end - offset} left`);
+    this.#next = offset + size;
+    this.blocks.push({ label, offset, size });
+    return offset;
+  }
+
+  /** Takes a struct's place and returns its live view. */
+  place<F extends Fields>(label: string, type: StructType<F>): View<F> {
+    return type.at(this.memory, this.take(label, type.size, type.align));
+  }
+}
