@@ -55,7 +55,6 @@ export const CpuStruct = struct(
     featureControl: u64,
     miscEnable: u64,
     debugCtl: u64,
-    spare0: u64,
     tscAdjust: u64,
     microcode: u64,
     mtrrDefType: u64,
@@ -67,6 +66,7 @@ export const CpuStruct = struct(
     /** 0: 16-bit code, 1: 32-bit, 2: 64-bit. */
     codeSize: u32,
     cpl: u32,
+    savedCpl: u32,
     /** Key of decoded blocks: code size, flatness. */
     modeKey: u32,
     /** 0: RSP as it is; 1: ESP in a flat stack; 2: through SS with limit checks. */
@@ -85,8 +85,24 @@ export const CpuStruct = struct(
     faultVector: i32,
     faultHasError: u32,
     faultError: u32,
+    /** CR2 of a pending page fault; CR2 itself changes at delivery, after any exit it causes. */
+    cr2Pending: u64,
+    /** Result of readDescriptor. */
+    descriptor: u64,
+    descriptorHigh: u64,
+    innerEsp: u64,
+    pushPointer: u64,
+    innerSs: u32,
+    /** The event being delivered, for IDT-vectoring information; vector -1 when none. */
+    deliveringVector: i32,
+    deliveringSource: u32,
+    deliveringHasError: u32,
+    deliveringError: u32,
     /** 1: the block must be left and the boundary conditions looked at. */
     leave: u32,
+    /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
+    record: u32,
+    blockFirst: u32,
     /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI. */
     activity: u32,
     /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */
@@ -107,7 +123,6 @@ export const CpuStruct = struct(
     stopAt: u64,
     /** Cycle at which the local-APIC timer fires; all ones when it does not. */
     timerDeadline: u64,
-    tscOffsetHost: u64,
 
     // --- exchange with the host on port, memory and special accesses
     ioAddress: u64,
@@ -139,6 +154,7 @@ export const CpuStruct = struct(
     // --- local APIC: registers at (offset >> 4), as the register page has them
     apicRegister: array("u32", 64),
     apicTimerStart: u64,
+    tscDeadline: u64,
     apicEsrPending: u32,
     apicSpare: u32,
 

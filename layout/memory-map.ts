@@ -4,7 +4,7 @@
  *   0            unused (a null address faults in tests), then the core's constant data
  *   MACHINE      machine header: sizes and offsets that every CPU reads
  *   CPU 0 …      per CPU: state block, TLBs, jump cache, block index, record cache
- *   page flags   one byte per page of RAM
+ *   page info    16 bytes per page of RAM: which parts hold decoded code, who wants to know of writes
  *   state        devices, hypervisor, event queue (StateAllocator)
  *   RAM          at the very top: an overrun traps
  */
@@ -17,6 +17,9 @@ export const WASM_PAGE = 65536;
 /** First byte after the core's constant data. `asc` must stay below it; a test holds that. */
 export const MACHINE = 0x100000;
 
+/** {codeMask u64: one bit per 64 bytes that hold decoded code; flags u32: PAGE_*; reserved u32} */
+export const PAGE_INFO_SIZE = 16;
+
 /** What every CPU of the machine reads; written once at creation, except the lock words. */
 export const MachineStruct = struct("Machine", {
   /** Wasm offset of machine-physical address 0. */
@@ -25,7 +28,7 @@ export const MachineStruct = struct("Machine", {
   lowRam: u32,
   /** Bytes of RAM from 4 GiB upwards. */
   highRam: u32,
-  pageFlags: u32,
+  pageInfo: u32,
   cpuCount: u32,
   cpuBase: u32,
   cpuStride: u32,
@@ -63,7 +66,7 @@ export interface MemoryPlan {
   readonly cpuBase: number;
   readonly cpuStride: number;
   readonly recordBytes: number;
-  readonly pageFlags: number;
+  readonly pageInfo: number;
   readonly stateBase: number;
   readonly stateEnd: number;
   readonly ramBase: number;
@@ -90,8 +93,8 @@ export function planMemory(options: {
   const { cpus, ramBytes, stateBytes, recordBytes } = options;
   const cpuBase = align(MACHINE + MachineStruct.size, WASM_PAGE);
   const cpuStride = align(CPU_RECORDS + recordBytes, WASM_PAGE);
-  const pageFlags = cpuBase + cpus * cpuStride;
-  const stateBase = align(pageFlags + ramBytes / PAGE, PAGE);
+  const pageInfo = cpuBase + cpus * cpuStride;
+  const stateBase = align(pageInfo + (ramBytes / PAGE) * PAGE_INFO_SIZE, PAGE);
   const stateEnd = stateBase + align(stateBytes, PAGE);
   const ramBase = align(stateEnd + ramBytes, WASM_PAGE) - ramBytes;
   const wasmPages = (ramBase + ramBytes) / WASM_PAGE;
@@ -106,7 +109,7 @@ export function planMemory(options: {
     cpuBase,
     cpuStride,
     recordBytes,
-    pageFlags,
+    pageInfo,
     stateBase,
     stateEnd: Math.max(stateEnd, stateBase),
     ramBase,
