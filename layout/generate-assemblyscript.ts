@@ -1,40 +1,53 @@
-/** Turns a struct declaration into AssemblyScript: an `@unmanaged` class and offset constants. */
+/**
+ * Generates AssemblyScript declarations from a struct declaration, so that both languages see one layout.
+ */
 import type { Fields, StructType } from "./struct.ts";
 
-const screaming = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase();
+/** `operandSize` -> `OPERAND_SIZE`. */
+export const constantName = (name: string): string =>
+  name
+    .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
+    .replace(/([A-Z])([A-Z][a-z])/g, "$1_$2")
+    .toUpperCase();
 
 /**
- * The class has a field per scalar and byte-exact padding elsewhere; arrays, bytes and nested structs are
- * reached by their offset constant `<NAME>_<FIELD>`. `<NAME>_SIZE` is the struct's size in bytes.
+ * The text of an `@unmanaged` class with the struct's scalar fields, and of the constants `NAME_FIELD` (offset of each
+ * field in bytes, also of arrays, byte ranges and nested structs) and `NAME_SIZE`.
+ *
+ * AssemblyScript lays a class out by natural alignment, as `struct` does. Where the class alone would not reach a
+ * field's offset (after fields that are not scalars, or after raised alignment), padding fields are put in.
  */
-export function assemblyScriptOf<F extends Fields>(type: StructType<F>): string {
-  const prefix = screaming(type.name);
-  const constants: string[] = [`export const ${prefix}_SIZE: usize = ${type.size};`];
+export function assemblyScriptStruct<F extends Fields>(type: StructType<F>, comment: string): string {
+  const prefix = constantName(type.name);
+  const constants: string[] = [];
   const members: string[] = [];
-  let at = 0;
-  let paddings = 0;
-  const pad = (until: number): void => {
-    for (const width of [1, 2, 4, 8] as const) {
-      // Natural alignment makes greedy padding exact: widen while aligned and room is left.
-      if (at % (width * 2) !== 0 && width < 8 && at + width <= until) {
-        members.push(`  padding${paddings++}: u${width * 8};`);
-        at += width;
-      }
+  let end = 0;
+  const pad = (to: number): void => {
+    while (end < to) {
+      const width = [8, 4, 2, 1].find((size) => end % size === 0 && end + size <= to)!;
+      members.push(`  padding${end}: u${width * 8};`);
+      end += width;
     }
-    for (const width of [8, 4, 2, 1] as const)
-      while (at % width === 0 && at + width <= until) {
-        members.push(`  padding${paddings++}: u${width * 8};`);
-        at += width;
-      }
   };
   for (const [name, field] of Object.entries(type.fields)) {
     const offset = type.offsets[name]!;
-    constants.push(`export const ${prefix}_${screaming(name)}: usize = ${offset};`);
-    if (field.scalar === undefined || field.kind === "array") continue;
+    constants.push(`export const ${prefix}_${constantName(name)}: usize = ${offset};`);
+    // An array's element type is also called scalar: only single values become members.
+    const isMember = field.scalar !== undefined && field.count === 1 && field.kind !== "array";
+    if (!isMember) continue;
     pad(offset);
-    members.push(`  ${name}: ${field.scalar};`);
-    at = offset + field.size;
+    members.push(`  ${name}: ${field.scalar!};`);
+    end = offset + field.size;
   }
   pad(type.size);
-  return `@unmanaged\nexport class ${type.name} {\n${members.join("\n")}\n}\n${constants.join("\n")}\n`;
+  return [
+    ...constants,
+    `export const ${prefix}_SIZE: usize = ${type.size};`,
+    `/** ${comment} */`,
+    "@unmanaged",
+    `export class ${type.name} {`,
+    ...members,
+    "}",
+    "",
+  ].join("\n");
 }

@@ -1,0 +1,18 @@
+/** The instruction table: every opcode form that CPU model `max` decodes. Row numbers are indices into `ROWS`. */
+import type { Row } from "./format.ts";
+import { ONE_BYTE_ROWS } from "./one-byte.ts";
+import { TWO_BYTE_ROWS } from "./two-byte.ts";
+import { VMX_ROWS } from "./vmx.ts";
+import { X87_ROWS } from "./x87.ts";
+
+export type { Row } from "./format.ts";
+
+export const ROWS: readonly Row[] = [...ONE_BYTE_ROWS, ...TWO_BYTE_ROWS, ...VMX_ROWS, ...X87_ROWS];
+
+const ids = new Set(ROWS.map((row) => row.id));
+if (ids.size !== ROWS.length) throw new Error("instruction table: two rows have the same id");
+
+/** Names of the interpreter's handlers, sorted; a handler's number is its index plus 1, and 0 means none. */
+export const HANDLERS: readonly string[] = [...new Set(ROWS.map((row) => row.implementation))]
+  .filter((name) => name !== "")
+  .sort();
