@@ -1,4 +1,5 @@
 /** The generated files of the repository and what makes each. `scripts/generate.mjs` writes or checks them. */
+import { handlerFunctions } from "../emulator/isa/generate-handlers.ts";
 import { decoderTables, handlerNumbers } from "../emulator/isa/generate.ts";
 import {
   DecodedFlag,
@@ -9,7 +10,9 @@ import {
   NO_SEGMENT,
   OperandKind,
 } from "../layout/decoded.ts";
+import { CpuStruct } from "../layout/cpu.ts";
 import { assemblyScriptStruct } from "../layout/generate-assemblyscript.ts";
+import * as map from "../layout/memory-map.ts";
 
 const constants = (prefix: string, type: string, values: Readonly<Record<string, number>>): string =>
   Object.entries(values)
@@ -26,9 +29,27 @@ const decodedStruct = (): string =>
   constants("DECODE_", "i32", DecodeResult) +
   constants("", "u32", { NO_REGISTER, BASE_RIP, NO_SEGMENT });
 
+const layout = (): string =>
+  constants("", "usize", {
+    MACHINE: map.MACHINE,
+    TLB_ENTRIES: map.TLB_ENTRIES,
+    JUMP_ENTRIES: map.JUMP_ENTRIES,
+    BLOCK_INDEX_ENTRIES: map.BLOCK_INDEX_ENTRIES,
+    CPU_TLB_READ: map.CPU_TLB_READ,
+    CPU_TLB_WRITE: map.CPU_TLB_WRITE,
+    CPU_TLB_EXECUTE: map.CPU_TLB_EXECUTE,
+    CPU_JUMP_CACHE: map.CPU_JUMP_CACHE,
+    CPU_BLOCK_INDEX: map.CPU_BLOCK_INDEX,
+    CPU_RECORDS: map.CPU_RECORDS,
+  }) +
+  assemblyScriptStruct(CpuStruct, "One physical CPU; the fields are described in layout/cpu.ts.") +
+  assemblyScriptStruct(map.MachineStruct, "The machine header; layout/memory-map.ts.");
+
 /** Path in the repository -> makes the text below the first line. */
 export const GENERATED_FILES: Readonly<Record<string, () => string>> = {
   "emulator/core/decode/tables.generated.ts": decoderTables,
   "emulator/core/decode/handlers.generated.ts": handlerNumbers,
+  "emulator/core/layout.generated.ts": layout,
+  "emulator/core/instructions/handlers.generated.ts": handlerFunctions,
   "emulator/core/decode/decoded.generated.ts": decodedStruct,
 };

@@ -1,0 +1,90 @@
+/**
+ * Extended page tables (SDM Vol. 3C, "The Extended Page Table Mechanism (EPT)"): 4 levels, 4-KByte, 2-MByte and
+ * 1-GByte pages, accessed and dirty flags when EPTP bit 6 asks for them.
+ */
+import { PHYSICAL_MASK } from "../spec/architecture";
+import { cpu } from "../state/cpu";
+import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION } from "./walk";
+import { ramAddress } from "./physical";
+import { exitEptMisconfiguration, exitEptViolation } from "../vmx/ept-exits";
+import { noteLargePage } from "./contexts";
+
+const EPT_READ: u64 = 1 << 0;
+const EPT_WRITE: u64 = 1 << 1;
+const EPT_EXECUTE: u64 = 1 << 2;
+const EPT_RIGHTS: u64 = 7;
+const EPT_LARGE: u64 = 1 << 7;
+const EPT_A: u64 = 1 << 8;
+const EPT_D: u64 = 1 << 9;
+const EPTP_AD: u64 = 1 << 6;
+const ADDRESS: u64 = 0x000ffffffffff000;
+
+/** EPT misconfiguration by the manual's list ("EPT Misconfigurations"). */
+function isMisconfigured(entry: u64, level: u32, isLeaf: bool): bool {
+  const rights = entry & EPT_RIGHTS;
+  // Write without read; execute-only is supported (IA32_VMX_EPT_VPID_CAP bit 0).
+  if ((rights & (EPT_READ | EPT_WRITE)) == EPT_WRITE) return true;
+  if ((entry & ADDRESS & ~PHYSICAL_MASK) != 0) return true;
+  if (!isLeaf) {
+    // Reserved: bits 7:3 of a reference to a table (bit 7 set makes a leaf below level 3).
+    return (entry & 0x78) != 0 || (level == 3 && (entry & EPT_LARGE) != 0);
+  }
+  const memoryType = <u32>(entry >> 3) & 7;
+  if (memoryType == 2 || memoryType == 3 || memoryType == 7) return true;
+  // A large page's address is aligned to its size.
+  return level > 0 && (entry & ((((<u64>1 << (9 * level)) - 1) << 12))) != 0;
+}
+
+/**
+ * Guest-physical to machine-physical.
+ *
+ * @param linear the linear address being translated, for the exit's guest-linear-address field
+ * @param isWalk the access is to a paging-structure entry of the guest
+ * @returns machine-physical, or NO_TRANSLATION with an EPT violation or misconfiguration exit recorded
+ */
+export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWalk: bool): u64 {
+  const eptp = cpu.eptp;
+  const hasAccessedDirty = (eptp & EPTP_AD) != 0;
+  // With accessed and dirty flags on, a walk's reads of paging structures count as writes.
+  const effective = hasAccessedDirty && isWalk ? ACCESS_WRITE : access;
+  if ((guestPhysical & ~(PHYSICAL_MASK)) != 0) {
+    exitEptViolation(guestPhysical, linear, effective, 0, isWalk);
+    return NO_TRANSLATION;
+  }
+  let table = eptp & ADDRESS;
+  let rights = EPT_RIGHTS;
+  let level: u32 = 3;
+  for (;;) {
+    cpu.walkReferences++;
+    const at = ramAddress(table + (((guestPhysical >> (12 + 9 * level)) & 511) << 3), 8);
+    const entry = at != 0 ? load<u64>(at) : 0;
+    if ((entry & EPT_RIGHTS) == 0) {
+      exitEptViolation(guestPhysical, linear, effective, 0, isWalk);
+      return NO_TRANSLATION;
+    }
+    const isLeaf = level == 0 || ((entry & EPT_LARGE) != 0 && level < 3);
+    if (isMisconfigured(entry, level, isLeaf)) {
+      exitEptMisconfiguration(guestPhysical);
+      return NO_TRANSLATION;
+    }
+    rights &= entry;
+    if (!isLeaf) {
+      if (hasAccessedDirty && (entry & EPT_A) == 0) atomic.or<u64>(at, EPT_A);
+      table = entry & ADDRESS;
+      level--;
+      continue;
+    }
+    const need = effective == ACCESS_READ ? EPT_READ : effective == ACCESS_WRITE ? EPT_WRITE : EPT_EXECUTE;
+    if ((rights & need) == 0 || (effective == ACCESS_WRITE && access == ACCESS_READ && (rights & EPT_READ) == 0)) {
+      exitEptViolation(guestPhysical, linear, effective, <u32>rights, isWalk);
+      return NO_TRANSLATION;
+    }
+    if (hasAccessedDirty) {
+      const want = effective == ACCESS_WRITE ? EPT_A | EPT_D : EPT_A;
+      if ((entry & want) != want) atomic.or<u64>(at, want);
+    }
+    if (level != 0) noteLargePage();
+    const offsetMask: u64 = (<u64>1 << (12 + 9 * level)) - 1;
+    return (entry & ADDRESS & ~offsetMask) | (guestPhysical & offsetMask);
+  }
+}

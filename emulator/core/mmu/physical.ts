@@ -1,0 +1,62 @@
+/**
+ * Machine-physical memory: which addresses are RAM, and the one door for writes to it.
+ *
+ * SAFETY: `ramAddress` is the only place where a physical address becomes a wasm offset. It returns an offset
+ * only when all of [physical, physical + size) is RAM; RAM is the top of the memory, so nothing below it can be
+ * reached through a physical address.
+ */
+import { machine } from "../state/cpu";
+import { invalidateCode } from "../records/block-cache";
+
+/** Bits of a page's flags. */
+export const PAGE_WATCHED: u32 = 1 << 0;
+export const PAGE_DIRTY_LOG: u32 = 1 << 1;
+export const PAGE_CHECKPOINT: u32 = 1 << 2;
+/** With PAGE_DIRTY_LOG or PAGE_CHECKPOINT: the page has been written since the flag was set. */
+export const PAGE_WRITTEN: u32 = 1 << 8;
+
+const VGA_START: u64 = 0xa0000;
+const VGA_END: u64 = 0xc0000;
+const FOUR_GIB: u64 = 0x100000000;
+
+/** Wasm offset of `size` bytes of RAM at `physical`, or 0 when they are not all RAM. */
+export function ramAddress(physical: u64, size: u32): usize {
+  const low = <u64>machine.lowRam;
+  if (physical < low) {
+    if (<u64>size > low - physical) return 0;
+    if (physical < VGA_END && physical + size > VGA_START) return 0;
+    return <usize>machine.ramBase + <usize>physical;
+  }
+  if (physical < FOUR_GIB) return 0;
+  const above = physical - FOUR_GIB;
+  const high = <u64>machine.highRam;
+  if (above >= high || <u64>size > high - above) return 0;
+  return <usize>machine.ramBase + <usize>machine.lowRam + <usize>above;
+}
+
+/** The page-info entry of a RAM offset. */
+export function pageInfoAt(offset: usize): usize {
+  return <usize>machine.pageInfo + (((offset - <usize>machine.ramBase) >> 12) << 4);
+}
+
+/** True when a write to this RAM page must go through `noteWrite`: it holds code or somebody watches. */
+export function isGuarded(offset: usize): bool {
+  const info = pageInfoAt(offset);
+  return (load<u64>(info) | <u64>load<u32>(info, 8)) != 0;
+}
+
+/**
+ * Tells the machine that `size` bytes at a RAM offset, within one page, have been written. Every write that
+ * does not go through a write-TLB entry comes here, whether a CPU's or a device's.
+ */
+export function noteWrite(offset: usize, size: u32): void {
+  const info = pageInfoAt(offset);
+  const flags = load<u32>(info, 8);
+  if (flags & (PAGE_DIRTY_LOG | PAGE_CHECKPOINT)) atomic.or<u32>(info + 8, PAGE_WRITTEN);
+  const mask = load<u64>(info);
+  if (mask == 0) return;
+  const first = (<u32>offset & 0xfff) >> 6;
+  const last = ((<u32>offset & 0xfff) + size - 1) >> 6;
+  const touched = ((<u64>2 << (last - first)) - 1) << first;
+  if ((mask & touched) != 0) invalidateCode(offset);
+}

@@ -1,0 +1,38 @@
+/**
+ * The CPU's time in cycles of the time-stamp counter.
+ *
+ * Virtual mode: instructions × cycles per instruction + what the cost profile charged. Wall mode: the host's
+ * clock, read through an import.
+ */
+import { cpu } from "./cpu";
+
+// @ts-ignore: decorator is AssemblyScript's
+@external("env", "wallClock")
+declare function wallClock(): f64;
+
+export const CLOCK_VIRTUAL: u32 = 0;
+export const CLOCK_WALL: u32 = 1;
+export const NEVER: u64 = 0xffffffffffffffff;
+
+/** Adds the running block's finished instructions to the count, so that it is exact inside a block too. */
+export function settleCount(): void {
+  cpu.instructions += <u64>((cpu.record - cpu.blockFirst) >> 5);
+  cpu.blockFirst = cpu.record;
+}
+
+/** Cycles since power-on, now. */
+export function now(): u64 {
+  if (cpu.clockMode != CLOCK_VIRTUAL) return <u64>wallClock();
+  settleCount();
+  return cpu.instructions * <u64>cpu.cyclesPerInstruction + cpu.charged;
+}
+
+/** The time-stamp counter as root-mode software sees it. */
+export function timeStamp(): u64 {
+  return now() + cpu.tscAdjust;
+}
+
+/** The time-stamp counter as the running software sees it: a guest's is offset by its VMCS. */
+export function guestTimeStamp(): u64 {
+  return timeStamp() + (cpu.vmxNonRoot != 0 ? cpu.tscOffset : 0);
+}

@@ -1,0 +1,80 @@
+/** Generates the interpreter's handler functions and the table that binds rows to them. */
+import { ruleOf, typeAt } from "./handlers.ts";
+import { ROWS } from "./table.ts";
+
+/** Imports of the generated file, by module. */
+const IMPORTS: Readonly<Record<string, string>> = {
+  "../state/cpu": "CPU, CS, DS, ES, FS, GS, RDX, SS, cpu, getGpr",
+  "../state/flags": "Flags",
+  "../state/mode": "segSelector",
+  "../spec/architecture": "FLAG_DF",
+  "../mmu/linear": "Linear",
+  "../mmu/segmented": "Address",
+};
+/** The text of `emulator/core/instructions/handlers.generated.ts`, without its first line. */
+export function handlerFunctions(): string {
+  const bodies = new Map<string, number>();
+  const names: string[] = ["undefinedInstruction"];
+  const functions: string[] = [];
+  const table: number[] = [];
+  const ends: number[] = [];
+  const handler = (label: string, body: string, type: string): number => {
+    // With the type fixed, equal bodies are one function.
+    const text = body.replaceAll(/\bT\b/g, type);
+    const known = bodies.get(text);
+    if (known !== undefined) return known;
+    const name = `h${names.length}_${label}_${type}`;
+    names.push(name);
+    bodies.set(text, names.length - 1);
+    functions.push(`function ${name}(record: usize): void { ${text} }`);
+    return names.length - 1;
+  };
+  for (const row of ROWS) {
+    const rule = ruleOf(row);
+    ends.push(rule === undefined || rule.ends === true ? 1 : 0);
+    const label = row.mnemonic.toLowerCase();
+    for (const isLocked of [false, true])
+      for (const isMemory of [false, true])
+        for (const size of [2, 4, 8] as const) {
+          const body = isMemory ? (isLocked ? (rule?.locked ?? rule?.memory) : rule?.memory) : rule?.register;
+          const type = typeAt(row, size);
+          table.push(body === undefined ? 0 : handler(`${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`, body, type));
+        }
+  }
+  const lines = (values: readonly number[]): string => {
+    const out: string[] = [];
+    for (let i = 0; i < values.length; i += 24) out.push(`  ${values.slice(i, i + 24).join(", ")},`);
+    return out.join("\n");
+  };
+  return [
+    "// The interpreter's handlers, one function per distinct body of the rules in emulator/isa/handlers.ts.",
+    ...Object.entries(IMPORTS).map(([from, what]) => `import { ${what} } from "${from}";`),
+    `import { ${importedNames(functions).join(", ")} } from "./all";`,
+    "",
+    "/** Rows without a rule, and forms that a rule does not have. */",
+    "function undefinedInstruction(record: usize): void { ud(record); }",
+    ...functions,
+    "",
+    `export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => void> = [${names.join(", ")}];`,
+    "",
+    "/** By row × 12 + LOCK × 6 + memory × 3 + size (2, 4, 8 → 0, 1, 2): index into HANDLER_FUNCTIONS. */",
+    `export const ROW_HANDLERS: usize = memory.data<u16>([\n${lines(table)}\n]);`,
+    "",
+    "/** By row: 1 when the instruction ends its block. */",
+    `export const ROW_ENDS: usize = memory.data<u8>([\n${lines(ends)}\n]);`,
+    "",
+  ].join("\n");
+}
+
+/** Function and class names that the bodies use beyond IMPORTS and AssemblyScript's builtins. */
+function importedNames(functions: readonly string[]): string[] {
+  const known = new Set(
+    [...Object.values(IMPORTS).join(", ").split(", "), "load", "store", "sizeof", "atomic", "usize", "function", "if", "for", "return"],
+  );
+  const names = new Set<string>(["ud"]);
+  for (const text of functions) {
+    const body = text.slice(text.indexOf("{"));
+    for (const match of body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:<[a-z0-9]+>)?[(.])/g)) if (!known.has(match[1]!)) names.add(match[1]!);
+  }
+  return [...names].sort();
+}

@@ -1,0 +1,212 @@
+/**
+ * The block of one physical CPU: architectural state first, then what the core derives from it.
+ *
+ * The segment registers are kept as parallel arrays of 8-byte slots in the order of the VMCS guest-state
+ * area (ES CS SS DS FS GS LDTR TR), so that VM entry and exit move them as whole groups.
+ */
+import { array, bytes, i32, struct, u32, u64, u8 } from "./struct.ts";
+
+/** General registers live at offset 0 so that a record's operand is one byte: the offset of its slot. */
+export const CpuStruct = struct(
+  "Cpu",
+  {
+    // --- general registers; slot 16 is always zero (absent base or index), slot 17 the running block's RIP.
+    gpr: array("u64", 16),
+    zero: u64,
+    blockRip: u64,
+
+    // --- instruction pointer and flags
+    /** Address of the next instruction; exact between instructions only (see records/blocks.ts). */
+    rip: u64,
+    /** RFLAGS without the six arithmetic flags, which are lazy: see state/flags.ts. */
+    rflags: u64,
+    flagResult: u64,
+    flagCarries: u64,
+
+    // --- segment registers
+    segSelector: array("u64", 8),
+    segBase: array("u64", 8),
+    gdtrBase: u64,
+    idtrBase: u64,
+    segLimit: array("u64", 8),
+    gdtrLimit: u64,
+    idtrLimit: u64,
+    segRights: array("u64", 8),
+
+    // --- control, debug and model-specific registers
+    cr0: u64,
+    cr2: u64,
+    cr3: u64,
+    cr4: u64,
+    efer: u64,
+    xcr0: u64,
+    dr: array("u64", 8),
+    pat: u64,
+    sysenterCs: u64,
+    sysenterEsp: u64,
+    sysenterEip: u64,
+    star: u64,
+    lstar: u64,
+    cstar: u64,
+    fmask: u64,
+    kernelGsBase: u64,
+    tscAux: u64,
+    apicBase: u64,
+    featureControl: u64,
+    miscEnable: u64,
+    debugCtl: u64,
+    tscAdjust: u64,
+    microcode: u64,
+    mtrrDefType: u64,
+    mtrrVariable: array("u64", 16),
+    mtrrFixed: array("u64", 11),
+    pdpte: array("u64", 4),
+
+    // --- derived from the above; recomputed by state/mode.ts
+    /** 0: 16-bit code, 1: 32-bit, 2: 64-bit. */
+    codeSize: u32,
+    cpl: u32,
+    savedCpl: u32,
+    /** Key of decoded blocks: code size, flatness. */
+    modeKey: u32,
+    /** 0: RSP as it is; 1: ESP in a flat stack; 2: through SS with limit checks. */
+    stackKind: u32,
+    /** Tag of the current translation context in TLB entries, 1..4095. */
+    asid: u32,
+    /** asid, mode and jump-cache generation, as stored in jump-cache entries. */
+    jumpKey: u32,
+    jumpGeneration: u32,
+    a20Mask: u32,
+
+    // --- run loop
+    /** Executing a block stops when the record pointer reaches this; 0 stops after the current record. */
+    recordEnd: u32,
+    /** Pending fault: vector, or -1. */
+    faultVector: i32,
+    faultHasError: u32,
+    faultError: u32,
+    /** CR2 of a pending page fault; CR2 itself changes at delivery, after any exit it causes. */
+    cr2Pending: u64,
+    /** Result of readDescriptor. */
+    descriptor: u64,
+    descriptorHigh: u64,
+    innerEsp: u64,
+    pushPointer: u64,
+    innerSs: u32,
+    /** The event being delivered, for IDT-vectoring information; vector -1 when none. */
+    deliveringVector: i32,
+    deliveringSource: u32,
+    deliveringHasError: u32,
+    deliveringError: u32,
+    /** 1: the block must be left and the boundary conditions looked at. */
+    leave: u32,
+    /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
+    record: u32,
+    blockFirst: u32,
+    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI. */
+    activity: u32,
+    /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */
+    interruptibility: u32,
+    /** Why `run` returned. */
+    stopReason: u32,
+    /** Written by any thread (atomically): bits of ATTENTION_*. */
+    attention: u32,
+    sipiVector: u32,
+    /** The INTR input from the 8259 pair (wired to LINT0). */
+    intrLine: u32,
+    /** Set while the core runs one instruction for the hypervisor's emulator. */
+    emulating: u32,
+    instructions: u64,
+    /** Cycles charged beside instructions (cost profile). */
+    charged: u64,
+    /** Stop when the clock reaches this (cycles). */
+    stopAt: u64,
+    /** Cycle at which the local-APIC timer fires; all ones when it does not. */
+    timerDeadline: u64,
+
+    // --- exchange with the host on port, memory and special accesses
+    ioAddress: u64,
+    ioValue: u64,
+    ioSize: u32,
+    ioWrite: u32,
+    /** Value of a slow access: MMIO or page-crossing. See mmu/linear.ts. */
+    scratch: bytes(64, 16),
+    /** Where a pending slow write goes. */
+    slowPhysical: u64,
+    slowPhysical2: u64,
+    slowSize: u32,
+    slowSize1: u32,
+    /** Bytes of an instruction that crosses a page. */
+    fetchBytes: bytes(16, 16),
+
+    // --- identity and configuration (latched at creation)
+    id: u32,
+    cpuModel: u32,
+    clockMode: u32,
+    cyclesPerInstruction: u32,
+    tscFrequency: u64,
+    recordCache: u32,
+    recordCacheSize: u32,
+    recordNext: u32,
+    asidNext: u32,
+    seed: u64,
+
+    // --- local APIC: registers at (offset >> 4), as the register page has them
+    apicRegister: array("u32", 64),
+    apicTimerStart: u64,
+    tscDeadline: u64,
+    apicEsrPending: u32,
+    apicSpare: u32,
+
+    // --- VMX
+    vmxOn: u32,
+    vmxNonRoot: u32,
+    vmxonPointer: u64,
+    vmcsPointer: u64,
+    /** Wasm offset of the current VMCS region; 0 when there is none. */
+    vmcs: u32,
+    /** 1: VM exits return to the hypervisor outside the machine instead of loading the host-state area. */
+    hypervisorOutside: u32,
+    pinControls: u32,
+    procControls: u32,
+    proc2Controls: u32,
+    exceptionBitmap: u32,
+    eptp: u64,
+    vpid: u32,
+    /** 1: the exit in progress has been recorded; the block must be left. */
+    vmExited: u32,
+    tscOffset: u64,
+    preemptionDeadline: u64,
+    idtVectoringInfo: u32,
+    idtVectoringError: u32,
+    eptViolationLinear: u64,
+    vmxEntryChecksSkipped: u64,
+    vmxEntryChecksDone: u64,
+    vmcsChecked: u64,
+    spareVmx: u64,
+
+    // --- counters
+    exits: array("u64", 72),
+    tlbMisses: u64,
+    walkReferences: u64,
+    blocksDecoded: u64,
+    interruptsTaken: u64,
+
+    // --- 16-byte media state
+    xmm: bytes(512, 16),
+    mxcsr: u32,
+    x87Control: u32,
+    x87Status: u32,
+    x87Tag: u32,
+
+    decoded: bytes(128, 16),
+    contexts: bytes(64 * 48, 16),
+    contextNext: u32,
+    contextLast: u32,
+    /** Set by a committed page-table change that must drop fast entries. */
+    shootdown: u32,
+    parked: u32,
+    running: u8,
+  },
+  64,
+);
