@@ -24,7 +24,7 @@ export const TWO_BYTE_ROWS = [
 0F 01 /4          | SMSW Ev/w            |                 |
 0F 01 /6          | LMSW Ew             | priv            |
 0F 01 /7:m        | INVLPG M            | priv            |
-NP 0F 01 F8       | SWAPGS              | o64 priv        |
+0F 01 F8          | SWAPGS              | o64 priv        |
 0F 02 /r          | LAR Gv,Ew           | prot            |
 0F 03 /r          | LSL Gv,Ew           | prot            |
 0F 06             | CLTS                | priv            |
@@ -215,7 +215,7 @@ F2 0F 38 F1 /r    | CRC32 Gy,Ev         |                 |
   ...rows(
     "RDTSCP",
     `
-NP 0F 01 F9       | RDTSCP              |                 |
+0F 01 F9          | RDTSCP              |                 |
 `,
   ),
   ...rows(

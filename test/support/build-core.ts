@@ -5,7 +5,7 @@
  * second run, or a second test file, does not compile again.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import asc from "assemblyscript/asc";
 
@@ -37,9 +37,11 @@ export async function buildCore(entry: string): Promise<WebAssembly.Module> {
   mkdirSync("build/testing", { recursive: true });
   // Two test processes may compile at once: each writes its own file and renames it.
   const partial = `${file}.${process.pid}`;
-  const { error, stderr } = await asc.main([entry, "--target", "testing", "--outFile", partial]);
-  if (error) throw new Error(stderr.toString(), { cause: error });
-  writeFileSync(`${file}.log`, stderr.toString());
+  const messages = asc.createMemoryStream();
+  const { error } = await asc.main([entry, "--target", "testing", "--outFile", partial], {
+    stderr: messages,
+  });
+  if (error) throw new Error(messages.toString(), { cause: error });
   renameSync(partial, file);
   return new WebAssembly.Module(readFileSync(file));
 }
@@ -53,5 +55,5 @@ export async function instantiateCore(
     throw new Error("the core aborted");
   };
   const instance = await WebAssembly.instantiate(module, { env: { memory, abort } });
-  return instance.exports as unknown as CoreExports;
+  return instance.exports as CoreExports;
 }
