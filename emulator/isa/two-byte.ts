@@ -162,7 +162,7 @@ REX.W 0F C7 /1:m  | CMPXCHG16B Mdq      | lock            |
     "SEP",
     `
 0F 34             | SYSENTER            | branch          |
-0F 35             | SYSEXIT             | branch      priv|
+0F 35             | SYSEXIT             | branch priv     |
 `,
   ),
   ...rows(
