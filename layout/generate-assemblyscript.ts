@@ -36,7 +36,7 @@ export function assemblyScriptStruct<F extends Fields>(type: StructType<F>, comm
     const isMember = field.scalar !== undefined && field.count === 1 && field.kind !== "array";
     if (!isMember) continue;
     pad(offset);
-    members.push(`  ${name}: ${field.scalar!};`);
+    members.push(`  ${name}: ${field.scalar};`);
     end = offset + field.size;
   }
   pad(type.size);

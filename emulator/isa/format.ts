@@ -20,7 +20,8 @@
  *
  * **attributes**: `i64` undefined in 64-bit mode; `o64` only in 64-bit mode; `d64` operand size defaults to 64 bits in 64-bit
  * mode and cannot be 32; `f64` operand size is 64 bits in 64-bit mode whatever the prefixes; `lock` LOCK is allowed
- * when operand 1 is in memory; `prot` #UD in real-address and virtual-8086 mode; `priv` #GP(0) above CPL 0;
+ * when operand 1 is in memory; `prot` #UD in real-address and virtual-8086 mode; `priv` #GP(0)
+ * above CPL 0 before any other check but `prot` and the CPUID feature;
  * `branch` may change the instruction pointer; `nob` does not match with REX.B.
  *
  * **implementation**: the interpreter's handler. A row without one decodes with its right length and raises #UD.

@@ -24,7 +24,7 @@ export const TWO_BYTE_ROWS = [
 0F 01 /4          | SMSW Ev/w            |                 |
 0F 01 /6          | LMSW Ew             | priv            |
 0F 01 /7:m        | INVLPG M            | priv            |
-NP 0F 01 F8       | SWAPGS              | o64 priv        |
+0F 01 F8          | SWAPGS              | o64 priv        |
 0F 02 /r          | LAR Gv,Ew           | prot            |
 0F 03 /r          | LSL Gv,Ew           | prot            |
 0F 06             | CLTS                | priv            |
@@ -155,14 +155,14 @@ REX.W 0F C7 /1:m  | CMPXCHG16B Mdq      | lock            |
     "SYSCALL",
     `
 0F 05             | SYSCALL             | o64 branch      |
-0F 07             | SYSRET              | o64 branch priv |
+0F 07             | SYSRET              | o64 branch      |
 `,
   ),
   ...rows(
     "SEP",
     `
-0F 34             | SYSENTER            | branch prot     |
-0F 35             | SYSEXIT             | branch prot priv|
+0F 34             | SYSENTER            | branch          |
+0F 35             | SYSEXIT             | branch      priv|
 `,
   ),
   ...rows(
@@ -215,7 +215,7 @@ F2 0F 38 F1 /r    | CRC32 Gy,Ev         |                 |
   ...rows(
     "RDTSCP",
     `
-NP 0F 01 F9       | RDTSCP              |                 |
+0F 01 F9          | RDTSCP              |                 |
 `,
   ),
   ...rows(
@@ -256,7 +256,7 @@ NP 0F AE /1:m     | FXRSTOR Mfx         |                 |
     "XSAVE",
     `
 NP 0F 01 D0       | XGETBV              |                 |
-NP 0F 01 D1       | XSETBV              | priv            |
+NP 0F 01 D1       | XSETBV              |                 |
 NP 0F AE /4:m     | XSAVE M             |                 |
 NP 0F AE /5:m     | XRSTOR M            |                 |
 `,
@@ -276,8 +276,8 @@ NP 0F C7 /4:m     | XSAVEC M            |                 |
   ...rows(
     "XSAVES",
     `
-NP 0F C7 /3:m     | XRSTORS M           | priv            |
-NP 0F C7 /5:m     | XSAVES M            | priv            |
+NP 0F C7 /3:m     | XRSTORS M           |                 |
+NP 0F C7 /5:m     | XSAVES M            |                 |
 `,
   ),
   ...rows(
@@ -296,15 +296,15 @@ NP 0F 01 EF       | WRPKRU              |                 |
   ...rows(
     "SMAP",
     `
-NP 0F 01 CA       | CLAC                | priv            |
-NP 0F 01 CB       | STAC                | priv            |
+NP 0F 01 CA       | CLAC                |                 |
+NP 0F 01 CB       | STAC                |                 |
 `,
   ),
   ...rows(
     "MONITOR",
     `
-NP 0F 01 C8       | MONITOR             | priv            |
-NP 0F 01 C9       | MWAIT               | priv            |
+NP 0F 01 C8       | MONITOR             |                 |
+NP 0F 01 C9       | MWAIT               |                 |
 `,
   ),
   ...rows(

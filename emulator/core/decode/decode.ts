@@ -167,6 +167,11 @@ function decodeRow(d: Decoded, row: u32, prefix: u32, mode: u32): bool {
       takeMemoryOperand(d, mode);
     }
   }
+  if (flags & DECODED_FLAG_VEX) {
+    // An unused vvvv must be 1111B, its high bit too where only eight registers exist and the bit is otherwise ignored.
+    if (!(rowFlags & T.ROW_VVVV) && d.vvvv != 0) return false;
+    if (mode != MODE_64) d.vvvv &= 7;
+  }
   let count: u32 = 0;
   for (; count < 4; count++) {
     const code = load<u32>(rowData + (count << 2), ROW_OPERANDS);
@@ -177,7 +182,6 @@ function decodeRow(d: Decoded, row: u32, prefix: u32, mode: u32): bool {
 
   if (flags & DECODED_FLAG_LOCK && !(rowFlags & T.ROW_LOCK && <u32>d.operand0Kind == OPERAND_MEMORY))
     return false;
-  if (flags & DECODED_FLAG_VEX && !(rowFlags & T.ROW_VVVV) && d.vvvv != 0) return false;
   if (isVsib && !areGatherRegistersDistinct(d)) return false;
   return isRegisterDefined(d, firstOperand, 0) && isRegisterDefined(d, secondOperand, 1);
 }

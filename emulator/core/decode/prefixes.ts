@@ -142,11 +142,10 @@ export function takeVex(d: Decoded, first: u32, mode: u32): i32 {
     if (payload & 0x80) flags |= DECODED_FLAG_W;
   }
   if (payload & 4) flags |= DECODED_FLAG_VEX_L;
-  let vvvv = (~payload >> 3) & 15;
+  const vvvv = (~payload >> 3) & 15;
   if (mode != MODE_64) {
-    // Only eight registers: the bits that name the others are ignored.
+    // Only eight registers: the bits that name the others are ignored (the one in vvvv by `decodeRow`).
     flags &= ~(DECODED_FLAG_R | DECODED_FLAG_X | DECODED_FLAG_B);
-    vvvv &= 7;
   }
   d.flags = flags;
   d.vvvv = <u8>vvvv;

@@ -1,0 +1,59 @@
+/**
+ * Compiles an AssemblyScript entry for a test, once per content of the core.
+ *
+ * The module is kept in `build/testing/` under a hash of every AssemblyScript source and the compiler's options, so that a
+ * second run, or a second test file, does not compile again.
+ */
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import asc from "assemblyscript/asc";
+
+const CORE = "emulator/core";
+
+function contentHash(entry: string): string {
+  const hash = createHash("sha256").update(entry).update(readFileSync("asconfig.json"));
+  const files = readdirSync(CORE, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .sort();
+  for (const file of files) hash.update(file).update(readFileSync(join(CORE, file)));
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Exports of a module that a test calls: functions from numbers to a number or nothing. */
+export type CoreExports = Readonly<Record<string, (...args: number[]) => number>>;
+
+/**
+ * Compiles `entry` (a path in the repository) with the `testing` target; throws with the compiler's messages on an error.
+ */
+export async function buildCore(entry: string): Promise<WebAssembly.Module> {
+  const name = entry.replaceAll("/", "-").replace(/\.ts$/, "");
+  const file = join("build/testing", `${name}.${contentHash(entry)}.wasm`);
+  try {
+    return new WebAssembly.Module(readFileSync(file));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  mkdirSync("build/testing", { recursive: true });
+  // Two test processes may compile at once: each writes its own file and renames it.
+  const partial = `${file}.${process.pid}`;
+  const messages = asc.createMemoryStream();
+  const { error } = await asc.main([entry, "--target", "testing", "--outFile", partial], {
+    stderr: messages,
+  });
+  if (error) throw new Error(messages.toString(), { cause: error });
+  renameSync(partial, file);
+  return new WebAssembly.Module(readFileSync(file));
+}
+
+/** Instantiates a core module on a memory. */
+export async function instantiateCore(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Promise<CoreExports> {
+  const abort = (): never => {
+    throw new Error("the core aborted");
+  };
+  const instance = await WebAssembly.instantiate(module, { env: { memory, abort } });
+  return instance.exports as CoreExports;
+}
