@@ -21,7 +21,7 @@ common="-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-
 flags64="$common -m64 -mno-red-zone -mcmodel=small -Ilib -Ikernel"
 mkdir -p "$work/k"
 objects=
-for source in lib/boot.S lib/ap-start.S lib/vectors.S lib/*.c kernel/*.c; do
+for source in lib/ap-start.S lib/boot.S lib/vectors.S lib/*.c kernel/*.c; do
   object="$work/k/$(echo "$source" | tr '/' '_').o"
   # shellcheck disable=SC2086
   $CC $flags64 -c "$source" -o "$object"
@@ -35,5 +35,17 @@ ld -m elf_x86_64 -static --build-id=none -z max-page-size=4096 -z noexecstack --
 # Multiboot loaders take 32-bit ELF files only, so the container is 32-bit; the code in it is not touched.
 objcopy -O elf32-i386 --strip-all "$work/k/kernel64.elf" "$out/kernel.elf"
 chmod 644 "$out/kernel.elf"
+
+# --- the same kernel behind a Linux setup header ---
+# A bzImage's protected-mode part is loaded at KERNEL_BASE, for which the kernel is linked. BSS is not in the file.
+objcopy -O binary "$work/k/kernel64.elf" "$work/k/kernel.bin"
+truncate -s %16 "$work/k/kernel.bin" # the header counts the protected-mode part in units of 16 bytes
+address_of() { nm "$work/k/kernel64.elf" | sed -n "s/^0*\([0-9a-f]*\) . $1\$/0x\1/p"; }
+init_bytes=$(($(address_of image_end) - $(address_of image_start)))
+# shellcheck disable=SC2086
+$CC -m32 -Ilib -DKERNEL_BYTES="$(wc -c <"$work/k/kernel.bin")" -DKERNEL_INIT_BYTES=$init_bytes \
+  -c lib/linux-setup.S -o "$work/k/setup.o"
+ld -m elf_i386 -static --build-id=none -Ttext 0 -e 0 --oformat binary -o "$work/k/setup.bin" "$work/k/setup.o"
+cat "$work/k/setup.bin" "$work/k/kernel.bin" >"$out/kernel.bzimage"
 
 ls -l "$out"
