@@ -1,6 +1,7 @@
 /* The guest kernel from its entry to the end of its script, in order. */
 #include "acpi.h"
 #include "apic.h"
+#include "bench-io.h"
 #include "boot-info.h"
 #include "console.h"
 #include "heap.h"
@@ -8,9 +9,19 @@
 #include "paging.h"
 #include "power.h"
 #include "script.h"
+#include "smp.h"
 #include "traps.h"
 
 u16 ide_bus_master_base;
+
+/** The last line of a run: everything that this kernel has counted since it started. */
+static void print_totals(void) {
+  static struct counters zero, total;
+  counters_sum(&total);
+  printf("COUNT cpus=%u", cpu_count);
+  print_counter_deltas(&zero, &total);
+  printf("\n");
+}
 
 /** Called by boot.S on the boot stack, in 64-bit mode, IF = 0. */
 void kernel_main(u32 protocol, u64 information) {
@@ -27,10 +38,12 @@ void kernel_main(u32 protocol, u64 information) {
   apic_choose_mode();
   apic_init_cpu();
   irq_init();
+  smp_init();
 
   const char *script = option_text("script");
   if (!script) script_prompt();
   script_run(script);
+  print_totals();
   if (failures != 0) {
     printf("SCRIPT failed=%u\n", failures);
     debug_exit(1);

@@ -1,6 +1,8 @@
 /* The table of verbs, and the verbs too small for a file of their own. */
+#include "bench-io.h"
 #include "boot-info.h"
 #include "console.h"
+#include "pci.h"
 #include "power.h"
 #include "script.h"
 
@@ -19,6 +21,18 @@ static void verb_memmap(const struct arguments *arguments) {
   }
 }
 
+static void verb_lspci(const struct arguments *arguments) {
+  (void)arguments;
+  pci_init();
+  for (u32 i = 0; i < pci_function_count; i++) {
+    const struct pci_function *f = &pci_functions[i];
+    printf("PCI %02x:%02x.%u %04x:%04x class=%02x%02x%02x command=%04x irq=%u\n", f->bus, f->device, f->function,
+           f->vendor_id, f->device_id, f->class, f->subclass, f->interface, pci_read16(f, PCI_COMMAND),
+           pci_read8(f, PCI_INTERRUPT_LINE));
+  }
+  printf("LSPCI functions=%u access=%s\n", pci_function_count, pci_uses_ecam() ? "ecam" : "ports");
+}
+
 static void verb_help(const struct arguments *arguments) {
   (void)arguments;
   for (const struct verb *verb = verbs; verb->name; verb++) printf("%-12s %s\n", verb->name, verb->help);
@@ -28,6 +42,16 @@ const struct verb verbs[] = {
     {"help", verb_help, "lists the verbs"},
     {"hello", verb_hello, "prints the boot protocol and the command line"},
     {"memmap", verb_memmap, "prints the loader's memory map"},
+    {"lspci", verb_lspci, "lists PCI functions"},
+    {"ideread", verb_ideread, "sector=N: one sector by PIO, DMA and LBA48 DMA, compared"},
+    {"seq", verb_seq, "dev=ide|virtio,size=65536,count=64,qd=1,start=0,span=…,lba48=0,mode=dma|pio,queues=1,sum=1"},
+    {"rand", verb_rand, "as seq, with size=4096,seed=1"},
+    {"busy", verb_busy, "pattern=rand|seq and as these, computing instead of HLT"},
+    {"write", verb_write, "dev=,start=,count=,size=4096,seed=1: writes a pattern and reads it back"},
+    {"flush", verb_flush, "dev="},
+    {"discard", verb_discard, "dev=,start=,sectors=8"},
+    {"writezeroes", verb_writezeroes, "dev=,start=,sectors=8: and reads them back"},
+    {"getid", verb_getid, "dev=: prints identification"},
     {"poweroff", verb_poweroff, "ACPI S5"},
     {"reset", verb_reset, "resets the machine (CF9H)"},
     {"exit", verb_exit, "code=N: leaves through the debug-exit port"},
