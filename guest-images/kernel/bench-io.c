@@ -63,13 +63,16 @@ struct run {
   u64 submitted, finished, failed, checksum_sum, busy_iterations;
 };
 
-struct in_flight {
+/** FREE → (prepare) → PREPARED → (the device accepts) → SUBMITTED → (done) → FREE */
+enum slot_state { FREE, PREPARED, SUBMITTED };
+
+struct slot {
   struct block_request request;
   u64 number;
-  bool used;
+  enum slot_state state;
 };
 
-static struct in_flight slots[MAX_QUEUE_DEPTH];
+static struct slot slots[MAX_QUEUE_DEPTH];
 
 static bool run_parse(struct run *run, const struct arguments *arguments, bool random, u64 default_size) {
   struct block_device *device = block_find(arguments);
@@ -101,7 +104,7 @@ static bool run_parse(struct run *run, const struct arguments *arguments, bool r
       .checksum = argument_u64(arguments, "sum", 1) != 0,
       .size = (u32)size,
       .depth = (u32)depth,
-      .queues = (u32)argument_u64(arguments, "queues", 1),
+      .queues = (u32)MAX(argument_u64(arguments, "queues", 1), 1),
       .count = argument_u64(arguments, "count", 64),
       .start = start,
       .units = MIN(span / sectors, 0xFFFFFFFF),
@@ -115,7 +118,7 @@ static u64 next_sector(struct run *run) {
   return run->start + unit * (run->size / SECTOR_BYTES);
 }
 
-static bool submit_into(struct run *run, struct in_flight *slot, u8 *buffer) {
+static void prepare(struct run *run, struct slot *slot, u8 *buffer) {
   slot->request = (struct block_request){
       .operation = BLOCK_READ,
       .sector = next_sector(run),
@@ -124,12 +127,11 @@ static bool submit_into(struct run *run, struct in_flight *slot, u8 *buffer) {
       .queue = (u32)(run->submitted % run->queues),
   };
   slot->number = run->submitted++;
-  slot->used = true;
-  return run->device->submit(run->device, &slot->request);
+  slot->state = PREPARED;
 }
 
-static void finish(struct run *run, struct in_flight *slot) {
-  slot->used = false;
+static void finish(struct run *run, struct slot *slot) {
+  slot->state = FREE;
   run->finished++;
   if (slot->request.status != BLOCK_OK) run->failed++;
   else if (run->checksum)
@@ -153,27 +155,27 @@ static void wait_for_completion(struct run *run) {
   interrupts_off();
 }
 
+/** Takes a slot as far as it can go now; true if it got anywhere. */
+static bool advance(struct run *run, struct slot *slot, u8 *buffer) {
+  bool progress = false;
+  if (slot->state == SUBMITTED && slot->request.done) {
+    finish(run, slot);
+    progress = true;
+  }
+  if (slot->state == FREE && run->submitted < run->count) prepare(run, slot, buffer);
+  /* A device may have less room than our queue depth: the request then waits for a completion. */
+  if (slot->state == PREPARED && run->device->submit(run->device, &slot->request)) {
+    slot->state = SUBMITTED;
+    progress = true;
+  }
+  return progress;
+}
+
 /** Keeps `depth` requests in flight until all are done; false if the watchdog ended it. */
 static bool run_requests(struct run *run, u8 *memory) {
-  u32 in_flight = 0;
   while (run->finished < run->count) {
     bool progress = false;
-    for (u32 i = 0; i < run->depth; i++) {
-      struct in_flight *slot = &slots[i];
-      if (slot->used && slot->request.done) {
-        finish(run, slot);
-        in_flight--;
-        progress = true;
-      }
-      if (!slot->used && run->submitted < run->count) {
-        if (!submit_into(run, slot, memory + (u64)i * run->size)) {
-          report_fail("io", "%s refused request %lu with %u in flight", run->device->name, slot->number, in_flight);
-          return false;
-        }
-        in_flight++;
-        progress = true;
-      }
-    }
+    for (u32 i = 0; i < run->depth; i++) progress |= advance(run, &slots[i], memory + (u64)i * run->size);
     if (progress) continue;
     if (watchdog_expired()) {
       report_fail("io", "%s: %lu of %lu requests never completed", run->device->name, run->count - run->finished,
@@ -188,7 +190,7 @@ static bool run_requests(struct run *run, u8 *memory) {
 static void measure(struct run *run) {
   static struct counters before, after;
   u8 *memory = buffers((u64)run->size * run->depth);
-  for (u32 i = 0; i < MAX_QUEUE_DEPTH; i++) slots[i].used = false;
+  for (u32 i = 0; i < MAX_QUEUE_DEPTH; i++) slots[i].state = FREE;
   watchdog_start();
   struct block_statistics old = run->device->statistics;
   counters_sum(&before);

@@ -2,6 +2,7 @@
 #include "bench-io.h"
 #include "boot-info.h"
 #include "console.h"
+#include "machine-verbs.h"
 #include "pci.h"
 #include "power.h"
 #include "script.h"
@@ -52,6 +53,14 @@ const struct verb verbs[] = {
     {"discard", verb_discard, "dev=,start=,sectors=8"},
     {"writezeroes", verb_writezeroes, "dev=,start=,sectors=8: and reads them back"},
     {"getid", verb_getid, "dev=: prints identification"},
+    {"idle", verb_idle, "ms=100: HLT until the APIC timer"},
+    {"spin", verb_spin, "loops=1000000 or cycles=N: computes, no I/O"},
+    {"exits", verb_exits, "min=2000000,only=NAME: what each exit costs"},
+    {"smp", verb_smp, "count=1000: all CPUs count together"},
+    {"timer", verb_timer, "interrupts from PIT, RTC, APIC timer, by every way"},
+    {"uartecho", verb_uartecho, "count=64: echoes received characters, by interrupt, until '.'"},
+    {"selftest", verb_selftest, "CPU, paging, interrupts and library"},
+    {"fault", verb_fault, "kind=ud|de|gp|pf|triple|unmapped|jump|jumpnp,catch=0: raises it"},
     {"poweroff", verb_poweroff, "ACPI S5"},
     {"reset", verb_reset, "resets the machine (CF9H)"},
     {"exit", verb_exit, "code=N: leaves through the debug-exit port"},

@@ -135,7 +135,6 @@ static bool virtio_blk_submit(struct block_device *device, struct block_request 
 static void complete_queue(struct virtio_blk *d, struct virtq *queue) {
   struct slot *slot;
   spin_lock(&d->lock);
-  d->block.statistics.interrupts++;
   while ((slot = virtq_take_used(queue, 0)) != 0) {
     struct block_request *request = slot->request;
     request->status = slot->status == VIRTIO_BLK_S_OK       ? BLOCK_OK
@@ -154,7 +153,10 @@ static void complete_queue(struct virtio_blk *d, struct virtq *queue) {
 static void on_queue_interrupt(struct trap_frame *frame) {
   for (u32 i = 0; i < device_count; i++)
     for (u32 n = 0; n < devices[i].block.queue_count; n++)
-      if (devices[i].vectors[n] == frame->vector) complete_queue(&devices[i], &devices[i].queues[n]);
+      if (devices[i].vectors[n] == frame->vector) {
+        devices[i].block.statistics.interrupts++;
+        complete_queue(&devices[i], &devices[i].queues[n]);
+      }
   apic_eoi();
 }
 
@@ -170,6 +172,7 @@ static void on_intx(struct trap_frame *frame) {
   for (u32 i = 0; i < device_count; i++) {
     struct virtio_blk *d = &devices[i];
     if (d->virtio.use_msix || !(mmio_read8(d->virtio.isr) & 1)) continue;
+    d->block.statistics.interrupts++;
     for (u32 n = 0; n < d->block.queue_count; n++) complete_queue(d, &d->queues[n]);
   }
   irq_end();
