@@ -48,4 +48,17 @@ $CC -m32 -Ilib -DKERNEL_BYTES="$(wc -c <"$work/k/kernel.bin")" -DKERNEL_INIT_BYT
 ld -m elf_i386 -static --build-id=none -Ttext 0 -e 0 --oformat binary -o "$work/k/setup.bin" "$work/k/setup.o"
 cat "$work/k/setup.bin" "$work/k/kernel.bin" >"$out/kernel.bzimage"
 
+# --- the 32-bit benchmark kernels ---
+flags32="$common -m32 -march=i586 -Ibench32"
+mkdir -p "$work/b"
+for source in start.S bench.c sieve.c sha256.c qsort.c crc.c interp.c; do
+  # shellcheck disable=SC2086
+  $CC $flags32 -c "bench32/$source" -o "$work/b/$source.o"
+done
+for name in sieve sha256 qsort crc interp; do
+  ld -m elf_i386 -static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --strip-all \
+    -T bench32/bench32.ld -o "$out/bench32-$name.elf" "$work/b/start.S.o" "$work/b/bench.c.o" "$work/b/$name.c.o"
+  chmod 644 "$out/bench32-$name.elf"
+done
+
 ls -l "$out"

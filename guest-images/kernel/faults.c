@@ -35,7 +35,7 @@ static void raise_pf(void *unused) {
   __asm__ volatile("movq %%rax, (%0)" ::"r"(NOT_PRESENT_ADDRESS) : "memory");
 }
 
-/** No exception on a PC: reads of nothing return all ones. */
+/** No exception: nobody answers, and the read returns all ones on a PC (zeroes under QEMU). */
 static void read_unmapped(void *unused) {
   (void)unused;
   volatile u32 *place = (volatile u32 *)UNMAPPED_ADDRESS;
