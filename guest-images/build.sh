@@ -61,4 +61,10 @@ for name in sieve sha256 qsort crc interp; do
   chmod 644 "$out/bench32-$name.elf"
 done
 
+# --- the loader that tests the Linux 64-bit entry ---
+$CC -m32 -c loader64/loader64.S -o "$work/loader64.o"
+ld -m elf_i386 -static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --strip-all \
+  -T loader64/loader64.ld -o "$out/loader64.elf" "$work/loader64.o"
+chmod 644 "$out/loader64.elf"
+
 ls -l "$out"
