@@ -26,6 +26,38 @@ export interface InterruptLine {
   set(level: boolean): void;
 }
 
+/** What an I/O APIC sends to the local APICs. Field values are those of the redirection entry. */
+export interface InterruptMessage {
+  /** Bits 63:56 of the redirection entry: an APIC ID, or a set of processors. */
+  readonly destination: number;
+  readonly destinationMode: "physical" | "logical";
+  /** 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 7 ExtINT. */
+  readonly deliveryMode: number;
+  readonly vector: number;
+  /** A level-triggered fixed or lowest-priority interrupt is answered with `eoi(vector)` by the board. */
+  readonly trigger: "edge" | "level";
+}
+
+/** The way from an I/O APIC to the local APICs; supplied by the board. */
+export interface ApicBus {
+  deliver(message: InterruptMessage): void;
+}
+
+/**
+ * What the chipset asks of the whole machine. A request is only noted by the callee and carried out after the
+ * device call has returned: a device is never reset from inside its own register write.
+ */
+export interface SystemControl {
+  /** "cpu": INIT to the processors only (port 92H, keyboard controller); "system": every device too. */
+  requestReset(scope: "cpu" | "system"): void;
+  /** The guest entered the soft-off state (ACPI S5). */
+  requestPowerOff(): void;
+  /** The guest wrote `code` to the debug-exit port. */
+  requestExit(code: number): void;
+  /** The A20 gate was opened or closed. */
+  setA20(open: boolean): void;
+}
+
 /** Where a message-signalled interrupt is written (a 32-bit memory write by the device). */
 export interface MessageSink {
   send(address: BusAddress, data: number): void;

@@ -90,6 +90,37 @@ export const CpuStruct = struct(
     /** Result of readDescriptor. */
     descriptor: u64,
     descriptorHigh: u64,
+    remainder: u64,
+    farSelector: u32,
+    /** A software interrupt to deliver after the instruction; -1 when none. */
+    softwareVector: i32,
+    softwareSource: u32,
+    /** Length of the software-interrupt instruction (or of the one that an injected event stands for). */
+    softwareLength: u32,
+    injecting: u32,
+    nmiPending: u32,
+    signature: u32,
+    /** Guest-physical page that the emulated instruction's accesses may reach through the host. */
+    emulatedPage: u64,
+    /** 1 when an access handed to the host is guest-physical (emulator), 0 when machine-physical. */
+    ioGuest: u32,
+    /** A REP instruction stopped between iterations: RIP stays at it. */
+    repeatPending: u32,
+    /** Instruction count at which the run ends. */
+    targetInstructions: u64,
+    /** CR4 bits that the CPU model has. */
+    cr4Allowed: u64,
+    pdpteScratch: array("u64", 4),
+    pauses: u64,
+    cpuidCount: u32,
+    cpuidHighest: u32,
+    cpuidHighestExtended: u32,
+    /** {leaf, subleaf or all ones, eax, ebx, ecx, edx}, written once from the CPU model. */
+    cpuid: bytes(64 * 24, 16),
+    cr0Mask: u64,
+    cr0Shadow: u64,
+    cr4Mask: u64,
+    cr4Shadow: u64,
     innerEsp: u64,
     pushPointer: u64,
     innerSs: u32,

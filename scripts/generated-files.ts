@@ -12,6 +12,7 @@ import {
 } from "../layout/decoded.ts";
 import { CpuStruct } from "../layout/cpu.ts";
 import { assemblyScriptStruct } from "../layout/generate-assemblyscript.ts";
+import * as vmx from "../layout/vmx.ts";
 import * as map from "../layout/memory-map.ts";
 
 const constants = (prefix: string, type: string, values: Readonly<Record<string, number>>): string =>
@@ -45,11 +46,33 @@ const layout = (): string =>
   assemblyScriptStruct(CpuStruct, "One physical CPU; the fields are described in layout/cpu.ts.") +
   assemblyScriptStruct(map.MachineStruct, "The machine header; layout/memory-map.ts.");
 
+const vmxConstants = (): string => {
+  const { vmcsFieldOffset, VmcsField } = vmx;
+  const slots = Object.fromEntries(Object.entries(VmcsField).map(([name, value]) => [name, vmcsFieldOffset(value)]));
+  return (
+    "// Places of VMCS fields in the region, exit reasons and control bits; see layout/vmx.ts.\n" +
+    constants("VMCS_", "usize", slots) +
+    constants("EXIT_REASON_", "u32", vmx.ExitReason) +
+    constants("PIN_", "u32", vmx.Pin) +
+    constants("PRIMARY_", "u32", vmx.Primary) +
+    constants("SECONDARY_", "u32", vmx.Secondary) +
+    constants("EXIT_", "u32", vmx.ExitControl) +
+    constants("ENTRY_", "u32", vmx.EntryControl) +
+    constants("ALLOWED_", "u32", vmx.Allowed) +
+    constants("", "u32", { VMCS_REVISION: vmx.VMCS_REVISION }) +
+    constants("", "usize", {
+      VMCS_LAUNCH_STATE_AT: vmx.VMCS_LAUNCH_STATE_AT,
+      VMCS_DIRTY_AT: vmx.VMCS_DIRTY_AT,
+    })
+  );
+};
+
 /** Path in the repository -> makes the text below the first line. */
 export const GENERATED_FILES: Readonly<Record<string, () => string>> = {
   "emulator/core/decode/tables.generated.ts": decoderTables,
   "emulator/core/decode/handlers.generated.ts": handlerNumbers,
   "emulator/core/layout.generated.ts": layout,
+  "emulator/core/spec/vmx.ts": vmxConstants,
   "emulator/core/instructions/handlers.generated.ts": handlerFunctions,
   "emulator/core/decode/decoded.generated.ts": decodedStruct,
 };

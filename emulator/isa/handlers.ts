@@ -35,7 +35,7 @@ const modify = (value: string): string => `${writable} store<T>(at, ${value}); L
 const modifyLocked = (operation: (old: string) => string): string =>
   `${writable} if (!Locked.isAtomic<T>(at)) { Locked.acquireSplit(); store<T>(at, ${operation("load<T>(at)")}); Locked.releaseSplit(); Linear.commit(at); return; } ` +
   `const carries = cpu.flagCarries; const result = cpu.flagResult; ` +
-  `for (;;) { const old = atomic.load<T>(at); const next = ${operation("old")}; if (atomic.cmpxchg<T>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; }`;
+  `for (;;) { const old = <T>atomic.load<T>(at); const next = ${operation("old")}; if (<T>atomic.cmpxchg<T>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; }`;
 
 /** A binary operation that writes operand 0. */
 function binary(row: Row, f: string): Rule {

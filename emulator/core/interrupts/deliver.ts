@@ -91,7 +91,8 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
   let previousError: bool = false;
   let previousCode: u32 = 0;
   for (;;) {
-    if (cpu.vmxNonRoot != 0 && (from == SOURCE_EXCEPTION || from == SOURCE_PRIVILEGED || from == SOURCE_SOFTWARE_EXCEPTION || (from == SOURCE_NMI && false))) {
+    const isException = from == SOURCE_EXCEPTION || from >= SOURCE_PRIVILEGED;
+    if (cpu.vmxNonRoot != 0 && isException && !(first && cpu.injecting != 0)) {
       if (exitOnException(current, from, withError, code, previous, previousFrom, previousError, previousCode)) return;
     }
     if (from == SOURCE_EXCEPTION && current == VECTOR_PF) cpu.cr2 = cpu.cr2Pending;
@@ -120,8 +121,8 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
     previousCode = code;
     cpu.deliveringVector = -1;
     const second = fault == FAULT_NON_CANONICAL ? VECTOR_SS : fault;
-    const isException = from == SOURCE_EXCEPTION;
-    if (isException && current == VECTOR_DF) {
+    const isFault = from == SOURCE_EXCEPTION;
+    if (isFault && current == VECTOR_DF) {
       cpu.faultVector = NO_FAULT;
       if (cpu.vmxNonRoot != 0 && exitOnTripleFault()) return;
       cpu.activity = SHUTDOWN;
@@ -129,7 +130,7 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
       return;
     }
     const isDouble =
-      isException && ((isContributory(current) && isContributory(second)) || (current == VECTOR_PF && (isContributory(second) || second == VECTOR_PF)));
+      isFault && ((isContributory(current) && isContributory(second)) || (current == VECTOR_PF && (isContributory(second) || second == VECTOR_PF)));
     first = false;
     from = SOURCE_EXCEPTION;
     if (isDouble) {

@@ -30,7 +30,8 @@ export function readBus(physical: u64, size: u32, into: usize): bool {
     store<u64>(into, <u64>(apicRead(<u32>physical & 0xff0) >> ((<u32>physical & 3) << 3)));
     return true;
   }
-  cpu.ioAddress = physical;
+  cpu.ioGuest = <u32>(physical >> 52) & 1;
+  cpu.ioAddress = physical & 0xfffffffffffff;
   cpu.ioSize = size;
   cpu.ioWrite = 0;
   if (memoryAccess() != 0) {
@@ -56,7 +57,8 @@ export function writeBus(physical: u64, size: u32, from: usize): bool {
     if ((<u32>physical & 0xf) == 0) apicWrite(<u32>physical & 0xff0, <u32>value);
     return true;
   }
-  cpu.ioAddress = physical;
+  cpu.ioGuest = <u32>(physical >> 52) & 1;
+  cpu.ioAddress = physical & 0xfffffffffffff;
   cpu.ioSize = size;
   cpu.ioWrite = 1;
   cpu.ioValue = value;

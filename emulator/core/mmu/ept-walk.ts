@@ -17,6 +17,9 @@ const EPT_LARGE: u64 = 1 << 7;
 const EPT_A: u64 = 1 << 8;
 const EPT_D: u64 = 1 << 9;
 const EPTP_AD: u64 = 1 << 6;
+/** Marks a guest-physical address that the host's emulator answers; above every physical address. */
+export const EMULATED: u64 = 1 << 52;
+
 const ADDRESS: u64 = 0x000ffffffffff000;
 
 /** EPT misconfiguration by the manual's list ("EPT Misconfigurations"). */
@@ -47,6 +50,8 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWal
   const hasAccessedDirty = (eptp & EPTP_AD) != 0;
   // With accessed and dirty flags on, a walk's reads of paging structures count as writes.
   const effective = hasAccessedDirty && isWalk ? ACCESS_WRITE : access;
+  // The instruction emulator's page: handed to the host, by an address that no RAM has.
+  if (cpu.emulating != 0 && !isWalk && (guestPhysical & ~(<u64>0xfff)) == cpu.emulatedPage) return guestPhysical | EMULATED;
   if ((guestPhysical & ~(PHYSICAL_MASK)) != 0) {
     exitEptViolation(guestPhysical, linear, effective, 0, isWalk);
     return NO_TRANSLATION;

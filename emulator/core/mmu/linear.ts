@@ -113,7 +113,7 @@ function copy(to: usize, from: usize, size: u32): void {
 export function readableSlow(linear: u64, size: u32): usize {
   if (!isAcceptable(linear, size)) return 0;
   const scratch = CPU + CPU_SCRATCH;
-  const inPage = 4096 - (<u32>linear & 0xfff);
+  const inPage: u32 = 4096 - (<u32>linear & 0xfff);
   cpu.tlbMisses++;
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_READ, flavor);
@@ -148,7 +148,7 @@ function readPart(physical: u64, size: u32, into: usize): bool {
 export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   if (!isAcceptable(linear, size)) return 0;
   const scratch = CPU + CPU_SCRATCH;
-  const inPage = 4096 - (<u32>linear & 0xfff);
+  const inPage: u32 = 4096 - (<u32>linear & 0xfff);
   cpu.tlbMisses++;
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_WRITE, flavor);

@@ -24,6 +24,11 @@ export class Address {
     return size == 8 ? sum : size == 4 ? sum & 0xffffffff : sum & 0xffff;
   }
 
+  /** Linear address without any check: INVLPG. */
+  static linearOnly(record: usize): u64 {
+    return linearOnly(record);
+  }
+
   @inline static sum(record: usize): u64 {
     return (
       load<u64>(CPU + <usize>load<u8>(record, R_BASE)) +
@@ -46,6 +51,13 @@ export class Address {
     if (kind == EA_32) return Address.sum(record) & 0xffffffff;
     return addressGeneral(record, kind, size, true);
   }
+}
+
+export function linearOnly(record: usize): u64 {
+  const segment = <u32>load<u8>(record, R_EA) & 7;
+  const offset = Address.effective(record);
+  if (is64()) return segment >= 4 ? offset + segBase(segment) : offset;
+  return (segBase(segment) + offset) & 0xffffffff;
 }
 
 export function addressGeneral(record: usize, kind: u32, size: u32, write: bool): u64 {

@@ -29,14 +29,7 @@ import { readBus } from "../mmu/bus";
 import { NO_FAULT, raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
 import { DECODE_GP, DECODE_UD, bindRecord, decodeAt, endsBlock } from "./bind";
-import { R_END, RECORD_SIZE } from "./record";
-
-export const BLOCK_HEADER: usize = 32;
-export const B_PAGE: usize = 0;
-export const B_KEY: usize = 4;
-export const B_COUNT: usize = 8;
-export const B_NEXT: usize = 12;
-export const B_BYTES: usize = 16;
+import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, R_END, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
 const MAX_RECORDS: u32 = 64;

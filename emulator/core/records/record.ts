@@ -54,3 +54,12 @@ export const EA_64_SEGMENT: u32 = 1;
 export const EA_32: u32 = 2;
 /** Everything else: address size, segment base, limit and type checks. */
 export const EA_GENERAL: u32 = 3;
+
+/** A block's header, before its records; see block-cache.ts. */
+export const BLOCK_HEADER: usize = 32;
+export const B_PAGE: usize = 0;
+export const B_KEY: usize = 4;
+export const B_COUNT: usize = 8;
+export const B_NEXT: usize = 12;
+export const B_BYTES: usize = 16;
+

@@ -54,9 +54,9 @@ export class Flags {
   }
 
   /** Records a result with CF, OF and AF given (shifts, multiplications). Each is 0 or 1. */
-  @inline static explicit<T>(result: T, cf: u64, of: u64, af: u64): void {
+  @inline static explicit<T>(result: T, cf: u64, overflow: u64, af: u64): void {
     cpu.flagResult = Flags.extend<T>(result);
-    cpu.flagCarries = (cf << 63) | ((cf ^ of) << 62) | (af << 3);
+    cpu.flagCarries = (cf << 63) | ((cf ^ overflow) << 62) | (af << 3);
   }
 
   @inline static cf(): u64 {
@@ -86,13 +86,13 @@ export class Flags {
 
   /** Changes CF, keeps the other five. */
   @inline static setCf(cf: u64): void {
-    const of = Flags.of();
-    cpu.flagCarries = (cpu.flagCarries & ~(CF_BIT | OF_PARTNER)) | (cf << 63) | ((cf ^ of) << 62);
+    const overflow = Flags.of();
+    cpu.flagCarries = (cpu.flagCarries & ~(CF_BIT | OF_PARTNER)) | (cf << 63) | ((cf ^ overflow) << 62);
   }
 
   /** Changes CF and OF, keeps the other four. */
-  @inline static setCfOf(cf: u64, of: u64): void {
-    cpu.flagCarries = (cpu.flagCarries & ~(CF_BIT | OF_PARTNER)) | (cf << 63) | ((cf ^ of) << 62);
+  @inline static setCfOf(cf: u64, overflow: u64): void {
+    cpu.flagCarries = (cpu.flagCarries & ~(CF_BIT | OF_PARTNER)) | (cf << 63) | ((cf ^ overflow) << 62);
   }
 }
 
@@ -115,12 +115,12 @@ export function setArithmeticFlags(image: u64): void {
   const zf = (image & FLAG_ZF) != 0;
   const result: u64 = zf ? 0 : 1;
   const cf = image & FLAG_CF;
-  const of = (image & FLAG_OF) >> 11;
+  const overflow = (image & FLAG_OF) >> 11;
   const sf = (image & FLAG_SF) >> 7;
   // Parity of the result's low byte: 0 has even parity (PF = 1), 1 has odd (PF = 0).
   const pf = (image & FLAG_PF) >> 2;
   const invertParity = pf ^ <u64>zf;
   cpu.flagResult = result;
   cpu.flagCarries =
-    (cf << 63) | ((cf ^ of) << 62) | (((image & FLAG_AF) >> 4) << 3) | sf | (invertParity << 8);
+    (cf << 63) | ((cf ^ overflow) << 62) | (((image & FLAG_AF) >> 4) << 3) | sf | (invertParity << 8);
 }

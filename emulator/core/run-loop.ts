@@ -1,0 +1,310 @@
+/**
+ * The run loop: blocks of records until the budget is used up, and the boundary between instructions where faults,
+ * interrupts, VM exits and requests of other threads are looked at.
+ */
+import { CPU_ATTENTION, CPU_DR } from "./layout.generated";
+import {
+  ACTIVE,
+  ATTENTION_INIT,
+  ATTENTION_INTERRUPT,
+  ATTENTION_NMI,
+  ATTENTION_SHOOTDOWN,
+  ATTENTION_SIPI,
+  ATTENTION_STOP,
+  CPU,
+  CS,
+  HALTED,
+  SHUTDOWN,
+  SS,
+  STOP_BUDGET,
+  STOP_HALTED,
+  STOP_REQUESTED,
+  STOP_RETRY,
+  STOP_SHUTDOWN,
+  STOP_VM_EXIT,
+  STOP_WAIT_FOR_SIPI,
+  WAIT_FOR_SIPI,
+  cpu,
+} from "./state/cpu";
+import { CLOCK_VIRTUAL, NEVER, now } from "./state/clock";
+import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
+import * as X from "./spec/vmx";
+import { setSegment, updateContext, updateMode } from "./state/mode";
+import { answerShootdown, blockAtRip } from "./records/block-cache";
+import { B_BYTES, B_COUNT, BLOCK_HEADER, R_END, R_FLAGS, R_HANDLER, R_LENGTH, RECORD_SIZE, RECORD_STACK } from "./records/record";
+import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT } from "./interrupts/raise";
+import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interrupts/deliver";
+import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
+import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
+import { completeExit, vmExit } from "./vmx/exit";
+import { resetForInit } from "./state/reset";
+
+// @ts-ignore: decorator is AssemblyScript's
+@external("env", "acknowledgeInterrupt")
+declare function acknowledgeInterrupt(): i32;
+
+/** In wall mode the clock is looked at after so many instructions. */
+const WALL_SLICE: u64 = 20000;
+
+/**
+ * Runs blocks until the instruction count reaches `target`, something asks to leave, or a fault is pending. RIP and the
+ * count are exact on return.
+ */
+function execute(target: u64): void {
+  cpu.targetInstructions = target;
+  cpu.leave = 0;
+  do {
+    const block = blockAtRip();
+    if (block == 0) return;
+    const left = target - cpu.instructions;
+    const count = <u64>load<u32>(block, B_COUNT);
+    const first = block + BLOCK_HEADER;
+    const full = first + (<usize>count << 5);
+    cpu.recordEnd = count <= left ? full : first + (<usize>left << 5);
+    const start = cpu.rip;
+    cpu.blockRip = start;
+    cpu.rip = advanceRip(start, load<u32>(block, B_BYTES));
+    cpu.blockFirst = first;
+    let record = first;
+    do {
+      cpu.record = record;
+      call_indirect<void>(load<u16>(record, R_HANDLER), record);
+      record += RECORD_SIZE;
+    } while (record < <usize>cpu.recordEnd);
+    if (cpu.faultVector != NO_FAULT || cpu.repeatPending != 0) {
+      stopInBlock(start, record - RECORD_SIZE);
+      return;
+    }
+    if (record != full) cpu.rip = advanceRip(start, <u32>load<u16>(record - RECORD_SIZE, R_END));
+    cpu.instructions += <u64>((record - <usize>cpu.blockFirst) >> 5);
+    cpu.record = 0;
+    cpu.blockFirst = 0;
+  } while (cpu.leave == 0 && cpu.instructions < target && load<u32>(CPU + CPU_ATTENTION) == 0);
+}
+
+function advanceRip(start: u64, bytes: u32): u64 {
+  const next = start + <u64>bytes;
+  return cpu.codeSize == 2 ? next : next & 0xffffffff;
+}
+
+/** The instruction of `record` has not finished: RIP goes back to it, and it is not counted. */
+function stopInBlock(start: u64, record: usize): void {
+  cpu.rip = advanceRip(start, <u32>load<u16>(record, R_END) - <u32>load<u8>(record, R_LENGTH));
+  cpu.instructions += <u64>((record - <usize>cpu.blockFirst) >> 5);
+  cpu.repeatPending = 0;
+  if (cpu.faultVector == FAULT_NON_CANONICAL) {
+    cpu.faultVector = (load<u8>(record, R_FLAGS) & RECORD_STACK) != 0 ? VECTOR_SS : VECTOR_GP;
+    cpu.faultHasError = 1;
+    cpu.faultError = 0;
+  }
+  cpu.record = 0;
+  cpu.blockFirst = 0;
+}
+
+/**
+ * Runs this CPU until its clock reaches `Cpu.stopAt` or something needs the host.
+ * @returns STOP_*
+ */
+export function run(): u32 {
+  let stop: u32 = 0;
+  while (stop == 0) stop = turn();
+  return stop;
+}
+
+/** One turn: from a boundary through a run of blocks to the next. Returns STOP_* or 0. */
+function turn(): u32 {
+  if (load<u32>(CPU + CPU_ATTENTION) != 0) {
+    const stop = answerAttention();
+    if (stop != 0) return stop;
+  }
+  const time = now();
+  if (time >= cpu.timerDeadline) fireTimer();
+  if (cpu.activity != ACTIVE) {
+    const stop = stayInactive();
+    if (stop != 0) return stop;
+  }
+  if (time >= cpu.stopAt) return STOP_BUDGET;
+  const shadow = cpu.interruptibility & 3;
+  if (shadow != 0) {
+    // Blocking by STI or MOV SS lasts for one instruction.
+    cpu.interruptibility &= ~(<u32>3);
+    step();
+  } else {
+    if (recognizeEvent(time)) return settle() ? STOP_VM_EXIT : 0;
+    if (cpu.rflags & FLAG_TF) step();
+    else execute(budgetEnd(time));
+  }
+  if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
+  const fault = cpu.faultVector;
+  if (fault == NO_FAULT) return 0;
+  if (fault == FAULT_RETRY) {
+    cpu.faultVector = NO_FAULT;
+    // The instruction is made again with the shadow that it had.
+    cpu.interruptibility |= shadow;
+    return STOP_RETRY;
+  }
+  if (fault != FAULT_VM_EXIT) {
+    cpu.faultVector = NO_FAULT;
+    deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
+  }
+  return settle() ? STOP_VM_EXIT : 0;
+}
+
+/** After something that may have recorded an exit: completes it. True: the host must act. */
+export function settle(): bool {
+  if (cpu.faultVector != FAULT_VM_EXIT) return false;
+  cpu.faultVector = NO_FAULT;
+  completeExit();
+  return cpu.hypervisorOutside != 0;
+}
+
+/** One instruction; a trap flag that was set before it gives #DB after it. */
+function step(): void {
+  const traps = (cpu.rflags & FLAG_TF) != 0;
+  const before = cpu.instructions;
+  execute(cpu.instructions + 1);
+  if (traps && cpu.faultVector == NO_FAULT && cpu.instructions != before && cpu.softwareVector < 0) {
+    if (cpu.interruptibility & 2) return;
+    const dr6 = CPU + CPU_DR + 48;
+    store<u64>(dr6, load<u64>(dr6) | 0x4000);
+    deliver(VECTOR_DB, SOURCE_EXCEPTION, false, 0, cpu.rip);
+  }
+}
+
+/** The count at which the next deadline of this CPU falls. */
+function budgetEnd(time: u64): u64 {
+  if (cpu.clockMode != CLOCK_VIRTUAL) return cpu.instructions + WALL_SLICE;
+  let deadline = cpu.stopAt;
+  if (cpu.timerDeadline < deadline) deadline = cpu.timerDeadline;
+  if (cpu.preemptionDeadline < deadline) deadline = cpu.preemptionDeadline;
+  const cycles = deadline - time;
+  const perInstruction = <u64>cpu.cyclesPerInstruction;
+  return cpu.instructions + (cycles + perInstruction - 1) / perInstruction;
+}
+
+function takeSoftwareInterrupt(): void {
+  const vector = cpu.softwareVector;
+  cpu.softwareVector = -1;
+  if (cpu.faultVector != NO_FAULT) return;
+  // A fault on the way finds RIP at the instruction, not after it.
+  const next = cpu.rip;
+  cpu.rip = next - <u64>cpu.softwareLength;
+  deliver(vector, cpu.softwareSource, false, 0, next);
+}
+
+/** Requests of other threads. Returns STOP_* or 0. */
+function answerAttention(): u32 {
+  const bits = atomic.xchg<u32>(CPU + CPU_ATTENTION, 0);
+  if (bits & ATTENTION_SHOOTDOWN) answerShootdown();
+  if (bits & ATTENTION_NMI) cpu.nmiPending = 1;
+  if (bits & ATTENTION_INIT) {
+    if (cpu.vmxNonRoot == 0) {
+      resetForInit();
+      cpu.activity = (cpu.apicBase & 0x100) != 0 ? ACTIVE : WAIT_FOR_SIPI;
+    }
+  }
+  if (bits & ATTENTION_SIPI && cpu.activity == WAIT_FOR_SIPI) startAt(cpu.sipiVector);
+  return bits & ATTENTION_STOP ? STOP_REQUESTED : 0;
+}
+
+/** SIPI: real mode at vector × 1000H. */
+function startAt(vector: u32): void {
+  setSegment(CS, vector << 8, <u64>vector << 12, 0xffff, 0x9b);
+  cpu.rip = 0;
+  cpu.activity = ACTIVE;
+  updateMode();
+}
+
+/** HLT, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
+function stayInactive(): u32 {
+  if (cpu.activity == WAIT_FOR_SIPI) return STOP_WAIT_FOR_SIPI;
+  if (cpu.activity == SHUTDOWN && cpu.vmxNonRoot == 0) return STOP_SHUTDOWN;
+  if (isWakeUpPending()) return 0;
+  return now() >= cpu.stopAt ? STOP_BUDGET : STOP_HALTED;
+}
+
+function isWakeUpPending(): bool {
+  if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
+  if (cpu.vmxNonRoot != 0) {
+    if (now() >= cpu.preemptionDeadline) return true;
+    if ((cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0) return pendingVector() >= 0 || isExternalIntPending();
+  }
+  return (cpu.rflags & FLAG_IF) != 0 && (pendingVector() >= 0 || isExternalIntPending());
+}
+
+/** Looks at timers of VMX, NMIs and interrupts in the order of their priority. True when one was taken or exited. */
+function recognizeEvent(time: u64): bool {
+  const isGuest = cpu.vmxNonRoot != 0;
+  if (isGuest && time >= cpu.preemptionDeadline) {
+    vmExit(X.EXIT_REASON_PREEMPTION_TIMER, 0);
+    return true;
+  }
+  if (isGuest && (cpu.procControls & X.PRIMARY_NMI_WINDOW_EXITING) != 0 && (cpu.interruptibility & 8) == 0) {
+    vmExit(X.EXIT_REASON_NMI_WINDOW, 0);
+    return true;
+  }
+  if (cpu.nmiPending != 0) {
+    if (isGuest && (cpu.pinControls & X.PIN_NMI_EXITING) != 0) {
+      cpu.nmiPending = 0;
+      exitOnNmi();
+      return true;
+    }
+    if ((cpu.interruptibility & 8) == 0) {
+      cpu.nmiPending = 0;
+      cpu.interruptibility |= 8;
+      cpu.activity = ACTIVE;
+      deliver(2, SOURCE_NMI, false, 0, cpu.rip);
+      return true;
+    }
+  }
+  const isEnabled = (cpu.rflags & FLAG_IF) != 0;
+  if (isGuest && isEnabled && (cpu.procControls & X.PRIMARY_INTERRUPT_WINDOW_EXITING) != 0) {
+    vmExit(X.EXIT_REASON_INTERRUPT_WINDOW, 0);
+    return true;
+  }
+  const exits = isGuest && (cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0;
+  if (!isEnabled && !exits) return false;
+  let vector = pendingVector();
+  const isExternal = isExternalIntPending();
+  if (vector < 0 && !isExternal) return false;
+  if (exits) {
+    const acknowledges = (load<u32>(<usize>cpu.vmcs + X.VMCS_EXIT_CONTROLS) & X.EXIT_ACKNOWLEDGE_INTERRUPT) != 0;
+    if (acknowledges) vector = acknowledge(vector, isExternal);
+    exitOnInterrupt(acknowledges ? vector : -1);
+    return true;
+  }
+  vector = acknowledge(vector, isExternal);
+  cpu.activity = ACTIVE;
+  cpu.interruptsTaken++;
+  deliver(vector, SOURCE_EXTERNAL, false, 0, cpu.rip);
+  return true;
+}
+
+/** The 8259's vector comes first when it is wired through: it is the older protocol's priority. */
+function acknowledge(vector: i32, isExternal: bool): i32 {
+  if (isExternal) return acknowledgeInterrupt();
+  acknowledgeVector(<u32>vector);
+  return vector;
+}
+
+/**
+ * Runs exactly one instruction of the guest whose state is in the current VMCS, for the hypervisor's emulator: accesses
+ * to the guest-physical page in `Cpu.emulatedPage` reach the host's `memoryAccess` import instead of causing an EPT
+ * violation. The state is saved back.
+ * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
+ */
+export function emulateOne(): u32 {
+  cpu.emulating = 1;
+  execute(cpu.instructions + 1);
+  if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
+  const fault = cpu.faultVector;
+  if (fault >= 0) {
+    cpu.faultVector = NO_FAULT;
+    deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
+  }
+  cpu.emulating = 0;
+  const exited = cpu.faultVector == FAULT_VM_EXIT;
+  cpu.faultVector = NO_FAULT;
+  completeExit();
+  return exited ? 1 : 0;
+}

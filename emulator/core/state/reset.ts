@@ -1,0 +1,85 @@
+/** Power-on and INIT states. SDM Vol. 3A, "Processor State After Reset". */
+import { CPU_DR, CPU_MTRR_FIXED, CPU_MTRR_VARIABLE } from "../layout.generated";
+import { AR_UNUSABLE } from "../spec/architecture";
+import { ACTIVE, CPU, CS, DS, ES, FS, GS, LDTR, RDX, SS, TR, WAIT_FOR_SIPI, cpu, setGpr } from "./cpu";
+import { setArithmeticFlags } from "./flags";
+import { setSegment, updateContext, updateMode } from "./mode";
+import { NEVER } from "./clock";
+import { flushAllContexts } from "../mmu/contexts";
+import { flushBlocks } from "../records/block-cache";
+import { APIC_BASE_BSP, APIC_BASE_ENABLE, resetApic } from "../interrupts/local-apic";
+
+/** What INIT and reset share: everything but caches, MSRs of memory types, counters and the clock. */
+export function resetForInit(): void {
+  for (let i: u32 = 0; i < 16; i++) setGpr(i, 0);
+  // Family 6, model 1AH, stepping 5: what CPUID.1:EAX says, by the host's choice of model.
+  setGpr(RDX, <u64>cpu.signature);
+  cpu.rip = 0xfff0;
+  cpu.rflags = 2;
+  setArithmeticFlags(0);
+  cpu.cr0 = 0x60000010;
+  cpu.cr2 = 0;
+  cpu.cr3 = 0;
+  cpu.cr4 = 0;
+  cpu.efer = 0;
+  setSegment(CS, 0xf000, 0xffff0000, 0xffff, 0x9b);
+  setSegment(ES, 0, 0, 0xffff, 0x93);
+  setSegment(SS, 0, 0, 0xffff, 0x93);
+  setSegment(DS, 0, 0, 0xffff, 0x93);
+  setSegment(FS, 0, 0, 0xffff, 0x93);
+  setSegment(GS, 0, 0, 0xffff, 0x93);
+  setSegment(LDTR, 0, 0, 0xffff, 0x82);
+  setSegment(TR, 0, 0, 0xffff, 0x8b);
+  cpu.gdtrBase = 0;
+  cpu.gdtrLimit = 0xffff;
+  cpu.idtrBase = 0;
+  cpu.idtrLimit = 0xffff;
+  for (let i: usize = 0; i < 8; i++) store<u64>(CPU + CPU_DR + (i << 3), 0);
+  store<u64>(CPU + CPU_DR + 48, 0xffff0ff0);
+  store<u64>(CPU + CPU_DR + 56, 0x400);
+  cpu.cpl = 0;
+  cpu.interruptibility = 0;
+  cpu.faultVector = -1;
+  cpu.softwareVector = -1;
+  cpu.deliveringVector = -1;
+  cpu.nmiPending = 0;
+  cpu.vmxNonRoot = 0;
+  cpu.eptp = 0;
+  cpu.vpid = 0;
+  cpu.preemptionDeadline = NEVER;
+  cpu.record = 0;
+  cpu.blockFirst = 0;
+  const keepBase = cpu.apicBase;
+  resetApic();
+  cpu.apicBase = keepBase;
+  flushAllContexts();
+  updateMode();
+  updateContext();
+}
+
+/** Power-on: the whole CPU. Configuration fields (id, clock, cache sizes, CPUID table) must have been set. */
+export function resetForPowerOn(): void {
+  cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
+  cpu.sysenterCs = 0;
+  cpu.sysenterEsp = 0;
+  cpu.sysenterEip = 0;
+  cpu.star = 0;
+  cpu.lstar = 0;
+  cpu.cstar = 0;
+  cpu.fmask = 0;
+  cpu.kernelGsBase = 0;
+  cpu.tscAux = 0;
+  cpu.featureControl = 0;
+  cpu.miscEnable = 1;
+  cpu.debugCtl = 0;
+  cpu.tscAdjust = 0;
+  cpu.pat = 0x0007040600070406;
+  cpu.mtrrDefType = 0;
+  for (let i: usize = 0; i < 16; i++) store<u64>(CPU + CPU_MTRR_VARIABLE + (i << 3), 0);
+  for (let i: usize = 0; i < 11; i++) store<u64>(CPU + CPU_MTRR_FIXED + (i << 3), 0);
+  cpu.activity = cpu.id == 0 ? ACTIVE : WAIT_FOR_SIPI;
+  const activity = cpu.activity;
+  resetForInit();
+  cpu.activity = activity;
+  flushBlocks();
+}

@@ -1,0 +1,57 @@
+/** Exits on exceptions, interrupts and triple faults. SDM Vol. 3C, "Other Causes of VM Exits". */
+import * as X from "../spec/vmx";
+import { VECTOR_DF, VECTOR_PF } from "../spec/architecture";
+import { cpu } from "../state/cpu";
+import { interruptionInfo, vmExit } from "./exit";
+import { Vmcs } from "./vmcs";
+
+/** Does the exception bitmap, with the page-fault mask and match, ask for an exit? */
+function isIntercepted(vector: i32, error: u32): bool {
+  const bitSet = (cpu.exceptionBitmap & (1 << vector)) != 0;
+  if (vector != VECTOR_PF) return bitSet;
+  const matches = (error & Vmcs.get32(X.VMCS_PAGE_FAULT_ERROR_MASK)) == Vmcs.get32(X.VMCS_PAGE_FAULT_ERROR_MATCH);
+  return bitSet == matches;
+}
+
+/**
+ * An exception, before it is delivered. `previous` is the event whose delivery raised it, or -1.
+ * @returns true when it became a VM exit
+ */
+export function exitOnException(
+  vector: i32,
+  source: u32,
+  hasError: bool,
+  error: u32,
+  previous: i32,
+  previousSource: u32,
+  previousHasError: bool,
+  previousError: u32,
+): bool {
+  if (!isIntercepted(vector, error)) return false;
+  cpu.deliveringVector = previous;
+  cpu.deliveringSource = previousSource;
+  cpu.deliveringHasError = previousHasError ? 1 : 0;
+  cpu.deliveringError = previousError;
+  vmExit(X.EXIT_REASON_EXCEPTION_NMI, vector == VECTOR_PF ? cpu.cr2Pending : 0);
+  cpu.deliveringVector = -1;
+  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, <u64>interruptionInfo(<u32>vector, source, hasError));
+  if (hasError) Vmcs.set(X.VMCS_EXIT_INTERRUPTION_ERROR_CODE, <u64>error);
+  if (source >= 5) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
+  return true;
+}
+
+export function exitOnTripleFault(): bool {
+  vmExit(X.EXIT_REASON_TRIPLE_FAULT, 0);
+  return true;
+}
+
+/** An external interrupt at a boundary; `vector` is -1 when it has not been acknowledged. */
+export function exitOnInterrupt(vector: i32): void {
+  vmExit(X.EXIT_REASON_EXTERNAL_INTERRUPT, 0);
+  if (vector >= 0) Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, <u64>interruptionInfo(<u32>vector, 0, false));
+}
+
+export function exitOnNmi(): void {
+  vmExit(X.EXIT_REASON_EXCEPTION_NMI, 0);
+  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, <u64>interruptionInfo(2, 2, false));
+}

@@ -1,0 +1,178 @@
+/**
+ * VM exits (SDM Vol. 3C, "VM Exits"): recording why, saving the guest state, and loading the host state or returning to
+ * the hypervisor outside the machine.
+ */
+import {
+  CPU_DR,
+  CPU_EXITS,
+  CPU_PDPTE,
+  CPU_SEG_BASE,
+  CPU_SEG_LIMIT,
+  CPU_SEG_RIGHTS,
+  CPU_SEG_SELECTOR,
+} from "../layout.generated";
+import * as X from "../spec/vmx";
+import { ACTIVE, CPU, CS, DS, ES, FS, GS, HALTED, LDTR, RSP, SHUTDOWN, SS, TR, cpu, getGpr, setGpr } from "../state/cpu";
+import { getFlags, setArithmeticFlags } from "../state/flags";
+import { now, NEVER } from "../state/clock";
+import { setSegment, updateContext, updateMode } from "../state/mode";
+import { dropContexts } from "../mmu/contexts";
+import { FAULT_VM_EXIT } from "../interrupts/raise";
+import { R_LENGTH } from "../records/record";
+import { AR_CODE, AR_DB, AR_DPL_SHIFT, AR_G, AR_L, AR_P, AR_RW, AR_S, AR_ACCESSED, AR_UNUSABLE, CR0_PE, CR4_PAE, EFER_LMA, EFER_LME } from "../spec/architecture";
+import { Vmcs } from "./vmcs";
+
+export const ENTRY_FAILURE: u32 = 0x80000000;
+
+/** Valid bit of the interruption-information fields. */
+export const INFO_VALID: u32 = 0x80000000;
+export const INFO_ERROR_VALID: u32 = 1 << 11;
+export const INFO_NMI_UNBLOCKING: u32 = 1 << 12;
+
+/**
+ * Records an exit in the VMCS and stops the instruction. The guest state is saved when the run loop has put RIP
+ * back (`completeExit`).
+ */
+export function vmExit(reason: u32, qualification: u64): void {
+  Vmcs.set(X.VMCS_EXIT_REASON, <u64>reason);
+  Vmcs.set(X.VMCS_EXIT_QUALIFICATION, qualification);
+  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, 0);
+  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, 0);
+  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, 0);
+  let vectoring: u32 = 0;
+  if (cpu.deliveringVector >= 0) {
+    vectoring = interruptionInfo(<u32>cpu.deliveringVector, cpu.deliveringSource, cpu.deliveringHasError != 0);
+    if (cpu.deliveringHasError != 0) Vmcs.set(X.VMCS_IDT_VECTORING_ERROR_CODE, <u64>cpu.deliveringError);
+    if (cpu.deliveringSource >= 4) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
+  }
+  Vmcs.set(X.VMCS_IDT_VECTORING_INFO, <u64>vectoring);
+  const counter = CPU + CPU_EXITS + (<usize>(reason & 0xffff) << 3);
+  store<u64>(counter, load<u64>(counter) + 1);
+  cpu.faultVector = FAULT_VM_EXIT;
+  cpu.recordEnd = 0;
+  cpu.leave = 1;
+}
+
+/** An exit because of the instruction that `record` describes: with its length. */
+export function vmExitInstruction(record: usize, reason: u32, qualification: u64): void {
+  vmExit(reason, qualification);
+  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>load<u8>(record, R_LENGTH));
+}
+
+/** Interruption-information word: vector, type, error-code bit, valid. */
+export function interruptionInfo(vector: u32, source: u32, hasError: bool): u32 {
+  return vector | (source << 8) | (hasError ? INFO_ERROR_VALID : 0) | INFO_VALID;
+}
+
+function save(slot: usize, at: usize): void {
+  store<u64>(<usize>cpu.vmcs + slot, load<u64>(CPU + at));
+}
+
+/** Saves the guest state (SDM, "Saving Guest State"). RIP and RFLAGS are those that the run loop left. */
+export function saveGuestState(): void {
+  const exitControls = Vmcs.get32(X.VMCS_EXIT_CONTROLS);
+  Vmcs.set(X.VMCS_GUEST_CR0, cpu.cr0);
+  Vmcs.set(X.VMCS_GUEST_CR3, cpu.cr3);
+  Vmcs.set(X.VMCS_GUEST_CR4, cpu.cr4);
+  // Segment registers are kept in the order of the guest-state area: whole groups.
+  const vmcs = <usize>cpu.vmcs;
+  for (let i: usize = 0; i < 64; i += 16) {
+    v128.store(vmcs + X.VMCS_GUEST_ES_SELECTOR + i, v128.load(CPU + CPU_SEG_SELECTOR + i));
+    v128.store(vmcs + X.VMCS_GUEST_ES_ACCESS_RIGHTS + i, v128.load(CPU + CPU_SEG_RIGHTS + i));
+  }
+  for (let i: usize = 0; i < 80; i += 16) {
+    v128.store(vmcs + X.VMCS_GUEST_ES_BASE + i, v128.load(CPU + CPU_SEG_BASE + i));
+    v128.store(vmcs + X.VMCS_GUEST_ES_LIMIT + i, v128.load(CPU + CPU_SEG_LIMIT + i));
+  }
+  Vmcs.set(X.VMCS_GUEST_RSP, getGpr(RSP));
+  Vmcs.set(X.VMCS_GUEST_RIP, cpu.rip);
+  Vmcs.set(X.VMCS_GUEST_RFLAGS, getFlags());
+  Vmcs.set(X.VMCS_GUEST_SYSENTER_CS, cpu.sysenterCs);
+  Vmcs.set(X.VMCS_GUEST_SYSENTER_ESP, cpu.sysenterEsp);
+  Vmcs.set(X.VMCS_GUEST_SYSENTER_EIP, cpu.sysenterEip);
+  Vmcs.set(X.VMCS_GUEST_INTERRUPTIBILITY, <u64>cpu.interruptibility);
+  Vmcs.set(X.VMCS_GUEST_ACTIVITY_STATE, cpu.activity == HALTED ? 1 : cpu.activity == SHUTDOWN ? 2 : 0);
+  Vmcs.set(X.VMCS_GUEST_PENDING_DEBUG, 0);
+  // The entry control follows the guest's mode, as with unrestricted guest it must.
+  const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
+  Vmcs.set(
+    X.VMCS_ENTRY_CONTROLS,
+    <u64>((entry & ~X.ENTRY_IA32E_MODE_GUEST) | ((cpu.efer & EFER_LMA) != 0 ? X.ENTRY_IA32E_MODE_GUEST : 0)),
+  );
+  if (exitControls & X.EXIT_SAVE_DEBUG_CONTROLS) {
+    save(X.VMCS_GUEST_DR7, CPU_DR + 56);
+    Vmcs.set(X.VMCS_GUEST_DEBUGCTL, cpu.debugCtl);
+  }
+  if (exitControls & X.EXIT_SAVE_PAT) Vmcs.set(X.VMCS_GUEST_PAT, cpu.pat);
+  if (exitControls & X.EXIT_SAVE_EFER) Vmcs.set(X.VMCS_GUEST_EFER, cpu.efer);
+  if (exitControls & X.EXIT_SAVE_PREEMPTION_TIMER) Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, preemptionTimerLeft());
+  if (cpu.proc2Controls & X.SECONDARY_ENABLE_EPT)
+    for (let i: usize = 0; i < 4; i++) save(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
+}
+
+/** The VMX-preemption timer counts down once every 2^5 cycles of the time-stamp counter (IA32_VMX_MISC). */
+export const PREEMPTION_SHIFT: u64 = 5;
+
+function preemptionTimerLeft(): u64 {
+  if (cpu.preemptionDeadline == NEVER) return 0;
+  const at = now();
+  return cpu.preemptionDeadline <= at ? 0 : (cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT;
+}
+
+/**
+ * Second half of an exit, at the instruction boundary. With the hypervisor outside the machine the CPU then waits for
+ * it; else the host-state area is loaded.
+ */
+export function completeExit(): void {
+  saveGuestState();
+  cpu.vmxNonRoot = 0;
+  cpu.eptp = 0;
+  cpu.vpid = 0;
+  cpu.preemptionDeadline = NEVER;
+  cpu.activity = ACTIVE;
+  cpu.interruptibility &= 8;
+  if (cpu.hypervisorOutside == 0) loadHostState();
+}
+
+/** SDM, "Loading Host State". */
+function loadHostState(): void {
+  const controls = Vmcs.get32(X.VMCS_EXIT_CONTROLS);
+  const is64Bit = (controls & X.EXIT_HOST_ADDRESS_SPACE_SIZE) != 0;
+  cpu.cr0 = Vmcs.get(X.VMCS_HOST_CR0);
+  cpu.cr3 = Vmcs.get(X.VMCS_HOST_CR3);
+  cpu.cr4 = Vmcs.get(X.VMCS_HOST_CR4) | (is64Bit ? CR4_PAE : 0);
+  store<u64>(CPU + CPU_DR + 56, 0x400);
+  cpu.debugCtl = 0;
+  cpu.sysenterCs = Vmcs.get(X.VMCS_HOST_SYSENTER_CS);
+  cpu.sysenterEsp = Vmcs.get(X.VMCS_HOST_SYSENTER_ESP);
+  cpu.sysenterEip = Vmcs.get(X.VMCS_HOST_SYSENTER_EIP);
+  if (controls & X.EXIT_LOAD_EFER) cpu.efer = Vmcs.get(X.VMCS_HOST_EFER);
+  else cpu.efer = (cpu.efer & ~(EFER_LMA | EFER_LME)) | (is64Bit ? EFER_LMA | EFER_LME : 0);
+  if (controls & X.EXIT_LOAD_PAT) cpu.pat = Vmcs.get(X.VMCS_HOST_PAT);
+  const data = AR_P | AR_S | AR_RW | AR_ACCESSED | AR_DB | AR_G;
+  loadHostSegment(ES, X.VMCS_HOST_ES_SELECTOR, 0, data);
+  setSegment(CS, <u32>Vmcs.get(X.VMCS_HOST_CS_SELECTOR), 0, 0xffffffff, AR_P | AR_S | AR_CODE | AR_RW | AR_ACCESSED | AR_G | (is64Bit ? AR_L : AR_DB));
+  loadHostSegment(SS, X.VMCS_HOST_SS_SELECTOR, 0, data);
+  loadHostSegment(DS, X.VMCS_HOST_DS_SELECTOR, 0, data);
+  loadHostSegment(FS, X.VMCS_HOST_FS_SELECTOR, Vmcs.get(X.VMCS_HOST_FS_BASE), data);
+  loadHostSegment(GS, X.VMCS_HOST_GS_SELECTOR, Vmcs.get(X.VMCS_HOST_GS_BASE), data);
+  setSegment(TR, <u32>Vmcs.get(X.VMCS_HOST_TR_SELECTOR), Vmcs.get(X.VMCS_HOST_TR_BASE), 0x67, AR_P | 11);
+  setSegment(LDTR, 0, 0, 0, AR_UNUSABLE);
+  cpu.gdtrBase = Vmcs.get(X.VMCS_HOST_GDTR_BASE);
+  cpu.idtrBase = Vmcs.get(X.VMCS_HOST_IDTR_BASE);
+  cpu.gdtrLimit = 0xffff;
+  cpu.idtrLimit = 0xffff;
+  setGpr(RSP, Vmcs.get(X.VMCS_HOST_RSP));
+  cpu.rip = Vmcs.get(X.VMCS_HOST_RIP);
+  cpu.rflags = 2;
+  setArithmeticFlags(0);
+  cpu.cpl = 0;
+  dropContexts(0, -1);
+  updateMode();
+  updateContext();
+}
+
+function loadHostSegment(index: u32, slot: usize, base: u64, rights: u64): void {
+  const selector = <u32>Vmcs.get(slot);
+  setSegment(index, selector, base, 0xffffffff, selector == 0 ? AR_UNUSABLE : rights);
+}

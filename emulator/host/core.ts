@@ -1,0 +1,204 @@
+/**
+ * The door to the core: one `Core` is one physical CPU, an instance of core.wasm on the machine's shared memory.
+ *
+ * Raw exports take and return 32-bit values; wide values go through the CPU block. Nothing outside `emulator/` sees a
+ * wasm offset.
+ */
+import { CpuStruct } from "../../layout/cpu.ts";
+import { MACHINE, MachineStruct, type MemoryPlan } from "../../layout/memory-map.ts";
+import { StateMemory, type ViewOf } from "../../layout/struct.ts";
+
+export type CpuState = ViewOf<typeof CpuStruct>;
+export type MachineHeader = ViewOf<typeof MachineStruct>;
+
+/** Why `run` returned. */
+export const Stop = {
+  BUDGET: 1,
+  HALTED: 2,
+  VM_EXIT: 3,
+  SHUTDOWN: 4,
+  REQUESTED: 5,
+  WAIT_FOR_SIPI: 6,
+  RETRY: 7,
+} as const;
+
+export const Attention = {
+  INIT: 1 << 0,
+  SIPI: 1 << 1,
+  NMI: 1 << 2,
+  INTERRUPT: 1 << 3,
+  SHOOTDOWN: 1 << 4,
+  STOP: 1 << 5,
+} as const;
+
+export const Activity = { ACTIVE: 1, HALTED: 2, SHUTDOWN: 3, WAIT_FOR_SIPI: 4 } as const;
+
+/** What the core asks of the board. Port and memory accesses are described in the CPU block (`io…`). */
+export interface CoreHost {
+  /** Performs the port access in `cpu.io…`; true: not now, make it again. */
+  portAccess(): boolean;
+  /** Performs the memory access in `cpu.io…`; true: not now, make it again. */
+  memoryAccess(): boolean;
+  /** Cycles since power-on in wall mode. */
+  wallClock(): number;
+  /** An interprocessor interrupt for others than the sender alone: ICR low word and destination. */
+  sendInterrupt(icrLow: number, destination: number): void;
+  /** A level-triggered interrupt has been ended: tell the I/O APICs. */
+  endOfInterrupt(vector: number): void;
+  /** The 8259 pair's acknowledge cycle. */
+  acknowledgeInterrupt(): number;
+}
+
+/** The exports of core.wasm (emulator/core/index.ts). */
+export interface CoreExports {
+  run(): number;
+  emulateOne(): number;
+  vmEnter(): number;
+  loadGuestState(): void;
+  resetForPowerOn(): void;
+  resetForInit(): void;
+  flushAllContexts(): void;
+  dropContextsOfEpt(eptp: bigint): void;
+  invalidatePage(linear: bigint): void;
+  updateContext(): void;
+  updateMode(): void;
+  flushBlocks(): void;
+  answerShootdown(): void;
+  noteWriteRange(offset: number, length: number): void;
+  getFlags(): bigint;
+  setArithmeticFlags(image: bigint): void;
+  acceptVector(vector: number): void;
+  apicRead(offset: number): number;
+  apicWrite(offset: number, value: number): void;
+  pendingVector(): number;
+}
+
+/** The shared memory of one machine, with its plan. */
+export class MachineMemory {
+  readonly wasm: WebAssembly.Memory;
+  readonly plan: MemoryPlan;
+  readonly state: StateMemory;
+  readonly header: MachineHeader;
+
+  /** Attaches to existing memory; `create` makes a new one. */
+  constructor(wasm: WebAssembly.Memory, plan: MemoryPlan) {
+    this.wasm = wasm;
+    this.plan = plan;
+    this.state = new StateMemory(wasm.buffer);
+    this.header = MachineStruct.at(this.state, MACHINE);
+  }
+
+  /** Allocates the memory and writes the machine header. */
+  static create(plan: MemoryPlan, parallel: boolean): MachineMemory {
+    const wasm = new WebAssembly.Memory({ initial: plan.wasmPages, maximum: 65536, shared: true });
+    const memory = new MachineMemory(wasm, plan);
+    Object.assign(memory.header, {
+      ramBase: plan.ramBase,
+      lowRam: plan.lowRam,
+      highRam: plan.highRam,
+      pageInfo: plan.pageInfo,
+      cpuCount: plan.cpus,
+      cpuBase: plan.cpuBase,
+      cpuStride: plan.cpuStride,
+      parallel: parallel ? 1 : 0,
+      stateBase: plan.stateBase,
+      stateEnd: plan.stateEnd,
+      memoryEnd: plan.wasmPages * 65536,
+    });
+    return memory;
+  }
+
+  /** Wasm offset of a CPU's block. */
+  cpuOffset(index: number): number {
+    return this.plan.cpuBase + index * this.plan.cpuStride;
+  }
+
+  cpuState(index: number): CpuState {
+    return CpuStruct.at(this.state, this.cpuOffset(index));
+  }
+
+  /**
+   * Wasm offset of `length` bytes of RAM at a machine-physical address, or 0 when they are not all RAM. The same
+   * rule as the core's `ramAddress`, which a test compares with this.
+   */
+  ramOffset(physical: number, length: number): number {
+    const { ramBase, lowRam, highRam } = this.plan;
+    if (physical < 0 || length < 0) return 0;
+    if (physical < lowRam) {
+      if (length > lowRam - physical) return 0;
+      if (physical < 0xc0000 && physical + length > 0xa0000) return 0;
+      return ramBase + physical;
+    }
+    const above = physical - 0x100000000;
+    if (above < 0 || above >= highRam || length > highRam - above) return 0;
+    return ramBase + lowRam + above;
+  }
+}
+
+/** One physical CPU on this thread. */
+export class Core {
+  readonly index: number;
+  readonly memory: MachineMemory;
+  readonly state: CpuState;
+  readonly exports: CoreExports;
+
+  constructor(module: WebAssembly.Module, memory: MachineMemory, index: number, host: CoreHost) {
+    this.index = index;
+    this.memory = memory;
+    this.state = memory.cpuState(index);
+    const offset = memory.cpuOffset(index);
+    const instance = new WebAssembly.Instance(module, {
+      env: {
+        memory: memory.wasm,
+        cpu: new WebAssembly.Global({ value: "i32", mutable: false }, offset),
+        portAccess: () => (host.portAccess() ? 1 : 0),
+        memoryAccess: () => (host.memoryAccess() ? 1 : 0),
+        wallClock: () => host.wallClock(),
+        sendInterrupt: (icrLow: number, destination: number) => host.sendInterrupt(icrLow >>> 0, destination >>> 0),
+        endOfInterrupt: (vector: number) => host.endOfInterrupt(vector),
+        acknowledgeInterrupt: () => host.acknowledgeInterrupt(),
+        abort: (message: number, file: number, line: number, column: number) => {
+          throw new Error(`core: assertion failed at ${file}:${line}:${column} (message at ${message})`);
+        },
+      },
+    });
+    this.exports = instance.exports as unknown as CoreExports;
+  }
+}
+
+/** What identifies and configures a CPU; latched at creation. */
+export interface CpuConfiguration {
+  readonly clock: "virtual" | "wall";
+  readonly cyclesPerInstruction: number;
+  readonly tscFrequency: number;
+  readonly signature: number;
+  readonly cr4Allowed: bigint;
+  /** [leaf, subleaf or undefined for any, eax, ebx, ecx, edx] */
+  readonly cpuid: readonly (readonly [number, number | undefined, number, number, number, number])[];
+  readonly recordBytes: number;
+}
+
+/** Writes a CPU's configuration into its block. Done once, by the thread that creates the machine, before reset. */
+export function configureCpu(memory: MachineMemory, index: number, configuration: CpuConfiguration): void {
+  const cpu = memory.cpuState(index);
+  cpu.id = index;
+  cpu.clockMode = configuration.clock === "wall" ? 1 : 0;
+  cpu.cyclesPerInstruction = configuration.cyclesPerInstruction;
+  cpu.tscFrequency = BigInt(configuration.tscFrequency);
+  cpu.signature = configuration.signature;
+  cpu.cr4Allowed = configuration.cr4Allowed;
+  // The last place of the record area is the transient block's (records/block-cache.ts).
+  cpu.recordCacheSize = configuration.recordBytes - 256;
+  const table = new DataView(memory.state.buffer, cpu.cpuid.byteOffset, cpu.cpuid.byteLength);
+  if (configuration.cpuid.length * 24 > table.byteLength) throw new RangeError("CPUID table too long");
+  configuration.cpuid.forEach(([leaf, subleaf, ...registers], entry) => {
+    table.setUint32(entry * 24, leaf, true);
+    table.setUint32(entry * 24 + 4, subleaf ?? 0xffffffff, true);
+    registers.forEach((value, i) => table.setUint32(entry * 24 + 8 + i * 4, value, true));
+  });
+  cpu.cpuidCount = configuration.cpuid.length;
+  const leaves = configuration.cpuid.map(([leaf]) => leaf);
+  cpu.cpuidHighest = Math.max(...leaves.filter((leaf) => leaf < 0x40000000));
+  cpu.cpuidHighestExtended = Math.max(...leaves.filter((leaf) => leaf >= 0x80000000));
+  cpu.stopAt = 0xffffffffffffffffn;
+}

@@ -1,0 +1,70 @@
+#!/bin/sh
+# Builds the guest images with gcc and GNU binutils, the same bytes every time:
+#   guest-images/build.sh [OUTPUT_DIRECTORY]        (default: guest-images/images)
+# After a change of the sources run it, then `node guest-images/check.mjs --update`.
+set -eu
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+out=$(mkdir -p "${1:-$here/images}" && CDPATH= cd -- "${1:-$here/images}" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT INT TERM
+# Everything that could differ between two machines: locale (sorting), time, paths.
+export LC_ALL=C SOURCE_DATE_EPOCH=0
+CC=${CC:-gcc}
+cd "$here"
+
+common="-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
+ -fno-strict-aliasing -fno-common -mgeneral-regs-only -O2 -std=gnu11 -Wall -Wextra -Werror
+ -fno-delete-null-pointer-checks --param=min-pagesize=0
+ -fno-ident -ffile-prefix-map=$here=. -nostdinc -isystem $($CC -print-file-name=include)"
+
+# --- the 64-bit kernel ---
+flags64="$common -m64 -mno-red-zone -mcmodel=small -Ilib -Ikernel"
+mkdir -p "$work/k"
+objects=
+for source in lib/ap-start.S lib/boot.S lib/vectors.S lib/*.c kernel/*.c; do
+  object="$work/k/$(echo "$source" | tr '/' '_').o"
+  # shellcheck disable=SC2086
+  $CC $flags64 -c "$source" -o "$object"
+  objects="$objects $object"
+done
+# shellcheck disable=SC2086
+$CC $flags64 -E -P -x c lib/linker.ld.in -o "$work/k/linker.ld"
+# shellcheck disable=SC2086
+ld -m elf_x86_64 -static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments \
+  -T "$work/k/linker.ld" -o "$work/k/kernel64.elf" $objects
+# Multiboot loaders take 32-bit ELF files only, so the container is 32-bit; the code in it is not touched.
+objcopy -O elf32-i386 --strip-all "$work/k/kernel64.elf" "$out/kernel.elf"
+chmod 644 "$out/kernel.elf"
+
+# --- the same kernel behind a Linux setup header ---
+# A bzImage's protected-mode part is loaded at KERNEL_BASE, for which the kernel is linked. BSS is not in the file.
+objcopy -O binary "$work/k/kernel64.elf" "$work/k/kernel.bin"
+truncate -s %16 "$work/k/kernel.bin" # the header counts the protected-mode part in units of 16 bytes
+address_of() { nm "$work/k/kernel64.elf" | sed -n "s/^0*\([0-9a-f]*\) . $1\$/0x\1/p"; }
+init_bytes=$(($(address_of image_end) - $(address_of image_start)))
+# shellcheck disable=SC2086
+$CC -m32 -Ilib -DKERNEL_BYTES="$(wc -c <"$work/k/kernel.bin")" -DKERNEL_INIT_BYTES=$init_bytes \
+  -c lib/linux-setup.S -o "$work/k/setup.o"
+ld -m elf_i386 -static --build-id=none -Ttext 0 -e 0 --oformat binary -o "$work/k/setup.bin" "$work/k/setup.o"
+cat "$work/k/setup.bin" "$work/k/kernel.bin" >"$out/kernel.bzimage"
+
+# --- the 32-bit benchmark kernels ---
+flags32="$common -m32 -march=i586 -Ibench32"
+mkdir -p "$work/b"
+for source in start.S bench.c sieve.c sha256.c qsort.c crc.c interp.c; do
+  # shellcheck disable=SC2086
+  $CC $flags32 -c "bench32/$source" -o "$work/b/$source.o"
+done
+for name in sieve sha256 qsort crc interp; do
+  ld -m elf_i386 -static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --strip-all \
+    -T bench32/bench32.ld -o "$out/bench32-$name.elf" "$work/b/start.S.o" "$work/b/bench.c.o" "$work/b/$name.c.o"
+  chmod 644 "$out/bench32-$name.elf"
+done
+
+# --- the loader that tests the Linux 64-bit entry ---
+$CC -m32 -c loader64/loader64.S -o "$work/loader64.o"
+ld -m elf_i386 -static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --strip-all \
+  -T loader64/loader64.ld -o "$out/loader64.elf" "$work/loader64.o"
+chmod 644 "$out/loader64.elf"
+
+ls -l "$out"
