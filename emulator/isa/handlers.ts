@@ -106,8 +106,8 @@ const CONDITIONS = ["O", "NO", "B", "NB", "Z", "NZ", "BE", "NBE", "S", "NS", "P"
 function bitTest(row: Row, f: string): Rule {
   const isImmediate = row.operands[1]!.method === "I";
   const offset = isImmediate ? "<u32>Op.imm<u8>(record)" : "<u32>Op.src<T>(record)";
-  const linear = isImmediate ? "Address.forWrite(record, sizeof<T>())" : "bitStringAddress<T>(record)";
-  const readLinear = isImmediate ? "Address.forRead(record, sizeof<T>())" : "bitStringAddress<T>(record)";
+  const linear = isImmediate ? "Address.forWrite(record, sizeof<T>())" : "bitStringAddress<T>(record, true)";
+  const readLinear = isImmediate ? "Address.forRead(record, sizeof<T>())" : "bitStringAddress<T>(record, false)";
   if (f === "bt")
     return {
       register: `bt<T>(${D}, ${offset});`,

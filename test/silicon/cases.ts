@@ -101,6 +101,10 @@ function writeLittleEndian(bytes: number[], at: number, value: bigint, count: nu
   for (let i = 0; i < count; i++) bytes[at + i] = Number((value >> BigInt(8 * i)) & 0xffn);
 }
 
+function readDisplacement(bytes: readonly number[], at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+}
+
 /** Bits of CX, ECX or RCX that count; the rest is random when the address size leaves some. */
 function setCount(draft: Draft, count: number): void {
   const { gpr, random, encoding, form } = draft;
@@ -178,8 +182,12 @@ function mayWrap(draft: Draft): boolean {
   if (form.mode === MODE_64 || !address) return false;
   const base = address.base === undefined ? 0n : gpr[address.base]!;
   const index = address.index === undefined ? 0n : gpr[address.index]! << BigInt(address.shift);
+  const { displacementAt } = address;
+  // `aimAddress` may have put another displacement into the code.
   const displacement =
-    address.base === undefined || address.base === address.index ? 0n : address.displacement;
+    displacementAt === undefined
+      ? address.displacement
+      : BigInt(readDisplacement(encoding.bytes, displacementAt));
   return BigInt.asUintN(32, base + index + displacement) > 0xffffff00n;
 }
 

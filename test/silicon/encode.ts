@@ -79,6 +79,9 @@ function encodeModrm(random: Random, form: Form, addressSize: number, extensions
   let regField = random.below(8);
   if ((mask & 0x38) !== 0) regField = (value & 0x38) >> 3;
   else extensions.r = extended();
+  // SDM Vol. 2, "MOV—Move to/from Debug Registers": with CR4.DE set DR4 and DR5 are #UD before the CPL is looked at; AMD
+  // processors raise #GP first.
+  if (form.row.operands.some(({ method }) => method === "D")) regField &= ~4;
   const reg = regField | (extensions.r << 3);
   if (form.operand === "reg") {
     const rmField = (mask & 7) !== 0 ? value & 7 : random.below(8);

@@ -120,12 +120,15 @@ function decodeOutcome(view: DataView, at: number): CaseOutcome {
   };
 }
 
+const isPrefix = (byte: number): boolean =>
+  [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67].includes(byte) || (byte & 0xf0) === 0x40;
+
 /**
  * PUSHF stores the harness's own TF. Gives the outcome as it is without: bit 8 of the image cleared.
  */
 function withoutPushedTf(input: CaseInput, outcome: CaseOutcome, before: Uint8Array): CaseOutcome {
-  const opcode = input.code.at(-1);
-  if (opcode !== 0x9c || outcome.vector !== undefined) return outcome;
+  const isPushf = input.code.at(-1) === 0x9c && input.code.slice(0, -1).every(isPrefix);
+  if (!isPushf || outcome.vector !== undefined) return outcome;
   const at = Number(outcome.gpr[4]!) + 1 - WINDOW;
   if (at < 0 || at >= WINDOW_BYTES) return outcome;
   const changes = new Map(outcome.changes);

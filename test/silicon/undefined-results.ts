@@ -24,22 +24,26 @@ export interface Undefined {
   readonly memory?: boolean;
   /** All general registers but RSP. */
   readonly registers?: boolean;
+  /** Which of the instruction's several memory operands a page fault names. */
+  readonly cr2?: boolean;
 }
 
 const NOTHING: Undefined = { rflags: 0n, destination: false };
 
 /**
  * What is undefined after a fault. SDM Vol. 3A, "Program or Task Restart": a fault's saved state allows the instruction to be
- * executed again, and these do not read what they may have written: what PUSHA and ENTER stored below the stack pointer and what
+ * executed again, and no order is given to the accesses of an instruction that makes several. These do not read what they may have written: what PUSHA and ENTER stored below the stack pointer and what
  * POPA loaded before the access that faulted.
  */
 export function undefinedAfterFault(form: Form): Undefined {
   const { mnemonic } = form.row;
-  if (mnemonic === "PUSHA" || mnemonic === "ENTER") return { ...NOTHING, memory: true };
+  if (mnemonic === "PUSHA" || mnemonic === "ENTER") return { ...NOTHING, memory: true, cr2: true };
   // SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ": a fault restores the flags from before the instruction. The harness, stepping, has
   // them as of the last complete iteration.
-  if (form.group !== "" && (mnemonic === "CMPS" || mnemonic === "SCAS")) return { ...NOTHING, rflags: ALL };
-  return mnemonic === "POPA" ? { ...NOTHING, registers: true } : NOTHING;
+  if (form.group !== "" && (mnemonic === "CMPS" || mnemonic === "SCAS"))
+    return { ...NOTHING, rflags: ALL, cr2: true };
+  if (mnemonic === "CMPS") return { ...NOTHING, cr2: true };
+  return mnemonic === "POPA" ? { ...NOTHING, registers: true, cr2: true } : NOTHING;
 }
 
 /** Flags that are undefined whatever the operands are. */

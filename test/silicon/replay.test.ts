@@ -1,0 +1,27 @@
+/** Our core against silicon: every recorded case of every instruction that the interpreter has. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { buildCore } from "../support/build-core.ts";
+import { CoreUnderTest } from "./core-under-test.ts";
+import { MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
+import { loadCorpus, replay } from "./replay.ts";
+
+let module: WebAssembly.Module;
+
+beforeAll(async () => {
+  module = await buildCore("emulator/core/index.ts");
+});
+
+describe.each([
+  { name: "64-bit mode", mode: MODE_64 },
+  { name: "compatibility mode", mode: MODE_COMPATIBILITY },
+] as const)("$name", ({ mode }) => {
+  test("registers, flags, memory and exceptions are those of silicon", () => {
+    const corpus = loadCorpus(mode);
+    const result = replay(new CoreUnderTest(module), corpus);
+    expect(result.mismatches).toEqual([]);
+    expect(result.mismatchCount).toBe(0);
+    // The interpreter has nearly all of the recorded rows, and the list of vendor differences is short.
+    expect(result.compared).toBeGreaterThan(0.9 * corpus.cases.length);
+    expect(result.listed).toBeLessThan(0.01 * corpus.cases.length);
+  });
+});
