@@ -94,7 +94,10 @@ static u64 run_wrmsr_efer(u64 n) {
 
 static u64 run_wrmsr_tsc_deadline(u64 n) {
   apic_timer_deadline(FAR_DEADLINE);
-  for (u64 i = 0; i < n; i++) wrmsr(MSR_IA32_TSC_DEADLINE, FAR_DEADLINE);
+  for (u64 i = 0; i < n; i++) {
+    PERCPU->counters.apic++;
+    wrmsr(MSR_IA32_TSC_DEADLINE, FAR_DEADLINE);
+  }
   apic_timer_stop();
   return n;
 }

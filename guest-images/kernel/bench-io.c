@@ -214,10 +214,11 @@ static void measure(struct run *run) {
 void print_counter_deltas(const struct counters *before, const struct counters *after) {
   u64 interrupts = 0;
   for (u32 v = 32; v < 256; v++) interrupts += after->irqs[v] - before->irqs[v];
-  printf(" ports_in=%lu ports_out=%lu ide_in=%lu ide_out=%lu irqs=%lu eois=%lu hlts=%lu ipis=%lu vectors=",
+  printf(" ports_in=%lu ports_out=%lu ide_in=%lu ide_out=%lu irqs=%lu eois=%lu hlts=%lu ipis=%lu mmio=%lu "
+         "apic=%lu vectors=",
          after->ports_in - before->ports_in, after->ports_out - before->ports_out, after->ide_in - before->ide_in,
          after->ide_out - before->ide_out, interrupts, after->eois - before->eois, after->hlts - before->hlts,
-         after->ipis - before->ipis);
+         after->ipis - before->ipis, after->mmio - before->mmio, after->apic - before->apic);
   const char *separator = "";
   for (u32 v = 0; v < 256; v++) {
     if (after->irqs[v] == before->irqs[v]) continue;
