@@ -32,6 +32,8 @@
 static u64 checksum_of(const void *data, u32 bytes) {
   const u64 *words = data;
   u64 h = FNV_OFFSET_BASIS;
+  /* The loop's own instructions would be half of it; the benchmark is of disks. */
+#pragma GCC unroll 8
   for (u32 i = 0; i < bytes / 8; i++) h = (h ^ words[i]) * FNV_PRIME;
   return h;
 }
