@@ -315,6 +315,26 @@ void verb_ideread(const struct arguments *arguments) {
   else report_fail("ideread", "PIO, DMA and LBA48 DMA returned different data");
 }
 
+/** One request whose status is returned; BLOCK_UNSUPPORTED also if it timed out, which has been reported. */
+static enum block_status status_of(struct block_device *device, enum block_operation operation, u64 sector) {
+  struct block_request request = {
+      .operation = operation, .sector = sector, .bytes = SECTOR_BYTES, .buffer = buffers(SECTOR_BYTES)};
+  watchdog_start();
+  bool finished = device->submit(device, &request) && block_wait(device, &request);
+  watchdog_stop();
+  return finished ? request.status : BLOCK_UNSUPPORTED;
+}
+
+/** Reads and writes the first sector behind the end: both must fail, and the device must work on afterwards. */
+void verb_beyond(const struct arguments *arguments) {
+  struct block_device *device = block_find(arguments);
+  if (!device) return;
+  device->use_pio = strcmp(argument_text(arguments, "mode", "dma"), "pio") == 0;
+  report_equal("read-beyond-end", BLOCK_IO_ERROR, status_of(device, BLOCK_READ, device->sectors));
+  report_equal("write-beyond-end", BLOCK_IO_ERROR, status_of(device, BLOCK_WRITE, device->sectors));
+  report_equal("read-after-error", BLOCK_OK, status_of(device, BLOCK_READ, device->sectors - 1));
+}
+
 void verb_flush(const struct arguments *arguments) {
   struct block_device *device = block_find(arguments);
   if (!device) return;

@@ -62,6 +62,7 @@ const struct verb verbs[] = {
     {"rand", verb_rand, "as seq, with size=4096,seed=1"},
     {"busy", verb_busy, "pattern=rand|seq and as these, computing instead of HLT"},
     {"write", verb_write, "dev=,start=,count=,size=4096,seed=1: writes a pattern and reads it back"},
+    {"beyond", verb_beyond, "dev=,mode=dma|pio: reads and writes behind the end must fail"},
     {"flush", verb_flush, "dev="},
     {"discard", verb_discard, "dev=,start=,sectors=8"},
     {"writezeroes", verb_writezeroes, "dev=,start=,sectors=8: and reads them back"},
