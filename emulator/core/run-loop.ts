@@ -224,7 +224,9 @@ function stayInactive(): u32 {
   return now() >= cpu.stopAt ? STOP_BUDGET : STOP_HALTED;
 }
 
-function isWakeUpPending(): bool {
+/** HLT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer. */
+export function isWakeUpPending(): bool {
+  if (now() >= cpu.timerDeadline) return true;
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
     if (now() >= cpu.preemptionDeadline) return true;

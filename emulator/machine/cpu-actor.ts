@@ -43,7 +43,7 @@ export class CpuActor implements Actor {
     const cpu = this.core.state;
     if (cpu.attention !== 0) return false;
     if (cpu.activity === Activity.ACTIVE) return false;
-    return cpu.activity !== Activity.HALTED || !isWakePending(this.core);
+    return cpu.activity !== Activity.HALTED || this.core.exports.isWakeUpPending() === 0;
   }
 
   wakeTime(): number {
@@ -73,13 +73,4 @@ export class CpuActor implements Actor {
       leaveSoon(this.core);
     }
   }
-}
-
-/** An interrupt or NMI that ends HLT is pending, or the timer is due. */
-function isWakePending(core: Core): boolean {
-  const cpu = core.state;
-  if (cpu.nmiPending !== 0 && (cpu.interruptibility & 8) === 0) return true;
-  if (cpu.timerDeadline <= cpuClock(core)) return true;
-  if ((cpu.rflags & 0x200n) === 0n) return false;
-  return cpu.intrLine !== 0 || core.exports.pendingVector() >= 0;
 }
