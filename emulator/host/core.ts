@@ -52,6 +52,7 @@ export interface CoreHost {
 /** The exports of core.wasm (emulator/core/index.ts). */
 export interface CoreExports {
   run(): number;
+  isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
   loadGuestState(): void;
@@ -141,12 +142,15 @@ export class Core {
   readonly memory: MachineMemory;
   readonly state: CpuState;
   readonly exports: CoreExports;
+  /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
+  readonly ioValueAt: number;
 
   constructor(module: WebAssembly.Module, memory: MachineMemory, index: number, host: CoreHost) {
     this.index = index;
     this.memory = memory;
     this.state = memory.cpuState(index);
     const offset = memory.cpuOffset(index);
+    this.ioValueAt = offset + CpuStruct.offsets.ioValue;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
@@ -200,5 +204,7 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   const leaves = configuration.cpuid.map(([leaf]) => leaf);
   cpu.cpuidHighest = Math.max(...leaves.filter((leaf) => leaf < 0x40000000));
   cpu.cpuidHighestExtended = Math.max(...leaves.filter((leaf) => leaf >= 0x80000000));
-  cpu.stopAt = 0xffffffffffffffffn;
+  cpu.stopAt = Number.MAX_SAFE_INTEGER;
+  cpu.stopAtInstruction = Number.MAX_SAFE_INTEGER;
+  cpu.yieldAbove = Number.MAX_SAFE_INTEGER;
 }

@@ -29,7 +29,7 @@ import {
 } from "../spec/architecture";
 import { CPU_CPUID, CPU_DR, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
 import { CPU, CS, FS, GS, HALTED, RAX, RBX, RCX, RDX, cpu, getGpr, setGpr } from "../state/cpu";
-import { guestTimeStamp } from "../state/clock";
+import { guestTimeStamp, mustWait } from "../state/clock";
 import {
   is64,
   isLongMode,
@@ -403,7 +403,7 @@ export function rdtsc(record: usize): void {
     raiseGp();
     return;
   }
-  if (exitOnInstruction(record, EXIT_REASON_RDTSC)) return;
+  if (exitOnInstruction(record, EXIT_REASON_RDTSC) || mustWait()) return;
   const value = guestTimeStamp();
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
@@ -414,7 +414,7 @@ export function rdtscp(record: usize): void {
     raiseGp();
     return;
   }
-  if (exitOnInstruction(record, EXIT_REASON_RDTSCP) || faultPending()) return;
+  if (exitOnInstruction(record, EXIT_REASON_RDTSCP) || faultPending() || mustWait()) return;
   const value = guestTimeStamp();
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
