@@ -148,7 +148,7 @@ export class CoreUnderTest implements SiliconCore {
 
   step(): SiliconException | undefined {
     const cpu = this.#cpu;
-    cpu.stopAt = cpu.instructions + cpu.charged + 1n;
+    cpu.stopAt = cpu.instructions + cpu.charged + 1;
     this.#core.exports.run();
     if (cpu.cpl === 3) return undefined;
     const vector = Math.floor(Number(cpu.rip - KERNEL - BigInt(HANDLERS)) / HANDLER_BYTES);
