@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { ruleOf } from "../../emulator/isa/handlers.ts";
 import { ROWS } from "../../emulator/isa/table.ts";
-import { buildCore } from "../support/build-core.ts";
+import { BUILD_TIMEOUT, buildCore } from "../support/build-core.ts";
 import { CoreUnderTest } from "./core-under-test.ts";
 import { MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
 import { isRecorded } from "./forms.ts";
@@ -12,7 +12,7 @@ let module: WebAssembly.Module;
 
 beforeAll(async () => {
   module = await buildCore("emulator/core/index.ts");
-});
+}, BUILD_TIMEOUT);
 
 describe.each([
   { name: "64-bit mode", mode: MODE_64 },

@@ -22,6 +22,9 @@ function contentHash(entry: string): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** Milliseconds that a hook which compiles should be given: the whole core takes half a minute on a busy, slow machine. */
+export const BUILD_TIMEOUT = 300_000;
+
 /** Exports of a module that a test calls: functions from numbers to a number or nothing. */
 export type CoreExports = Readonly<Record<string, (...args: number[]) => number>>;
 
