@@ -1,6 +1,6 @@
 /** The core's whole public surface: one physical CPU. `emulator/host` is its only user. */
 export { run, emulateOne, isWakeUpPending } from "./run-loop";
-export { vmEnter, loadGuestState } from "./vmx/entry";
+export { vmEnter } from "./vmx/entry";
 export { resetForPowerOn, resetForInit } from "./state/reset";
 export { flushAllContexts, dropContextsOfEpt, invalidatePage } from "./mmu/contexts";
 export { updateContext, updateMode } from "./state/mode";

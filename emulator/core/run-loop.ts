@@ -37,6 +37,7 @@ import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interr
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
+import { loadForEmulation } from "./vmx/entry";
 import { resetForInit } from "./state/reset";
 
 // @ts-ignore: decorator is AssemblyScript's
@@ -297,6 +298,7 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
+  loadForEmulation();
   cpu.emulating = 1;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();

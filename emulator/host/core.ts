@@ -55,7 +55,6 @@ export interface CoreExports {
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
-  loadGuestState(): void;
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;

@@ -3,10 +3,8 @@
  * SDM Vol. 3A, "Issuing Interprocessor Interrupts" and "Message Signalled Interrupts".
  */
 import type { ApicBus, InterruptMessage, MessageSink } from "../../devices/ports.ts";
-import { CpuStruct } from "../../layout/cpu.ts";
-import { Attention, type CpuState, type MachineMemory } from "../host/core.ts";
+import { Attention } from "../host/core.ts";
 
-const ATTENTION_OFFSET = CpuStruct.offsets.attention;
 const REG_TPR = 0x80 >> 4;
 const REG_LDR = 0xd0 >> 4;
 const REG_DFR = 0xe0 >> 4;
@@ -18,19 +16,23 @@ const X2APIC = 1n << 10n;
 
 export const Delivery = { FIXED: 0, LOWEST: 1, SMI: 2, NMI: 4, INIT: 5, SIPI: 6, EXTINT: 7 } as const;
 
+/** A local APIC that messages can reach: a physical CPU's, or a virtual CPU's inside a hypervisor. */
 export interface ApicTarget {
-  readonly cpu: CpuState;
-  /** Makes the CPU look: it may be running, halted, or on another thread. */
-  kick(): void;
+  readonly id: number;
+  /** Registers at (offset >> 4), as the register page has them. */
+  readonly registers: Uint32Array;
+  /** IA32_APIC_BASE. */
+  base(): bigint;
+  setSipiVector(vector: number): void;
+  /** Something to look at: a bit of `Attention`. The CPU may be running, halted, or on another thread. */
+  notify(bit: number): void;
 }
 
 /** Destinations of a message, among CPUs whose APICs are on. */
 export class LocalApics implements ApicBus, MessageSink {
   readonly #targets: readonly ApicTarget[];
-  readonly #memory: MachineMemory;
 
-  constructor(memory: MachineMemory, targets: readonly ApicTarget[]) {
-    this.#memory = memory;
+  constructor(targets: readonly ApicTarget[]) {
     this.#targets = targets;
   }
 
@@ -62,7 +64,7 @@ export class LocalApics implements ApicBus, MessageSink {
     const shorthand = (icrLow >>> 18) & 3;
     // INIT level de-assert does nothing on processors since the Pentium 4.
     if (mode === Delivery.INIT && (icrLow & 0xc000) === 0x8000) return;
-    const isX2 = (this.#targets[sender]!.cpu.apicBase & X2APIC) !== 0n;
+    const isX2 = (this.#targets[sender]!.base() & X2APIC) !== 0n;
     if (shorthand === 0) {
       this.#deliver(destination, (icrLow & 0x800) !== 0, mode, vector, false, isX2);
       return;
@@ -74,23 +76,24 @@ export class LocalApics implements ApicBus, MessageSink {
   }
 
   #deliver(destination: number, isLogical: boolean, mode: number, vector: number, isLevel: boolean, isX2: boolean): void {
-    const matching = this.#targets.filter((target) => this.#matches(target.cpu, destination, isLogical, isX2));
+    const matching = this.#targets.filter((target) => this.#matches(target, destination, isLogical, isX2));
     if (mode === Delivery.LOWEST) {
       // The lowest TPR wins, the lowest index among equals.
       let best: ApicTarget | undefined;
       for (const target of matching)
-        if (best === undefined || target.cpu.apicRegister[REG_TPR]! < best.cpu.apicRegister[REG_TPR]!) best = target;
+        if (best === undefined || target.registers[REG_TPR]! < best.registers[REG_TPR]!) best = target;
       if (best) this.#accept(best, Delivery.FIXED, vector, isLevel);
       return;
     }
     for (const target of matching) this.#accept(target, mode, vector, isLevel);
   }
 
-  #matches(cpu: CpuState, destination: number, isLogical: boolean, isX2: boolean): boolean {
-    if ((cpu.apicBase & APIC_ENABLE) === 0n) return false;
-    const inX2 = (cpu.apicBase & X2APIC) !== 0n;
-    if (!isLogical) return destination === (isX2 ? 0xffffffff : 0xff) || destination === cpu.id;
-    const ldr = cpu.apicRegister[REG_LDR]!;
+  #matches(target: ApicTarget, destination: number, isLogical: boolean, isX2: boolean): boolean {
+    const base = target.base();
+    if ((base & APIC_ENABLE) === 0n) return false;
+    const inX2 = (base & X2APIC) !== 0n;
+    if (!isLogical) return destination === (isX2 ? 0xffffffff : 0xff) || destination === target.id;
+    const ldr = target.registers[REG_LDR]!;
     if (inX2) {
       if (isX2 && destination === 0xffffffff) return true;
       if (!isX2) return (ldr & destination & 0xffff) !== 0 && ldr >>> 16 === 0;
@@ -98,45 +101,37 @@ export class LocalApics implements ApicBus, MessageSink {
     }
     if (destination === 0xff) return true;
     const own = ldr >>> 24;
-    if (cpu.apicRegister[REG_DFR]! >>> 28 === 15) return (own & destination) !== 0;
+    if (target.registers[REG_DFR]! >>> 28 === 15) return (own & destination) !== 0;
     return own >> 4 === destination >> 4 && (own & destination & 15) !== 0;
   }
 
   #accept(target: ApicTarget, mode: number, vector: number, isLevel: boolean): void {
-    const cpu = target.cpu;
-    const attention = (bit: number): void => {
-      Atomics.or(this.#memory.state.u32, this.#attentionIndex(cpu), bit);
-      target.kick();
-    };
+    const { registers } = target;
     switch (mode) {
       case Delivery.FIXED: {
         // An APIC that is software-disabled takes no fixed interrupts.
-        if (vector < 16 || (cpu.apicRegister[REG_SVR]! & 0x100) === 0) return;
+        if (vector < 16 || (registers[REG_SVR]! & 0x100) === 0) return;
         const word = (vector >> 5) & 7;
         const bit = (1 << (vector & 31)) >>> 0;
-        if (isLevel) Atomics.or(cpu.apicRegister, REG_TMR + word, bit);
-        else Atomics.and(cpu.apicRegister, REG_TMR + word, ~bit >>> 0);
-        Atomics.or(cpu.apicRegister, REG_IRR + word, bit);
-        attention(Attention.INTERRUPT);
+        if (isLevel) Atomics.or(registers, REG_TMR + word, bit);
+        else Atomics.and(registers, REG_TMR + word, ~bit >>> 0);
+        Atomics.or(registers, REG_IRR + word, bit);
+        target.notify(Attention.INTERRUPT);
         return;
       }
       case Delivery.NMI:
-        attention(Attention.NMI);
+        target.notify(Attention.NMI);
         return;
       case Delivery.INIT:
-        attention(Attention.INIT);
+        target.notify(Attention.INIT);
         return;
       case Delivery.SIPI:
-        cpu.sipiVector = vector;
-        attention(Attention.SIPI);
+        target.setSipiVector(vector);
+        target.notify(Attention.SIPI);
         return;
       default:
         // SMI: there is no system management mode (docs/known-gaps.md). ExtINT messages come through INTR.
         return;
     }
-  }
-
-  #attentionIndex(cpu: CpuState): number {
-    return (this.#memory.cpuOffset(cpu.id) + ATTENTION_OFFSET) >>> 2;
   }
 }

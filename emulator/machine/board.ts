@@ -7,7 +7,8 @@
 import type { DeviceContext, InterruptLine, SystemControl, Timer } from "../../devices/ports.ts";
 import { StateAllocator, i32, nestedArray, struct, u32, u53, u8, type ViewOf } from "../../layout/struct.ts";
 import { Core, MachineMemory, type CoreHost } from "../host/core.ts";
-import { LocalApics } from "./apic-bus.ts";
+import { CpuStruct } from "../../layout/cpu.ts";
+import { LocalApics, type ApicTarget } from "./apic-bus.ts";
 import { BoardClock } from "./clock.ts";
 import { cpuClock, leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
@@ -97,13 +98,7 @@ export class Board {
         ? new Core(options.module, memory, index, this.#hostOf(index))
         : undefined,
     );
-    this.apics = new LocalApics(
-      memory,
-      Array.from({ length: cpus }, (_, index) => ({
-        cpu: this.cores[index]?.state ?? memory.cpuState(index),
-        kick: () => this.kick(index),
-      })),
-    );
+    this.apics = new LocalApics(Array.from({ length: cpus }, (_, index) => this.#apicTarget(index)));
     this.dma = new Dma(
       memory,
       (address, length) => memory.ramOffset(address, length),
@@ -169,6 +164,21 @@ export class Board {
     this.state.request = request;
     this.state.exitCode = code;
     for (const core of this.cores) if (core) stopCore(core);
+  }
+
+  #apicTarget(index: number): ApicTarget {
+    const cpu = this.cores[index]?.state ?? this.memory.cpuState(index);
+    const attention = (this.memory.cpuOffset(index) + CpuStruct.offsets.attention) >>> 2;
+    return {
+      id: index,
+      registers: cpu.apicRegister,
+      base: () => cpu.apicBase,
+      setSipiVector: (vector) => void (cpu.sipiVector = vector),
+      notify: (bit) => {
+        Atomics.or(this.memory.state.u32, attention, bit);
+        this.kick(index);
+      },
+    };
   }
 
   #systemControl(): SystemControl {

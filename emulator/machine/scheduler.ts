@@ -51,7 +51,11 @@ export class Scheduler {
     this.#events = events;
     this.#actors = actors;
     this.#lookAhead = lookAhead;
-    events.onEarlier = (time) => this.#acting?.limitTo(time);
+    events.onEarlier = (time) => {
+      if (this.#acting === undefined) return;
+      if (time < this.#state.limit) this.#state.limit = time;
+      this.#acting.limitTo(time);
+    };
   }
 
   reset(): void {

@@ -17,6 +17,7 @@ import {
   CR4_SMAP,
   CR4_SMEP,
   CR4_TSD,
+  CR4_VMXE,
   EFER_LMA,
   EFER_LME,
   FLAG_AC,
@@ -136,7 +137,8 @@ const CR0_DEFINED: u64 = 0xe005003f;
 
 /** CR4 bits that this processor has. */
 export function cr4Supported(): u64 {
-  return cpu.cr4Allowed;
+  // VMXE is fixed to 1 in VMX operation (IA32_VMX_CR4_FIXED0); in a guest it is the hypervisor's.
+  return cpu.vmxNonRoot != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
 }
 
 /** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set. */
