@@ -9,7 +9,16 @@
 import { Random } from "../support/random.ts";
 import type { CaseInput } from "./case.ts";
 import { encode, RBP, RSP, type EffectiveAddress, type Encoding } from "./encode.ts";
-import { CODE, INITIAL_RFLAGS, MODE_64, WINDOW, WINDOW_BYTES } from "./environment.ts";
+import {
+  CODE,
+  INITIAL_RFLAGS,
+  MODE_16,
+  MODE_64,
+  MODE_COMPATIBILITY,
+  WINDOW,
+  WINDOW_BYTES,
+  type Mode,
+} from "./environment.ts";
 import type { Form } from "./forms.ts";
 
 const RAX = 0;
@@ -22,8 +31,8 @@ const RDI = 7;
 const POKE_BYTES = 32;
 /** CF PF AF ZF SF DF OF. */
 const RANDOM_RFLAGS = 0xcd5;
-/** An address in the middle of nothing. */
-const UNMAPPED = 0x30000000;
+/** 64 KiB in which nothing is mapped; in 16-bit mode the first half of them is in the data segment. */
+const unmapped = (mode: Mode): number => (mode === MODE_16 ? WINDOW + WINDOW_BYTES : 0x30000000);
 
 /** FNV-1a (Fowler, Noll, Vo), 32 bits. */
 export function fnv1a(text: string): number {
@@ -46,8 +55,8 @@ function value(random: Random): bigint {
   return BigInt.asUintN(1 + random.below(64), random64(random));
 }
 
-/** An address for an operand: mostly inside the window, at times across a page or an end, or outside. */
-function target(random: Random, alignment: number): number {
+/** A linear address for an operand: mostly inside the window, at times across a page or an end, or outside. */
+function target(random: Random, mode: Mode, alignment: number): number {
   const kind = random.below(100);
   const align = (address: number): number => (random.chance(75) ? address - (address % alignment) : address);
   if (kind < 75) return align(WINDOW + 0x200 + random.below(WINDOW_BYTES - 0x400));
@@ -55,7 +64,7 @@ function target(random: Random, alignment: number): number {
   if (kind < 90) return WINDOW + WINDOW_BYTES - random.below(24);
   if (kind < 94) return WINDOW - random.below(12);
   if (kind < 97) return WINDOW + random.below(64);
-  return UNMAPPED + random.below(65536);
+  return unmapped(mode) + random.below(mode === MODE_16 ? WINDOW_BYTES + 256 : 65536);
 }
 
 const low = (register: bigint, addressSize: number): bigint => BigInt.asUintN(addressSize * 8, register);
@@ -76,14 +85,19 @@ interface Draft {
   pokeAt: number;
 }
 
-/** Points the ModR/M operand at `at` by a register or, where none can be chosen, by the displacement. */
-function aimAddress(draft: Draft, address: EffectiveAddress, at: number): void {
+/** The offset in the data segments that a linear address has. */
+const offsetOf = (mode: Mode, linear: number): bigint =>
+  mode === MODE_16 ? BigInt.asUintN(16, BigInt(linear - WINDOW)) : BigInt(linear);
+
+/** Points the ModR/M operand at the linear address `linear` by a register or, where none can be chosen, by the displacement. */
+function aimAddress(draft: Draft, address: EffectiveAddress, linear: number): void {
   const { gpr, encoding, random } = draft;
   const { base, index, shift, displacement, displacementAt } = address;
   const { addressSize } = encoding;
+  const at = offsetOf(draft.form.mode, linear);
   if (base !== undefined && base !== index) {
     const scaled = index === undefined ? 0n : low(gpr[index]!, addressSize) << BigInt(shift);
-    setLow(gpr, base, BigInt(at) - displacement - scaled, addressSize);
+    setLow(gpr, base, at - displacement - scaled, addressSize);
     return;
   }
   if (displacementAt === undefined) return;
@@ -94,7 +108,8 @@ function aimAddress(draft: Draft, address: EffectiveAddress, at: number): void {
     setLow(gpr, index, BigInt(random.below(256)), addressSize);
     rest += low(gpr[index]!, addressSize) * BigInt((1 << shift) + (base === undefined ? 0 : 1));
   }
-  writeLittleEndian(encoding.bytes, displacementAt, BigInt.asUintN(32, BigInt(at) - rest), 4);
+  const size = Math.min(addressSize, 4);
+  writeLittleEndian(encoding.bytes, displacementAt, BigInt.asUintN(8 * size, at - rest), size);
 }
 
 function writeLittleEndian(bytes: number[], at: number, value: bigint, count: number): void {
@@ -118,31 +133,36 @@ function setCount(draft: Draft, count: number): void {
 function aimImplicitOperands(draft: Draft): void {
   const { random, form, encoding, gpr } = draft;
   const { mnemonic, operands } = form.row;
-  const at = target(random, 8);
+  const at = target(random, form.mode, 8);
+  const offset = offsetOf(form.mode, at);
   if (/^(PUSH|POP|CALL|RET|ENTER|LEAVE)/.test(mnemonic)) {
-    gpr[RSP] = BigInt(at);
+    gpr[RSP] = offset;
     draft.pokeAt = at;
     if (mnemonic === "ENTER" || mnemonic === "LEAVE") {
-      const frame = target(random, 8);
-      gpr[RBP] = BigInt(frame);
+      const frame = target(random, form.mode, 8);
+      gpr[RBP] = offsetOf(form.mode, frame);
       if (mnemonic === "LEAVE") draft.pokeAt = frame;
     }
   }
   const methods = operands.map(({ method }) => method);
-  if (methods.includes("X")) setLow(gpr, RSI, BigInt(at), encoding.addressSize);
+  if (methods.includes("X")) setLow(gpr, RSI, offset, encoding.addressSize);
   if (methods.includes("Y")) {
     // The same address twice makes CMPS and MOVS compare and move equal bytes.
-    const destination = methods.includes("X") && random.chance(30) ? at : target(random, 8);
-    setLow(gpr, RDI, BigInt(destination), encoding.addressSize);
+    const destination = methods.includes("X") && random.chance(30) ? at : target(random, form.mode, 8);
+    setLow(gpr, RDI, offsetOf(form.mode, destination), encoding.addressSize);
     draft.pokeAt = destination;
   }
   if (form.group === "REP" || form.group === "REPNE") setCount(draft, random.below(9));
-  if (methods.includes("BXAL")) setLow(gpr, RBX, BigInt(at) - (gpr[RAX]! & 0xffn), encoding.addressSize);
+  if (methods.includes("BXAL")) setLow(gpr, RBX, offset - (gpr[RAX]! & 0xffn), encoding.addressSize);
   if (encoding.offsetAt) {
-    writeLittleEndian(encoding.bytes, encoding.offsetAt.at, BigInt(at), encoding.offsetAt.size);
+    writeLittleEndian(encoding.bytes, encoding.offsetAt.at, offset, encoding.offsetAt.size);
     draft.pokeAt = at;
   }
 }
+
+/** Bits of a branch target that keep it canonical, and in 16-bit mode mostly inside the code segment. */
+const branchTargetMask = ({ form, random }: Draft): bigint =>
+  form.mode === MODE_16 && random.chance(80) ? 0xffffn : 0x7fffffffffffn;
 
 /** Narrows register operands that are nearly always out of range when random. */
 function tameOperands(draft: Draft): void {
@@ -153,8 +173,8 @@ function tameOperands(draft: Draft): void {
   // A dividend of full width nearly always overflows the quotient.
   if (mnemonic === "DIV" && random.chance(65)) gpr[RDX] = BigInt(random.below(4));
   if (mnemonic === "IDIV" && random.chance(65)) gpr[RDX] = random.chance(50) ? 0n : 0xffffffffffffffffn;
-  if (form.operand === "reg" && mnemonic === "CALL") gpr[encoding.rm]! &= 0x7fffffffffffn;
-  if (form.operand === "reg" && mnemonic === "JMP") gpr[encoding.rm]! &= 0x7fffffffffffn;
+  if (form.operand === "reg" && (mnemonic === "CALL" || mnemonic === "JMP"))
+    gpr[encoding.rm]! &= branchTargetMask(draft);
 }
 
 /** The case's own bytes in the window: four values, canonical where they are jumped to. */
@@ -165,7 +185,7 @@ function pokeBytes(draft: Draft): Uint8Array {
   const isTarget = /^(RET|CALL|JMP)$/.test(form.row.mnemonic);
   for (let i = 0; i < POKE_BYTES; i += 8) {
     const raw = value(random);
-    view.setBigUint64(i, isTarget ? raw & 0x7fffffffffffn : raw, true);
+    view.setBigUint64(i, isTarget ? raw & branchTargetMask(draft) : raw, true);
   }
   // SCAS finds something, and runs over something.
   if (form.row.mnemonic === "SCAS" && random.chance(60)) poke.fill(Number(gpr[RAX]! & 0xffn));
@@ -179,7 +199,7 @@ function pokeBytes(draft: Draft): Uint8Array {
 function mayWrap(draft: Draft): boolean {
   const { form, encoding, gpr } = draft;
   const { address } = encoding;
-  if (form.mode === MODE_64 || !address) return false;
+  if (form.mode !== MODE_COMPATIBILITY || !address) return false;
   const base = address.base === undefined ? 0n : gpr[address.base]!;
   const index = address.index === undefined ? 0n : gpr[address.index]! << BigInt(address.shift);
   const { displacementAt } = address;
@@ -202,7 +222,7 @@ function draftCase(random: Random, form: Form): Draft {
   aimImplicitOperands(draft);
   const { address } = encoding;
   if (address) {
-    const at = target(random, form.row.mnemonic === "CMPXCHG16B" ? 16 : 8);
+    const at = target(random, form.mode, form.row.mnemonic === "CMPXCHG16B" ? 16 : 8);
     aimAddress(draft, address, at);
     draft.pokeAt = at;
   }

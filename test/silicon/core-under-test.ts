@@ -14,7 +14,17 @@ import {
   type CpuState,
 } from "../../emulator/host/core.ts";
 import { planMemory } from "../../layout/memory-map.ts";
-import { CODE_PAGE, MODE_64, WINDOW, WINDOW_BYTES, type Mode } from "./environment.ts";
+import {
+  CODE_LIMIT_16,
+  CODE_PAGE,
+  DATA_LIMIT_16,
+  MODE_16,
+  MODE_64,
+  MODE_COMPATIBILITY,
+  WINDOW,
+  WINDOW_BYTES,
+  type Mode,
+} from "./environment.ts";
 import type { SiliconCore, SiliconException } from "./replay.ts";
 
 const RAM_BYTES = 4 << 20;
@@ -51,10 +61,27 @@ const PTE_USER = 4n;
 const CS = 1;
 const TR = 7;
 const KERNEL_CS = 0x10;
-const USER_CS_32 = 0x23;
-const USER_SS = 0x2b;
-const USER_CS_64 = 0x33;
 const TSS_SELECTOR = 0x40;
+
+interface Segment {
+  readonly selector: number;
+  readonly base: number | bigint;
+  readonly limit: number;
+  /** In the VMCS's format. */
+  readonly rights: number;
+}
+
+const FLAT_DATA: Segment = { selector: 0x2b, base: 0, limit: 0xffffffff, rights: 0xc0f3 };
+
+/** CS, and what SS, DS and ES are, by mode. */
+const SEGMENTS: Readonly<Record<Mode, readonly [code: Segment, data: Segment]>> = {
+  [MODE_16]: [
+    { selector: 0x07, base: CODE_PAGE, limit: CODE_LIMIT_16, rights: 0xfb },
+    { selector: 0x0f, base: WINDOW, limit: DATA_LIMIT_16, rights: 0xf3 },
+  ],
+  [MODE_COMPATIBILITY]: [{ selector: 0x23, base: 0, limit: 0xffffffff, rights: 0xc0fb }, FLAT_DATA],
+  [MODE_64]: [{ selector: 0x33, base: 0, limit: 0xffffffff, rights: 0xa0fb }, FLAT_DATA],
+};
 
 const CR0 = 0x80050033n; // PE MP ET NE WP AM PG
 const CR4 = 0x6b8n; // DE PSE PAE PGE OSFXSR OSXMMEXCPT
@@ -109,7 +136,7 @@ export class CoreUnderTest implements SiliconCore {
     Object.assign(this.#cpu, { cr0: CR0, cr3: BigInt(cr3), cr4: CR4, efer: EFER });
     Object.assign(this.#cpu, { idtrBase: KERNEL + BigInt(IDT), idtrLimit: BigInt(VECTORS * 16 - 1) });
     Object.assign(this.#cpu, { gdtrBase: KERNEL + BigInt(GDT), gdtrLimit: 0x4fn });
-    this.#setSegment(TR, TSS_SELECTOR, 0x67, 0x8b, KERNEL + BigInt(TSS));
+    this.#setSegment(TR, { selector: TSS_SELECTOR, base: KERNEL + BigInt(TSS), limit: 0x67, rights: 0x8b });
     this.#core.exports.updateMode();
     this.#core.exports.updateContext();
   }
@@ -135,9 +162,9 @@ export class CoreUnderTest implements SiliconCore {
     cpu.rip = rip;
     cpu.rflags = rflags;
     this.#core.exports.setArithmeticFlags(rflags);
-    for (const slot of [0, 2, 3]) this.#setSegment(slot, USER_SS, 0xffffffff, 0xc0f3);
-    const is64 = this.#mode === MODE_64;
-    this.#setSegment(CS, is64 ? USER_CS_64 : USER_CS_32, 0xffffffff, is64 ? 0xa0fb : 0xc0fb);
+    const [code, data] = SEGMENTS[this.#mode];
+    this.#setSegment(CS, code);
+    for (const slot of [0, 2, 3]) this.#setSegment(slot, data);
     cpu.cpl = 3;
     cpu.activity = Activity.ACTIVE;
     cpu.interruptibility = 0;
@@ -174,11 +201,11 @@ export class CoreUnderTest implements SiliconCore {
     return this.#saved;
   }
 
-  #setSegment(slot: number, selector: number, limit: number, rights: number, base = 0n): void {
+  #setSegment(slot: number, { selector, base, limit, rights }: Segment): void {
     this.#cpu.segSelector[slot] = BigInt(selector);
+    this.#cpu.segBase[slot] = BigInt(base);
     this.#cpu.segLimit[slot] = BigInt(limit);
     this.#cpu.segRights[slot] = BigInt(rights);
-    this.#cpu.segBase[slot] = base;
   }
 
   /** Interrupt gates, task-state segment, code segment and halting handlers. */

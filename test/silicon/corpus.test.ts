@@ -6,7 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { ROWS } from "../../emulator/isa/table.ts";
 import type { CaseOutcome } from "./case.ts";
-import { MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
+import { MODE_16, MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
 import { formsOf, isRecorded, type Form } from "./forms.ts";
 import { buildHarness, canRunNative, runNative, thisProcessor } from "./native-core.ts";
 import { RecordedCore } from "./recorded-core.ts";
@@ -16,6 +16,7 @@ import { isVendorDifference } from "./vendor-differences.ts";
 const MODES = [
   { name: "64-bit", mode: MODE_64 },
   { name: "compatibility", mode: MODE_COMPATIBILITY },
+  { name: "16-bit", mode: MODE_16 },
 ] as const;
 
 const everything = (): boolean => true;

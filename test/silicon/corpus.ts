@@ -8,7 +8,7 @@
  */
 import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
 import type { CaseInput, CaseOutcome } from "./case.ts";
-import { CODE, COMPARED_RFLAGS, type Mode } from "./environment.ts";
+import { COMPARED_RFLAGS, startRip, type Mode } from "./environment.ts";
 import type { Processor } from "./native-core.ts";
 
 export const CORPUS_VERSION = 1;
@@ -80,7 +80,7 @@ class ByteReader {
 
 /** RIP where nothing needs to be stored. */
 const usualRip = (input: CaseInput, hasException: boolean): bigint =>
-  BigInt(hasException ? CODE : CODE + input.code.length);
+  startRip(input.mode) + BigInt(hasException ? 0 : input.code.length);
 
 function writeOutcome(out: ByteWriter, input: CaseInput, outcome: CaseOutcome): void {
   const hasException = outcome.vector !== undefined;

@@ -5,7 +5,7 @@
 import { PREFIX_66, PREFIX_F2, PREFIX_F3 } from "../../emulator/isa/format.ts";
 import type { OperandType } from "../../emulator/isa/operands.ts";
 import type { Random } from "../support/random.ts";
-import { MODE_64 } from "./environment.ts";
+import { MODE_16, MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
 import type { Form } from "./forms.ts";
 
 /** Register numbers that addresses and implicit operands name. */
@@ -17,7 +17,7 @@ export interface EffectiveAddress {
   readonly base: number | undefined;
   readonly index: number | undefined;
   readonly shift: number;
-  /** The displacement as encoded; where it can be chosen freely, `displacementAt` says where its four bytes are. */
+  /** The displacement as encoded; where it can be chosen freely, `displacementAt` says where it is. */
   readonly displacement: bigint;
   readonly displacementAt: number | undefined;
   readonly isRipRelative: boolean;
@@ -42,7 +42,7 @@ export interface Encoding {
 
 /** Operand size in bytes, as the manual's rules for the attributes say. */
 export function operandSizeOf(form: Form): number {
-  if (form.mode !== MODE_64) return form.size === "66" ? 2 : 4;
+  if (form.mode !== MODE_64) return (form.mode === MODE_16) === (form.size === "66") ? 4 : 2;
   if (form.size === "W" || form.row.attributes.has("f64")) return 8;
   if (form.size === "66") return 2;
   return form.row.attributes.has("d64") ? 8 : 4;
@@ -64,7 +64,7 @@ interface ModrmPart {
   readonly reg: number;
   readonly rm: number;
   readonly address: Omit<EffectiveAddress, "displacementAt"> | undefined;
-  /** Offset in `bytes` of a four-byte displacement. */
+  /** Offset in `bytes` of a displacement as wide as an address (but at most four bytes). */
   readonly displacementAt: number | undefined;
 }
 
@@ -97,7 +97,7 @@ function encodeModrm(random: Random, form: Form, addressSize: number, extensions
   }
   const mod = random.below(3);
   let rm = random.below(8);
-  if (addressSize === 2) return encode16(random, mod, rm, regField, reg);
+  if (addressSize === 2) return encode16(random, form, mod, rm, regField, reg);
   extensions.x = extended();
   extensions.b = extended();
   const bytes = [(mod << 6) | (regField << 3) | rm];
@@ -132,15 +132,38 @@ function encodeModrm(random: Random, form: Form, addressSize: number, extensions
   return { bytes, reg, rm: 0, address, displacementAt };
 }
 
-/** 16-bit addressing: SDM Vol. 2A, Table 2-1. Such addresses are below 64 KiB, where nothing is mapped. */
-function encode16(random: Random, mod: number, rm: number, regField: number, reg: number): ModrmPart {
+/** Base and index by the r/m field of 16-bit addressing: BX BP SI DI. SDM Vol. 2A, Table 2-1. */
+const ADDRESSES_16 = [
+  [3, 6],
+  [3, 7],
+  [5, 6],
+  [5, 7],
+  [6, undefined],
+  [7, undefined],
+  [5, undefined],
+  [3, undefined],
+] as const;
+
+/** 16-bit addressing. In 32-bit code such addresses are below 64 KiB, where nothing is mapped: they are not aimed. */
+function encode16(
+  random: Random,
+  form: Form,
+  mod: number,
+  rm: number,
+  regField: number,
+  reg: number,
+): ModrmPart {
   const count = mod === 0 ? (rm === 6 ? 2 : 0) : mod;
   const displacement = count === 0 ? 0 : count === 1 ? random.below(256) - 128 : random.below(65536) - 32768;
   const bytes = [
     (mod << 6) | (regField << 3) | rm,
     ...littleEndian(BigInt.asUintN(16, BigInt(displacement)), count),
   ];
-  return { bytes, reg, rm: 0, address: undefined, displacementAt: undefined };
+  if (form.mode !== MODE_16) return { bytes, reg, rm: 0, address: undefined, displacementAt: undefined };
+  const hasNoBase = mod === 0 && rm === 6;
+  const [base, index] = hasNoBase ? [undefined, undefined] : ADDRESSES_16[rm]!;
+  const address = { base, index, shift: 0, displacement: BigInt(displacement), isRipRelative: false };
+  return { bytes, reg, rm: 0, address, displacementAt: hasNoBase ? 1 : undefined };
 }
 
 /** Immediates in the instruction's order; near displacements and memory offsets included. */
@@ -200,12 +223,17 @@ function encodeVex(random: Random, form: Form, extensions: Extensions, vvvv: num
   return [0xc4, ((r ^ 1) << 7) | ((x ^ 1) << 6) | ((b ^ 1) << 5) | (row.map - 3), (w << 7) | low];
 }
 
+function addressSizeOf(form: Form, hasAddressPrefix: boolean): number {
+  if (form.mode === MODE_64) return hasAddressPrefix ? 4 : 8;
+  return (form.mode === MODE_16) === hasAddressPrefix ? 4 : 2;
+}
+
 /** A random encoding of the form, at most 15 bytes. */
 export function encode(random: Random, form: Form): Encoding {
   const { row } = form;
   const is64 = form.mode === MODE_64;
-  const hasAddressPrefix = random.chance(form.mode === MODE_64 ? 12 : 4);
-  const addressSize = is64 ? (hasAddressPrefix ? 4 : 8) : hasAddressPrefix ? 2 : 4;
+  const hasAddressPrefix = random.chance(form.mode === MODE_COMPATIBILITY ? 4 : 12);
+  const addressSize = addressSizeOf(form, hasAddressPrefix);
   const operandSize = operandSizeOf(form);
   const extensions: Extensions = { w: form.size === "W" ? 1 : 0, r: 0, x: 0, b: 0 };
 

@@ -1,7 +1,8 @@
 /**
  * Where and how every case runs: the part of the machine's state that is the same for all of them.
  *
- * Code and data segments are flat (base 0, limit 4 GiB in compatibility mode), CPL is 3, IOPL is 0, no I/O port is
+ * Segments are flat in 64-bit and 32-bit compatibility mode; in 16-bit mode CS begins at the code page with a limit of FFFFH, and SS,
+ * DS and ES begin at the window with a limit of 3FFFH, so that offsets from 2000H are in the segment but not present. CPL is 3, IOPL is 0, no I/O port is
  * allowed, paging maps exactly two things for the user, and nothing else below 4 GiB: the code page (read, write, execute) and
  * the operand window (read, write). CR0.AM is set and no case sets RFLAGS.AC before the instruction; CR4 enables none of
  * UMIP, TSD and PKE's restrictions that a case could notice.
@@ -9,9 +10,10 @@
 import { Random } from "../support/random.ts";
 
 /** How the instruction is executed; the numbers are the native harness's and those of `decode()`. */
+export const MODE_16 = 0;
 export const MODE_COMPATIBILITY = 1;
 export const MODE_64 = 2;
-export type Mode = typeof MODE_COMPATIBILITY | typeof MODE_64;
+export type Mode = typeof MODE_16 | typeof MODE_COMPATIBILITY | typeof MODE_64;
 
 /** Linear address of the page with the code, and of the instruction in it. */
 export const CODE_PAGE = 0x10000000;
@@ -19,6 +21,15 @@ export const CODE = 0x10000800;
 /** Linear address and size of the operand window. The pages before and after it are not present. */
 export const WINDOW = 0x20000000;
 export const WINDOW_BYTES = 8192;
+
+/** Segments of 16-bit mode. */
+export const CODE_LIMIT_16 = 0xffff;
+export const DATA_LIMIT_16 = 0x3fff;
+
+/** Base of SS, DS and ES. */
+export const dataBase = (mode: Mode): number => (mode === MODE_16 ? WINDOW : 0);
+/** RIP of the instruction. */
+export const startRip = (mode: Mode): bigint => BigInt(mode === MODE_16 ? CODE - CODE_PAGE : CODE);
 
 /** RFLAGS bits that are compared: CF PF AF ZF SF DF OF NT AC ID. TF and RF belong to the harness; IF and IOPL never change. */
 export const COMPARED_RFLAGS = 0x244cd5n;

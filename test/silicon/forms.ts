@@ -5,7 +5,7 @@
 import { PREFIX_66, PREFIX_NP } from "../../emulator/isa/format.ts";
 import type { Method, OperandType } from "../../emulator/isa/operands.ts";
 import { ROWS, type Row } from "../../emulator/isa/table.ts";
-import { MODE_64, type Mode } from "./environment.ts";
+import { MODE_16, MODE_64, type Mode } from "./environment.ts";
 
 export type SizePrefix = "" | "66" | "W";
 export type GroupPrefix = "" | "LOCK" | "REP" | "REPNE";
@@ -83,21 +83,20 @@ export function isRecorded(row: Row): boolean {
   return (
     FEATURES.has(row.feature) &&
     !EXCLUDED.has(row.mnemonic) &&
-    row.operands.every(({ method }) => METHODS.has(method)) &&
-    // BSWAP with a 16-bit operand has an undefined result; the other sizes are forms of their own below.
-    row.operands.length <= 3
+    row.operands.every(({ method }) => METHODS.has(method))
   );
 }
 
 function sizes(row: Row, mode: Mode): SizePrefix[] {
   if (!isSized(row)) return [""];
+  // SDM Vol. 2, "BSWAP": undefined for a 16-bit operand.
+  if (row.mnemonic === "BSWAP" && mode === MODE_16) return ["66"];
   const result: SizePrefix[] = [""];
   const isFixed64 = mode === MODE_64 && row.attributes.has("f64");
   const takes66 =
     !row.hasPrefixColumn || row.prefixes === (PREFIX_NP | PREFIX_66) || (row.prefixes & PREFIX_66) === 0;
   const isVex = row.map >= 4;
   const isNpOnly = row.hasPrefixColumn && row.prefixes === PREFIX_NP;
-  // SDM Vol. 2, "BSWAP": undefined for a 16-bit operand.
   if (takes66 && !isVex && !isNpOnly && !isFixed64 && row.mnemonic !== "BSWAP") result.push("66");
   if (mode === MODE_64 && !isFixed64 && !row.attributes.has("d64")) result.push("W");
   // A row that asks for REX.W has no other form.

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CaseInput, CaseOutcome } from "./case.ts";
-import { CODE, WINDOW, WINDOW_BYTES, windowPattern } from "./environment.ts";
+import { dataBase, MODE_16, type Mode, WINDOW, WINDOW_BYTES, windowPattern } from "./environment.ts";
 
 const SOURCE = "test/silicon/native/harness.c";
 const DIRECTORY = "build/silicon";
@@ -100,7 +100,12 @@ export function encodeInputs(inputs: readonly CaseInput[]): Uint8Array {
   return bytes;
 }
 
-function decodeOutcome(view: DataView, at: number): CaseOutcome {
+/**
+ * Reads an outcome. With a 16-bit stack segment Linux returns to user code by way of a stack whose upper half of RSP is
+ * not the process's ("espfix"); outside 64-bit mode only 32 bits of a register exist.
+ */
+function decodeOutcome(view: DataView, at: number, mode: Mode): CaseOutcome {
+  const registerBits = mode === MODE_16 ? 32 : 64;
   const vector = view.getUint32(at + OUTPUT.vector, true);
   const cr2 = view.getBigUint64(at + OUTPUT.cr2, true);
   let error = view.getUint32(at + OUTPUT.error, true);
@@ -112,7 +117,9 @@ function decodeOutcome(view: DataView, at: number): CaseOutcome {
     cr2,
     rip: view.getBigUint64(at + OUTPUT.rip, true),
     rflags: view.getBigUint64(at + OUTPUT.rflags, true),
-    gpr: BigUint64Array.from({ length: 16 }, (_, i) => view.getBigUint64(at + OUTPUT.gpr + 8 * i, true)),
+    gpr: BigUint64Array.from({ length: 16 }, (_, i) =>
+      BigInt.asUintN(registerBits, view.getBigUint64(at + OUTPUT.gpr + 8 * i, true)),
+    ),
     changes: Array.from({ length: view.getUint32(at + OUTPUT.changeCount, true) }, (_, i) => [
       view.getUint16(at + OUTPUT.offsets + 2 * i, true),
       view.getUint8(at + OUTPUT.values + i),
@@ -129,7 +136,8 @@ const isPrefix = (byte: number): boolean =>
 function withoutPushedTf(input: CaseInput, outcome: CaseOutcome, before: Uint8Array): CaseOutcome {
   const isPushf = input.code.at(-1) === 0x9c && input.code.slice(0, -1).every(isPrefix);
   if (!isPushf || outcome.vector !== undefined) return outcome;
-  const at = Number(outcome.gpr[4]!) + 1 - WINDOW;
+  const rsp = input.mode === MODE_16 ? Number(outcome.gpr[4]! & 0xffffn) : Number(outcome.gpr[4]!);
+  const at = dataBase(input.mode) + rsp + 1 - WINDOW;
   if (at < 0 || at >= WINDOW_BYTES) return outcome;
   const changes = new Map(outcome.changes);
   const image = (changes.get(at) ?? before[at]!) & ~1;
@@ -157,10 +165,6 @@ export function runNative(harness: string, inputs: readonly CaseInput[]): CaseOu
   return inputs.map((input, i) => {
     const before = pattern.slice();
     before.set(input.poke, input.pokeOffset);
-    return withoutPushedTf(input, decodeOutcome(view, i * OUTPUT.size), before);
+    return withoutPushedTf(input, decodeOutcome(view, i * OUTPUT.size, input.mode), before);
   });
 }
-
-/** Whether an outcome's RIP is behind the instruction: not a taken branch, not a fault. */
-export const isFallThrough = (input: CaseInput, outcome: CaseOutcome): boolean =>
-  outcome.rip === BigInt(CODE + input.code.length);

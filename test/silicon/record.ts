@@ -1,9 +1,9 @@
-/** Records both corpora on the processor at hand: `node test/silicon/record.mjs`. Takes some seconds; overwrites the files. */
+/** Records the corpora on the processor at hand: `node test/silicon/record.mjs`. Takes some seconds; overwrites the files. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { makeCase } from "./cases.ts";
 import { CORPUS_VERSION, encodeCorpus } from "./corpus.ts";
-import { MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.ts";
+import { MODE_16, MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.ts";
 import { formsOf } from "./forms.ts";
 import { buildHarness, runNative, thisProcessor } from "./native-core.ts";
 import { corpusFile, inputsDigest } from "./replay.ts";
@@ -37,3 +37,4 @@ function record(harness: string, mode: Mode): void {
 const harness = buildHarness();
 record(harness, MODE_64);
 record(harness, MODE_COMPATIBILITY);
+record(harness, MODE_16);

@@ -4,7 +4,7 @@ import { ruleOf } from "../../emulator/isa/handlers.ts";
 import { ROWS } from "../../emulator/isa/table.ts";
 import { BUILD_TIMEOUT, buildCore } from "../support/build-core.ts";
 import { CoreUnderTest } from "./core-under-test.ts";
-import { MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
+import { MODE_16, MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
 import { isRecorded } from "./forms.ts";
 import { loadCorpus, replay } from "./replay.ts";
 
@@ -17,6 +17,7 @@ beforeAll(async () => {
 describe.each([
   { name: "64-bit mode", mode: MODE_64 },
   { name: "compatibility mode", mode: MODE_COMPATIBILITY },
+  { name: "16-bit mode", mode: MODE_16 },
 ] as const)("$name", ({ mode }) => {
   test("registers, flags, memory and exceptions are those of silicon", () => {
     const corpus = loadCorpus(mode);

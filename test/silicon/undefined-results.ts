@@ -24,8 +24,8 @@ export interface Undefined {
   readonly memory?: boolean;
   /** All general registers but RSP. */
   readonly registers?: boolean;
-  /** Which of the instruction's several memory operands a page fault names. */
-  readonly cr2?: boolean;
+  /** Which of the instruction's several memory operands faults: CR2, and with segment limits the vector. */
+  readonly exception?: boolean;
 }
 
 const NOTHING: Undefined = { rflags: 0n, destination: false };
@@ -37,13 +37,13 @@ const NOTHING: Undefined = { rflags: 0n, destination: false };
  */
 export function undefinedAfterFault(form: Form): Undefined {
   const { mnemonic } = form.row;
-  if (mnemonic === "PUSHA" || mnemonic === "ENTER") return { ...NOTHING, memory: true, cr2: true };
+  if (mnemonic === "PUSHA" || mnemonic === "ENTER") return { ...NOTHING, memory: true, exception: true };
   // SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ": a fault restores the flags from before the instruction. The harness, stepping, has
   // them as of the last complete iteration.
   if (form.group !== "" && (mnemonic === "CMPS" || mnemonic === "SCAS"))
-    return { ...NOTHING, rflags: ALL, cr2: true };
-  if (mnemonic === "CMPS") return { ...NOTHING, cr2: true };
-  return mnemonic === "POPA" ? { ...NOTHING, registers: true, cr2: true } : NOTHING;
+    return { ...NOTHING, rflags: ALL, exception: true };
+  if (mnemonic === "CMPS") return { ...NOTHING, exception: true };
+  return mnemonic === "POPA" ? { ...NOTHING, registers: true, exception: true } : NOTHING;
 }
 
 /** Flags that are undefined whatever the operands are. */

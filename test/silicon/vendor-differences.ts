@@ -6,6 +6,7 @@
  * operand size is 64 bits; AMD APM Vol. 3, "Near Branches in 64-Bit Mode": 16 bits), and DR4 and DR5 (`encode.ts`).
  */
 import type { CaseInput, CaseOutcome } from "./case.ts";
+import { MODE_16 } from "./environment.ts";
 import type { Form } from "./forms.ts";
 
 export interface VendorDifference {
@@ -17,6 +18,7 @@ export interface VendorDifference {
 }
 
 const CS_OVERRIDE = 0x2e;
+const STACK_FAULT = 12;
 const PAGE_FAULT = 14;
 
 export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
@@ -34,6 +36,16 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
       form.row.mnemonic === "ARPL" &&
       form.operand === "mem" &&
       (outcome.vector === PAGE_FAULT || input.code[0] === CS_OVERRIDE),
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "near CALL pushes before it checks its target against the code segment's limit, so that #SS or #PF comes before #GP",
+    manual: 'Intel SDM Vol. 2, "CALL", Operation: the target is checked first',
+    applies: (form, _, outcome) =>
+      form.row.mnemonic === "CALL" &&
+      form.mode === MODE_16 &&
+      form.size === "66" &&
+      (outcome.vector === STACK_FAULT || outcome.vector === PAGE_FAULT),
   },
 ];
 

@@ -4,8 +4,8 @@
  * Cases come on standard input and outcomes go to standard output, in the layouts of `struct input` and `struct output`
  * (little-endian; test/silicon/native-core.ts is the other end). Per case: the operand window gets its content, the
  * registers are loaded by returning from a signal handler with a changed context, and RFLAGS.TF makes the processor
- * trap after one instruction. Returning with CS = 23H runs the instruction in compatibility mode; the kernel
- * delivers signals from there to this 64-bit process as from any other code.
+ * trap after one instruction. Returning with CS = 23H, or with a selector of the LDT, runs the instruction in 32-bit or 16-bit
+ * compatibility mode; the kernel delivers signals from there to this 64-bit process as from any other code.
  *
  * Linux on x86-64 only. Usage: harness PATTERN, where PATTERN is a file of WINDOW_BYTES bytes.
  */
@@ -17,15 +17,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <asm/ldt.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-/* These four are part of the corpus: test/silicon/environment.ts has the same. */
+/* These are part of the corpus: test/silicon/environment.ts has the same. */
 #define CODE_PAGE 0x10000000ul
 #define CODE 0x10000800ul
 #define WINDOW 0x20000000ul
 #define WINDOW_BYTES 8192
+/* In 16-bit mode code segment and data segments begin at the code page and at the window. */
+#define CODE_LIMIT_16 0xffff
+#define DATA_LIMIT_16 0x3fff
 
 #define MAX_POKE 64
 #define MAX_CHANGES 128
@@ -33,7 +38,10 @@
 #define RFLAGS_TF 0x100u
 #define VECTOR_DB 1
 
-enum { MODE_COMPATIBILITY = 1, MODE_64 = 2 };
+enum { MODE_16 = 0, MODE_COMPATIBILITY = 1, MODE_64 = 2 };
+
+/* Linux's user segments, and our two in the LDT. */
+enum { CS_64 = 0x33, CS_32 = 0x23, DATA_32 = 0x2b, CS_16 = 0x07, DATA_16 = 0x0f };
 
 struct input {
   uint8_t code[16];
@@ -75,6 +83,8 @@ static int is_running;
 static unsigned steps;
 static sigjmp_buf finished;
 
+static uint64_t start_rip(void) { return current.mode == MODE_16 ? CODE - CODE_PAGE : CODE; }
+
 static void fail(const char *what) {
   fprintf(stderr, "harness: %s: %s\n", what, strerror(errno));
   exit(1);
@@ -96,10 +106,13 @@ static int load_case(ucontext_t *context) {
   memcpy(code, current.code, current.code_length);
   for (unsigned i = 0; i < 8; i++) code[current.code_length + i] = i & 1 ? 0x0b : 0x0f;
   for (int i = 0; i < 16; i++) gregs[gpr_index[i]] = (greg_t)current.gpr[i];
-  gregs[REG_RIP] = (greg_t)CODE;
+  gregs[REG_RIP] = (greg_t)start_rip();
   gregs[REG_EFL] = (greg_t)(current.rflags | RFLAGS_TF);
-  /* CS, GS, FS, SS from the low word up. Linux's user code segments: 33H 64-bit, 23H 32-bit; stack segment 2BH. */
-  gregs[REG_CSGSFS] = (greg_t)(((uint64_t)0x2b << 48) | (current.mode == MODE_64 ? 0x33 : 0x23));
+  /* DS and ES stay as they are set here; CS, GS, FS and SS are loaded, from the low word up. 64-bit processes start with null DS and ES. */
+  const uint32_t data = current.mode == MODE_16 ? DATA_16 : DATA_32;
+  const uint64_t code_segment = current.mode == MODE_64 ? CS_64 : current.mode == MODE_16 ? CS_16 : CS_32;
+  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(data));
+  gregs[REG_CSGSFS] = (greg_t)(((uint64_t)data << 48) | code_segment);
   steps = 0;
   return 1;
 }
@@ -142,7 +155,7 @@ static void handler(int number, siginfo_t *info, void *raw) {
   } else {
     const greg_t *gregs = context->uc_mcontext.gregs;
     if (!is_running) _exit(2);
-    if (current.is_repeated && gregs[REG_TRAPNO] == VECTOR_DB && gregs[REG_RIP] == (greg_t)CODE && ++steps < MAX_STEPS)
+    if (current.is_repeated && gregs[REG_TRAPNO] == VECTOR_DB && gregs[REG_RIP] == (greg_t)start_rip() && ++steps < MAX_STEPS)
       return;
     report(context);
   }
@@ -153,6 +166,18 @@ static void map(unsigned long address, size_t length) {
   void *at = mmap((void *)address, length, PROT_READ | PROT_WRITE | PROT_EXEC,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (at != (void *)address) fail("mmap");
+}
+
+/* A 16-bit, byte-granular, accessed and writable or readable segment. */
+static void set_ldt(unsigned entry, unsigned base, unsigned limit, unsigned contents) {
+  struct user_desc segment;
+  memset(&segment, 0, sizeof segment);
+  segment.entry_number = entry;
+  segment.base_addr = base;
+  segment.limit = limit;
+  segment.contents = contents;
+  segment.useable = 1;
+  if (syscall(SYS_modify_ldt, 1, &segment, sizeof segment)) fail("modify_ldt");
 }
 
 int main(int argc, char **argv) {
@@ -174,8 +199,8 @@ int main(int argc, char **argv) {
   sigfillset(&action.sa_mask);
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
     if (sigaction(signals[i], &action, NULL)) fail("sigaction");
-  /* 64-bit processes start with null DS and ES; compatibility-mode code needs the flat data segment. */
-  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(0x2b));
+  set_ldt(CS_16 >> 3, CODE_PAGE, CODE_LIMIT_16, MODIFY_LDT_CONTENTS_CODE);
+  set_ldt(DATA_16 >> 3, WINDOW, DATA_LIMIT_16, MODIFY_LDT_CONTENTS_DATA);
   if (sigsetjmp(finished, 1) == 0) raise(SIGUSR1);
   return fflush(stdout) ? 1 : 0;
 }
