@@ -90,6 +90,9 @@ describe("broken chains put the device into DEVICE_NEEDS_RESET", () => {
   });
 
   test("an available index that jumps by more than the queue's size", () => {
+    // Every ring entry names a legal chain, so the index alone is wrong.
+    m.header(HEADER, 0, 0);
+    [header, data({}), status].forEach((d, i) => q.writeDescriptor(q.desc, i, d));
     q.setAvailIndex(17);
     q.kick();
     m.context.settle();
