@@ -106,7 +106,7 @@ export class BusMaster {
 
   /**
    * The next piece of memory, of at most `most` bytes; `undefined` when the table has ended, "error" when it
-   * cannot be read or its region is not RAM. Each entry is copied once.
+   * cannot be read. Each entry is copied once. Whether the piece is RAM shows when it is read or written.
    */
   nextRegion(most: number): Region | "error" | undefined {
     const s = this.#state;
@@ -115,7 +115,6 @@ export class BusMaster {
       if (!this.#fetch()) return "error";
     }
     const length = Math.min(most, s.prdLeft);
-    if (!this.#memory.contains(s.prdAddress, length)) return "error";
     this.#region.address = s.prdAddress;
     this.#region.length = length;
     s.prdAddress = (s.prdAddress + length) >>> 0;

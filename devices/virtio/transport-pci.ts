@@ -12,6 +12,7 @@ import { PciFunction } from "../pci/config-space.ts";
 import type { RegisterBytes } from "../pci/config-space.ts";
 import { CAPABILITY_MSIX, CAPABILITY_VENDOR_SPECIFIC } from "../pci/spec.ts";
 import type {
+  BusAddress,
   DeviceContext,
   DmaMemory,
   InterruptLine,
@@ -168,6 +169,12 @@ export class VirtioPci implements Resettable {
   /** Queue `queue` may be served. */
   isQueueLive(queue: number): boolean {
     return this.isLive && this.queues[queue]?.state.enabled === 1;
+  }
+
+  /** Where the driver notifies queue `queue`, while BAR 4 is decoded: for owners that watch that page themselves. */
+  notifyAddress(queue: number): BusAddress | undefined {
+    const base = this.pci.barBase(MEMORY_BAR);
+    return base === undefined ? undefined : base + NOTIFY_PAGE_OFFSET + queue * NOTIFY_OFF_MULTIPLIER;
   }
 
   /** Sends the queue's interrupt if the driver wants one; true when one was sent. */

@@ -27,7 +27,7 @@ import type { VirtioDeviceType } from "../transport-pci.ts";
 import { InFlightStruct, InFlightTable } from "./in-flight.ts";
 import type { InFlightRequest } from "./in-flight.ts";
 import { emptyRequest, parseRequest } from "./request.ts";
-import type { BlkLimits } from "./request.ts";
+import type { BlkLimits, BlkRequest } from "./request.ts";
 import * as spec from "./spec.ts";
 
 export const VirtioBlkStruct = struct("VirtioBlk", {
@@ -255,7 +255,7 @@ export class VirtioBlk implements VirtioDeviceType, Resettable {
 
   #start(queue: number): void {
     const parsed = this.#request;
-    const request = this.#inFlight.add();
+    const request = this.#inFlight.add(this.#completionTime(parsed));
     request.type = parsed.type & 0xff;
     request.status = parsed.status;
     request.mayUnmap = parsed.mayUnmap ? 1 : 0;
@@ -264,7 +264,6 @@ export class VirtioBlk implements VirtioDeviceType, Resettable {
     request.sector = parsed.sector;
     request.byteLength = parsed.byteLength;
     request.statusAddress = parsed.statusAddress;
-    request.completeAt = this.#completionTime(request);
     if (parsed.status === spec.VIRTIO_BLK_S_OK)
       this.#inFlight.keepSegments(
         request,
@@ -276,7 +275,7 @@ export class VirtioBlk implements VirtioDeviceType, Resettable {
   }
 
   /** A request that fails its checks, or asks for the ID, does not go to the disk and takes no disk time. */
-  #completionTime(request: InFlightRequest): number {
+  #completionTime(request: BlkRequest): number {
     if (request.status !== spec.VIRTIO_BLK_S_OK) return this.#clock.now();
     switch (request.type) {
       case spec.VIRTIO_BLK_T_IN:

@@ -20,15 +20,14 @@ const NONE = 0xffffffff;
 const WORDS = 4;
 
 export const InFlightRequestStruct = struct("InFlightRequest", {
-  used: u8,
+  /** This entry's own index. */
+  slot: u16,
   type: u8,
   status: u8,
   mayUnmap: u8,
   queue: u16,
   head: u16,
   firstSegment: u32,
-  /** Order of start, to break ties of time. */
-  sequence: u53,
   sector: u53,
   byteLength: u53,
   statusAddress: u53,
@@ -40,7 +39,10 @@ export const InFlightStruct = struct("InFlight", {
   count: u32,
   freeSegment: u32,
   freeSegments: u32,
-  nextSequence: u53,
+  /** The first `count` entries: slots in order of completion time, equal times in order of start. */
+  order: array("u16", IN_FLIGHT_REQUESTS),
+  /** The first `IN_FLIGHT_REQUESTS - count` entries: slots not in use. */
+  free: array("u16", IN_FLIGHT_REQUESTS),
   requests: nestedArray(InFlightRequestStruct, IN_FLIGHT_REQUESTS),
   segments: array("u32", WORDS * IN_FLIGHT_SEGMENTS),
 });
@@ -57,13 +59,16 @@ export class InFlightTable {
   /** Forgets every request. */
   clear(): void {
     const s = this.#state;
-    for (const request of s.requests) request.used = 0;
+    s.requests.forEach((request, slot) => {
+      request.slot = slot;
+      // Taken from the end, so slot 0 is used first.
+      s.free[IN_FLIGHT_REQUESTS - 1 - slot] = slot;
+    });
     for (let i = 0; i < IN_FLIGHT_SEGMENTS; i++)
       s.segments[WORDS * i + 3] = i + 1 < IN_FLIGHT_SEGMENTS ? i + 1 : NONE;
     s.count = 0;
     s.freeSegment = 0;
     s.freeSegments = IN_FLIGHT_SEGMENTS;
-    s.nextSequence = 0;
   }
 
   get count(): number {
@@ -75,13 +80,20 @@ export class InFlightTable {
     return this.#state.count < IN_FLIGHT_REQUESTS && this.#state.freeSegments >= descriptors;
   }
 
-  /** Takes an entry; `hasRoom` was true. */
-  add(): InFlightRequest {
+  /** Takes an entry for a request that completes at cycle `completeAt`; `hasRoom` was true. */
+  add(completeAt: number): InFlightRequest {
     const s = this.#state;
-    const request = s.requests.find((entry) => !entry.used)!;
-    request.used = 1;
+    const slot = s.free[IN_FLIGHT_REQUESTS - 1 - s.count]!;
+    const request = s.requests[slot]!;
     request.firstSegment = NONE;
-    request.sequence = s.nextSequence++;
+    request.completeAt = completeAt;
+    // Most requests complete after those before them: look for the place from the end.
+    let at = s.count;
+    while (at > 0 && s.requests[s.order[at - 1]!]!.completeAt > completeAt) {
+      s.order[at] = s.order[at - 1]!;
+      at--;
+    }
+    s.order[at] = slot;
     s.count++;
     return request;
   }
@@ -142,24 +154,17 @@ export class InFlightTable {
       s.freeSegments++;
       at = next;
     }
-    request.used = 0;
+    const at = s.order.indexOf(request.slot);
+    s.order.copyWithin(at, at + 1, s.count);
     s.count--;
+    s.free[IN_FLIGHT_REQUESTS - 1 - s.count] = request.slot;
   }
 
   /** The request that finishes first, or `undefined` if none does by `time`. */
   earliest(time = Infinity): InFlightRequest | undefined {
     if (this.#state.count === 0) return undefined;
-    let first: InFlightRequest | undefined;
-    for (const request of this.#state.requests) {
-      if (!request.used || request.completeAt > time) continue;
-      if (
-        first === undefined ||
-        request.completeAt < first.completeAt ||
-        (request.completeAt === first.completeAt && request.sequence < first.sequence)
-      )
-        first = request;
-    }
-    return first;
+    const first = this.#state.requests[this.#state.order[0]!]!;
+    return first.completeAt <= time ? first : undefined;
   }
 
   #takeSegment(): number {

@@ -22,6 +22,8 @@ describe("detection", () => {
     m.out(0x3f6, 4);
     expect(m.status).toBe(0x80);
     expect(m.in(0x1f4)).toBe(0x80);
+    m.context.advance(100_000); // the dropped command's time passes; SRST is still set
+    expect(m.status).toBe(0x80);
     m.out(0x3f6, 0);
     m.context.advanceMicroseconds(499);
     expect(m.status).toBe(0x80);
@@ -396,6 +398,8 @@ describe("bus-master DMA", () => {
     m.context.advance(500);
     m.out(0x3f6, 4);
     m.out(0x3f6, 0);
+    m.context.advance(1000); // past the time at which the request would have been done
+    expect(m.status).toBe(0x80);
     m.context.settle();
     expect([m.ram(0x8000, 512).some((byte) => byte !== 0), m.irq14.rises, m.status]).toEqual([
       false,

@@ -374,6 +374,13 @@ describe("someone else serves", () => {
     expect(m.messages.sent.length).toBe(1);
   });
 
+  test("the notification address is the one the driver uses", () => {
+    const notified: number[] = [];
+    m.disk.setService({ notified: (queue) => void notified.push(queue) });
+    m.mmio.write(m.disk.transport.notifyAddress(0)!, 2, 0);
+    expect(notified).toEqual([0]);
+  });
+
   test("the budget bounds a pass", () => {
     m.disk.setService({ notified: () => undefined });
     for (let i = 0; i < 8; i++) request(4, 0, []);
