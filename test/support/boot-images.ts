@@ -4,7 +4,11 @@ import type { BootModule, BootRequest } from "../../emulator/machine/loaders/boo
 import type { BootSegment } from "../../emulator/machine/loaders/boot-memory.ts";
 import type { ImageFile } from "../../emulator/machine/read-image.ts";
 
-export const imageFile = (bytes: Uint8Array, name = "image.elf"): ImageFile => ({ path: `dir/${name}`, name, bytes });
+export const imageFile = (bytes: Uint8Array, name = "image.elf"): ImageFile => ({
+  path: `dir/${name}`,
+  name,
+  bytes,
+});
 
 export interface ElfPart {
   readonly type?: number;
@@ -21,7 +25,9 @@ const FIRST_CONTENTS = 0x400;
 export function buildElf(width: 32 | 64, entry: number | bigint, parts: readonly ElfPart[]): Uint8Array {
   const wide = width === 64;
   const [headerBytes, entryBytes] = wide ? [64, 56] : [52, 32];
-  const bytes = new Uint8Array(FIRST_CONTENTS + parts.reduce((sum, { contents }) => sum + contents.length, 0));
+  const bytes = new Uint8Array(
+    FIRST_CONTENTS + parts.reduce((sum, { contents }) => sum + contents.length, 0),
+  );
   const view = new DataView(bytes.buffer);
   const word = (at: number, value: number | bigint): void => {
     if (wide) view.setBigUint64(at, BigInt(value), true);
@@ -135,7 +141,9 @@ export class LoadedMemory {
   }
 
   bytes(physical: number, length: number): Uint8Array {
-    const segment = this.#segments.find((s) => physical >= s.physical && physical + length <= s.physical + s.size);
+    const segment = this.#segments.find(
+      (s) => physical >= s.physical && physical + length <= s.physical + s.size,
+    );
     if (!segment) throw new Error(`nothing is loaded at ${physical.toString(16)} + ${length.toString(16)}`);
     const start = physical - segment.physical;
     const found = new Uint8Array(length);

@@ -75,7 +75,12 @@ describe.each([32, 64] as const)("ELF%i", (width) => {
     ["65535 program headers", width === 64 ? 56 : 44, [0xff, 0xff], "ELF header"],
     ["65534 program headers", width === 64 ? 56 : 44, [0xfe, 0xff], "ELF program headers"],
     ["program headers beyond the file", width === 64 ? 32 : 28, [0, 0, 0, 0x7f], "ELF program headers"],
-    ["contents beyond the file", headerBytes + (width === 64 ? 8 : 4), [0, 0, 0, 0x7f], "ELF program header 0: contents"],
+    [
+      "contents beyond the file",
+      headerBytes + (width === 64 ? 8 : 4),
+      [0, 0, 0, 0x7f],
+      "ELF program header 0: contents",
+    ],
     ["file size beyond memory size", headerBytes + (width === 64 ? 40 : 20), [1, 0], "ELF program header 0"],
     ["nothing to load", headerBytes, [2], "ELF program headers"],
     ["absurd note name", 0x404, [0xff, 0xff, 0xff, 0xff], "ELF program header 1: notes"],
@@ -96,10 +101,12 @@ describe.each([32, 64] as const)("ELF%i", (width) => {
     const random = new Random(width);
     for (let i = 0; i < 20_000; i++) {
       const bytes = good(width);
-      for (let n = 1 + random.below(4); n > 0; n--) bytes[random.below(random.chance(80) ? 0xc0 : bytes.length)] = random.below(256);
+      for (let n = 1 + random.below(4); n > 0; n--)
+        bytes[random.below(random.chance(80) ? 0xc0 : bytes.length)] = random.below(256);
       try {
         const { segments } = parseElf(imageFile(bytes));
-        for (const { bytes: contents, memoryBytes } of segments) expect(contents.length).toBeLessThanOrEqual(memoryBytes);
+        for (const { bytes: contents, memoryBytes } of segments)
+          expect(contents.length).toBeLessThanOrEqual(memoryBytes);
       } catch (error) {
         expect(error).toBeInstanceOf(ImageError);
       }
@@ -130,7 +137,10 @@ test("notes of a segment aligned to 8 bytes are padded to 8", () => {
   new DataView(first.buffer).setUint32(4, 1, true);
   first.set([0x47, 0x4e, 0x55, 0], 12);
   const contents = Uint8Array.from([...first, ...pvhNote(0x100000, true)]);
-  const parts = [{ physical: 0x100000, contents: code }, { type: 4, physical: 0, contents, align: 8 }];
+  const parts = [
+    { physical: 0x100000, contents: code },
+    { type: 4, physical: 0, contents, align: 8 },
+  ];
   const { notes } = parseElf(imageFile(buildElf(64, 0x100000, parts)));
   expect(notes.map(({ owner }) => owner)).toEqual(["GNU", "Xen"]);
 });

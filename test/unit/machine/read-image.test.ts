@@ -21,9 +21,17 @@ function errorOf(path: string, limit?: number): ImageError {
 
 test("a file is read whole and named by its last component", () => {
   const path = join(folder, "kernel.elf");
-  writeFileSync(path, Uint8Array.from({ length: 300_000 }, (_, i) => i));
+  writeFileSync(
+    path,
+    Uint8Array.from({ length: 300_000 }, (_, i) => i),
+  );
   const image = readImage(path, "kernel");
-  expect([image.path, image.name, image.bytes.length, image.bytes[299_999]]).toEqual([path, "kernel.elf", 300_000, 223]);
+  expect([image.path, image.name, image.bytes.length, image.bytes[299_999]]).toEqual([
+    path,
+    "kernel.elf",
+    300_000,
+    223,
+  ]);
 });
 
 test("a missing file, a directory, a device, an empty and a too large file are told apart", () => {
