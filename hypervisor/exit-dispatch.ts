@@ -124,13 +124,19 @@ export class ExitDispatch {
 
   #skip(): void {
     const { vmcs, core } = this.#vcpu;
-    vmcs.skipInstruction(F.GUEST_RIP, F.EXIT_INSTRUCTION_LENGTH, F.GUEST_INTERRUPTIBILITY, core.state.codeSize === 2);
+    vmcs.skipInstruction(
+      F.GUEST_RIP,
+      F.EXIT_INSTRUCTION_LENGTH,
+      F.GUEST_INTERRUPTIBILITY,
+      core.state.codeSize === 2,
+    );
   }
 
   /** Injects a fault at the next entry. */
   #inject(vector: number, errorCode?: number): void {
     const s = this.#vcpu.state;
-    s.injectInfo = (INFO_VALID | (TYPE_EXCEPTION << 8) | vector | (errorCode === undefined ? 0 : INFO_HAS_ERROR)) >>> 0;
+    s.injectInfo =
+      (INFO_VALID | (TYPE_EXCEPTION << 8) | vector | (errorCode === undefined ? 0 : INFO_HAS_ERROR)) >>> 0;
     s.injectError = errorCode ?? 0;
   }
 
@@ -145,10 +151,10 @@ export class ExitDispatch {
   }
 
   /** Runs the guest's instruction with one guest-physical page handed to the VM's devices. */
-  #emulate(page: number): void {
+  #emulate(page: number, cost = this.#vcpu.vm.cost("instructionEmulation")): void {
     const vcpu = this.#vcpu;
     const { core, vm } = vcpu;
-    vcpu.charge(vm.cost("instructionEmulation"));
+    vcpu.charge(cost);
     core.state.emulatedPage = page < 0 ? 0xffffffffffffffffn : BigInt(page);
     vm.emulating = vcpu;
     const exited = core.exports.emulateOne();
@@ -203,17 +209,11 @@ export class ExitDispatch {
 
   #cpuid(): void {
     const { core, vm, index } = this.#vcpu;
-    const { gpr } = core.state;
-    const [eax, ebx, ecx, edx] = vm.cpuid(
-      Number(gpr[0]! & 0xffffffffn),
-      Number(gpr[1]! & 0xffffffffn),
-      index,
-      this.#vcpu.vmcs.read32(F.GUEST_CR4),
-    );
-    gpr[0] = BigInt(eax);
-    gpr[3] = BigInt(ebx);
-    gpr[1] = BigInt(ecx);
-    gpr[2] = BigInt(edx);
+    const [eax, ebx, ecx, edx] = vm.cpuid(core.gprLow(0), core.gprLow(1), index);
+    core.setGprLow(0, eax);
+    core.setGprLow(3, ebx);
+    core.setGprLow(1, ecx);
+    core.setGprLow(2, edx);
   }
 
   #io(): void {
@@ -230,27 +230,28 @@ export class ExitDispatch {
     if (isString) {
       // INS and OUTS touch memory: the emulator runs them with the port handed to the VM's board.
       this.#chargeDevice(owner.isInKernel);
-      vm.withPorts(vcpu, () => this.#emulate(-1));
+      this.#emulate(-1);
       return;
     }
     this.#chargeDevice(owner.isInKernel);
-    const low = core.ioAccumulator;
     if (isIn) {
       const value = vm.pc.ports.read(port, size);
-      const before = core.state.gpr[0]!;
-      if (size === 4) core.state.gpr[0] = BigInt(value >>> 0);
+      if (size === 4) core.setGprLow(0, value);
       else {
         const mask = size === 1 ? 0xffn : 0xffffn;
-        core.state.gpr[0] = (before & ~mask) | BigInt(value);
+        core.state.gpr[0] = (core.state.gpr[0]! & ~mask) | BigInt(value);
       }
-    } else vm.pc.ports.write(port, size, size === 4 ? low() : low() & (size === 1 ? 0xff : 0xffff));
+    } else {
+      const value = core.gprLow(0);
+      vm.pc.ports.write(port, size, size === 4 ? value : value & (size === 1 ? 0xff : 0xffff));
+    }
     this.#skip();
   }
 
   #msrRead(): void {
     const vcpu = this.#vcpu;
     const { core, vm, apic } = vcpu;
-    const index = Number(core.state.gpr[1]! & 0xffffffffn);
+    const index = core.gprLow(1);
     vcpu.handler = "msr read";
     vcpu.charge(vm.cost("msrEmulation"));
     let value: bigint | undefined;
@@ -274,9 +275,9 @@ export class ExitDispatch {
   #msrWrite(): void {
     const vcpu = this.#vcpu;
     const { core, vm, apic } = vcpu;
-    const index = Number(core.state.gpr[1]! & 0xffffffffn);
-    const low = Number(core.state.gpr[0]! & 0xffffffffn);
-    const high = Number(core.state.gpr[2]! & 0xffffffffn);
+    const index = core.gprLow(1);
+    const low = core.gprLow(0);
+    const high = core.gprLow(2);
     const value = (BigInt(high) << 32n) | BigInt(low);
     vcpu.handler = "msr write";
     vcpu.charge(vm.cost("msrEmulation"));
@@ -353,13 +354,11 @@ export class ExitDispatch {
       vm.ept.map(page, vm.machineAddress(page));
       return;
     }
-    const kick = vm.kickAt(address);
-    if (kick !== undefined) {
+    if (vm.isKick(address)) {
       // An address registered for signalling: no device code runs on this thread, the instruction only moves data.
       vcpu.phase = "request";
       vcpu.handler = "virtio notify";
-      vcpu.charge(vm.cost("kickSignal") - vm.cost("instructionEmulation"));
-      this.#emulate(page);
+      this.#emulate(page, vm.cost("kickSignal"));
       return;
     }
     if (page === LOCAL_APIC_PAGE) {

@@ -11,7 +11,11 @@ const ADDRESS = 0x000ffffffffff000n;
  * Linear to guest-physical. SDM Vol. 3A, "4-Level Paging". Undefined: not mapped, or a paging mode other than none
  * and 4-level.
  */
-export function walkGuest(read: ReadGuest64, options: { cr0: number; cr3: bigint; efer: bigint }, linear: bigint): number | undefined {
+export function walkGuest(
+  read: ReadGuest64,
+  options: { cr0: number; cr3: bigint; efer: bigint },
+  linear: bigint,
+): number | undefined {
   if ((options.cr0 & 0x80000000) === 0) return Number(linear & 0xffffffffn);
   if ((options.efer & 0x400n) === 0n) return undefined;
   let table = options.cr3 & ADDRESS;

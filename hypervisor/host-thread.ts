@@ -153,7 +153,8 @@ export class PollThread implements Actor {
   #skipTo(time: number): void {
     const s = this.state;
     const behind = time - s.clock;
-    if (behind > 0) s.clock += Math.ceil(behind / this.#options.iterationCycles) * this.#options.iterationCycles;
+    if (behind > 0)
+      s.clock += Math.ceil(behind / this.#options.iterationCycles) * this.#options.iterationCycles;
   }
 
   clock(): number {

@@ -23,7 +23,9 @@ export const LedgerStruct = struct("Ledger", {
   entries: u53,
 });
 
-const REASON_NAMES = new Map<number, string>(Object.entries(ExitReason).map(([name, value]) => [value, name]));
+const REASON_NAMES = new Map<number, string>(
+  Object.entries(ExitReason).map(([name, value]) => [value, name]),
+);
 
 /** The manual's name of a basic exit reason. */
 export function exitReasonName(reason: number): string {

@@ -66,7 +66,12 @@ export class Vcpu implements Actor {
   phase: Phase = "other";
   handler = "";
 
-  constructor(vm: Vm, index: number, core: Core, pages: { readonly vmcs: number; readonly shadowIdt: number }) {
+  constructor(
+    vm: Vm,
+    index: number,
+    core: Core,
+    pages: { readonly vmcs: number; readonly shadowIdt: number },
+  ) {
     this.label = `${vm.label} vCPU ${index}`;
     this.vm = vm;
     this.index = index;
@@ -75,7 +80,9 @@ export class Vcpu implements Actor {
     this.state = allocator.place(this.label, VcpuStruct);
     this.vmcs = new Vmcs(memory.state, memory.ramOffset(pages.vmcs, 4096));
     this.ledger = new Ledger(allocator, this.label);
-    this.shadowIdt = new ShadowIdt(allocator, this.label, memory, vm.ept, pages.shadowIdt, (at) => vm.machineAddress(at));
+    this.shadowIdt = new ShadowIdt(allocator, this.label, memory, vm.ept, pages.shadowIdt, (at) =>
+      vm.machineAddress(at),
+    );
     this.apic = new VirtualApic({
       id: index,
       label: `${this.label} APIC`,
@@ -107,6 +114,7 @@ export class Vcpu implements Actor {
     const cpu = this.core.state;
     cpu.vmcs = this.vmcs.offset;
     cpu.vmcsPointer = BigInt(this.vmcs.offset - this.vm.board.memory.plan.ramBase);
+    cpu.emulatedPage = 0xffffffffffffffffn;
     cpu.hypervisorOutside = 1;
     cpu.vmxOn = 1;
     cpu.activity = Activity.ACTIVE;
@@ -163,7 +171,10 @@ export class Vcpu implements Actor {
     );
     v.write(
       F.ENTRY_CONTROLS,
-      X.Allowed.ENTRY_MUST | X.EntryControl.LOAD_DEBUG_CONTROLS | X.EntryControl.LOAD_PAT | X.EntryControl.LOAD_EFER,
+      X.Allowed.ENTRY_MUST |
+        X.EntryControl.LOAD_DEBUG_CONTROLS |
+        X.EntryControl.LOAD_PAT |
+        X.EntryControl.LOAD_EFER,
     );
     v.write(F.IO_BITMAP_A, pages.ioBitmapA);
     v.write(F.IO_BITMAP_B, pages.ioBitmapB);
@@ -203,7 +214,8 @@ export class Vcpu implements Actor {
     this.#setSegment(1, selector, base, 0xffff, 0x9b);
     this.#setSegment(6, 0, 0, 0xffff, 0x82);
     this.#setSegment(7, 0, 0, 0xffff, 0x8b);
-    for (const field of [F.GUEST_GDTR_BASE, F.GUEST_IDTR_BASE, F.GUEST_CR3, F.GUEST_EFER, F.GUEST_RSP]) v.write(field, 0);
+    for (const field of [F.GUEST_GDTR_BASE, F.GUEST_IDTR_BASE, F.GUEST_CR3, F.GUEST_EFER, F.GUEST_RSP])
+      v.write(field, 0);
     v.write(F.GUEST_GDTR_LIMIT, 0xffff);
     v.write(F.GUEST_IDTR_LIMIT, 0xffff);
     v.write(F.GUEST_CR0, 0x60000030);
@@ -222,7 +234,9 @@ export class Vcpu implements Actor {
   /** The state at an image's entry point. */
   setEntryState(entry: EntryState): void {
     const v = this.vmcs;
-    entry.segments.forEach((segment, i) => this.#setSegment(i, segment.selector, segment.base, segment.limit, segment.rights));
+    entry.segments.forEach((segment, i) =>
+      this.#setSegment(i, segment.selector, segment.base, segment.limit, segment.rights),
+    );
     // VM entry wants a busy TSS in TR, and every loaded segment accessed.
     v.write(F.GUEST_GDTR_BASE, entry.gdtr.base);
     v.write(F.GUEST_GDTR_LIMIT, entry.gdtr.limit);
@@ -447,7 +461,8 @@ export class Vcpu implements Actor {
     const next = wantsWindow ? primary | window : primary & ~window;
     if (next !== primary) v.write(F.PRIMARY_CONTROLS, next >>> 0);
     if (injects) v.write(F.GUEST_ACTIVITY_STATE, 0);
-    if (this.vm.completion === "eli") this.#chooseExitless(injects || wantsWindow || this.apic.inService >= 0);
+    if (this.vm.completion === "eli")
+      this.#chooseExitless(injects || wantsWindow || this.apic.inService >= 0);
   }
 
   /**
@@ -469,6 +484,21 @@ export class Vcpu implements Actor {
     const bitmap = v.read32(F.EXCEPTION_BITMAP);
     v.write(F.EXCEPTION_BITMAP, on ? bitmap | (1 << 11) : bitmap & ~(1 << 11));
     v.write(F.MSR_BITMAP, on ? this.vm.pages.msrBitmapExitless : this.vm.pages.msrBitmap);
+  }
+
+  /** An exit met while the emulator ran an instruction of another exit: an entry of its own. */
+  nestedExit(): void {
+    const { phase, handler } = this;
+    const { exitStart } = this.state;
+    this.#exit();
+    this.state.exitStart = exitStart;
+    this.phase = phase;
+    this.handler = handler;
+  }
+
+  /** The instruction emulator reached the page handed over, or a port. */
+  emulatedAccess(): void {
+    this.#dispatch.emulatedAccess();
   }
 
   /** One exit: cost, handler, ledger entry. */

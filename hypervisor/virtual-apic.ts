@@ -122,7 +122,13 @@ export class VirtualApic {
     const from = before & both;
     const to = value & both;
     const isBad = to === BASE_X2APIC || (from === both && to === BASE_ENABLE) || (from === 0n && to === both);
-    if (isBad || (value & ~0xfffffff00n & ~both) !== 0n || (value & 0x2ffn) !== 0n || ((value ^ before) & BASE_BSP) !== 0n) return false;
+    if (
+      isBad ||
+      (value & ~0xfffffff00n & ~both) !== 0n ||
+      (value & 0x2ffn) !== 0n ||
+      ((value ^ before) & BASE_BSP) !== 0n
+    )
+      return false;
     this.state.base = value;
     if (to === 0n) this.resetRegisters();
     else if ((before ^ value) & BASE_X2APIC) {
@@ -199,7 +205,8 @@ export class VirtualApic {
     const r = this.state.registers;
     const bit = (1 << (vector & 31)) >>> 0;
     Atomics.and(r, ISR + (vector >> 5), ~bit >>> 0);
-    if ((r[TMR + (vector >> 5)]! & bit) !== 0 && (r[SVR]! & (1 << 12)) === 0) this.#wiring.endOfInterrupt(vector);
+    if ((r[TMR + (vector >> 5)]! & bit) !== 0 && (r[SVR]! & (1 << 12)) === 0)
+      this.#wiring.endOfInterrupt(vector);
     return vector;
   }
 
@@ -280,8 +287,17 @@ export class VirtualApic {
 
   static #isImplemented(index: number): boolean {
     return (
-      index === ID || index === VERSION || index === TPR || index === PPR || index === EOI || index === LDR || index === DFR ||
-      (index >= SVR && index <= ESR) || index === LVT_CMCI || (index >= ICR_LOW && index <= TIMER_CURRENT) || index === TIMER_DIVIDE
+      index === ID ||
+      index === VERSION ||
+      index === TPR ||
+      index === PPR ||
+      index === EOI ||
+      index === LDR ||
+      index === DFR ||
+      (index >= SVR && index <= ESR) ||
+      index === LVT_CMCI ||
+      (index >= ICR_LOW && index <= TIMER_CURRENT) ||
+      index === TIMER_DIVIDE
     );
   }
 
@@ -321,7 +337,8 @@ export class VirtualApic {
         return;
       case SVR:
         r[SVR] = value & 0x11ff;
-        if ((value & SVR_ENABLE) === 0) for (let lvt = LVT_TIMER; lvt <= LVT_ERROR; lvt++) r[lvt]! |= LVT_MASKED;
+        if ((value & SVR_ENABLE) === 0)
+          for (let lvt = LVT_TIMER; lvt <= LVT_ERROR; lvt++) r[lvt]! |= LVT_MASKED;
         this.#wiring.changed();
         return;
       case ESR:
@@ -343,7 +360,8 @@ export class VirtualApic {
         return;
       case TIMER_DIVIDE:
         r[TIMER_DIVIDE] = value & 0xb;
-        if (this.state.timerDeadline !== 0 && this.#mode() !== MODE_TSC_DEADLINE) this.#startTimer(r[TIMER_INITIAL]!);
+        if (this.state.timerDeadline !== 0 && this.#mode() !== MODE_TSC_DEADLINE)
+          this.#startTimer(r[TIMER_INITIAL]!);
         return;
       default:
         if (index === LVT_CMCI || (index > LVT_TIMER && index <= LVT_ERROR)) this.#writeLvt(index, value);
@@ -352,7 +370,8 @@ export class VirtualApic {
   }
 
   #writeLvt(index: number, value: number): void {
-    const writable = index === LVT_LINT0 || index === LVT_LINT1 ? 0x1a7ff : index === LVT_ERROR ? 0x100ff : 0x107ff;
+    const writable =
+      index === LVT_LINT0 || index === LVT_LINT1 ? 0x1a7ff : index === LVT_ERROR ? 0x100ff : 0x107ff;
     const masked = (this.state.registers[SVR]! & SVR_ENABLE) === 0 ? LVT_MASKED : 0;
     this.state.registers[index] = (value & writable) | masked;
     this.#wiring.changed();
@@ -389,9 +408,17 @@ export class VirtualApic {
    * RDMSR of 800H–83FH (index = MSR − 800H). Undefined: #GP.
    */
   readX2(index: number): bigint | undefined {
-    if (!this.isX2apic || index === EOI || index === DFR || index === ICR_HIGH || index === SELF_IPI || !VirtualApic.#isImplemented(index))
+    if (
+      !this.isX2apic ||
+      index === EOI ||
+      index === DFR ||
+      index === ICR_HIGH ||
+      index === SELF_IPI ||
+      !VirtualApic.#isImplemented(index)
+    )
       return undefined;
-    if (index === ICR_LOW) return BigInt(this.state.registers[ICR_LOW]!) | (BigInt(this.state.registers[ICR_HIGH]!) << 32n);
+    if (index === ICR_LOW)
+      return BigInt(this.state.registers[ICR_LOW]!) | (BigInt(this.state.registers[ICR_HIGH]!) << 32n);
     return BigInt(this.read(index) >>> 0);
   }
 

@@ -1,6 +1,12 @@
 /** The hypervisor's VMREAD and VMWRITE: fields of one VMCS region in RAM, by their encoding. */
 import type { StateMemory } from "../layout/struct.ts";
-import { ALWAYS_CHECKED, VMCS_DIRTY_AT, VMCS_REVISION, VMCS_REVISION_AT, vmcsFieldOffset } from "../layout/vmx.ts";
+import {
+  ALWAYS_CHECKED,
+  VMCS_DIRTY_AT,
+  VMCS_REVISION,
+  VMCS_REVISION_AT,
+  vmcsFieldOffset,
+} from "../layout/vmx.ts";
 
 export class Vmcs {
   readonly #u32: Uint32Array;

@@ -2,7 +2,16 @@
 import { build } from "esbuild";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -38,14 +47,29 @@ mkdirSync(join(root, "build"), { recursive: true });
 mkdirSync(join(root, "dist"), { recursive: true });
 
 run(process.execPath, [join(root, "scripts/generate.mjs")]);
-await once("core", hashOf(["emulator/core"], ["asconfig.json", "package.json"]), ["build/core.wasm"], async () => {
-  const started = Date.now();
-  run(process.execPath, [join(root, "node_modules/assemblyscript/bin/asc.js"), "emulator/core/index.ts", "--target", "release"]);
-  console.error(`core: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
-});
+await once(
+  "core",
+  hashOf(["emulator/core"], ["asconfig.json", "package.json"]),
+  ["build/core.wasm"],
+  async () => {
+    const started = Date.now();
+    run(process.execPath, [
+      join(root, "node_modules/assemblyscript/bin/asc.js"),
+      "emulator/core/index.ts",
+      "--target",
+      "release",
+    ]);
+    console.error(`core: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  },
+);
 copyFileSync(join(root, "build/core.wasm"), join(root, "dist/core.wasm"));
 
-const entries = { index: "index.ts", cli: "cli/main.ts", worker: "emulator/machine/worker.ts", bench: "bench/main.ts" };
+const entries = {
+  index: "index.ts",
+  cli: "cli/main.ts",
+  worker: "emulator/machine/worker.ts",
+  bench: "bench/main.ts",
+};
 await build({
   entryPoints: Object.fromEntries(Object.entries(entries).filter(([, path]) => existsSync(join(root, path)))),
   outdir: join(root, "dist"),

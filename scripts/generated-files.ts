@@ -48,7 +48,9 @@ const layout = (): string =>
 
 const vmxConstants = (): string => {
   const { vmcsFieldOffset, VmcsField } = vmx;
-  const slots = Object.fromEntries(Object.entries(VmcsField).map(([name, value]) => [name, vmcsFieldOffset(value)]));
+  const slots = Object.fromEntries(
+    Object.entries(VmcsField).map(([name, value]) => [name, vmcsFieldOffset(value)]),
+  );
   return (
     "// Places of VMCS fields in the region, exit reasons and control bits; see layout/vmx.ts.\n" +
     constants("VMCS_", "usize", slots) +

@@ -7,4 +7,4 @@ export { updateContext, updateMode } from "./state/mode";
 export { flushBlocks, answerShootdown } from "./records/block-cache";
 export { noteWriteRange } from "./mmu/door";
 export { getFlags, setArithmeticFlags } from "./state/flags";
-export { acceptVector, apicRead, apicWrite, pendingVector } from "./interrupts/local-apic";
+export { acceptVector, acknowledgeVector, apicRead, apicWrite, pendingVector } from "./interrupts/local-apic";

@@ -71,6 +71,7 @@ export interface CoreExports {
   apicRead(offset: number): number;
   apicWrite(offset: number, value: number): void;
   pendingVector(): number;
+  acknowledgeVector(vector: number): void;
 }
 
 /** The shared memory of one machine, with its plan. */
@@ -157,7 +158,8 @@ export class Core {
         portAccess: () => (host.portAccess() ? 1 : 0),
         memoryAccess: () => (host.memoryAccess() ? 1 : 0),
         wallClock: () => host.wallClock(),
-        sendInterrupt: (icrLow: number, destination: number) => host.sendInterrupt(icrLow >>> 0, destination >>> 0),
+        sendInterrupt: (icrLow: number, destination: number) =>
+          host.sendInterrupt(icrLow >>> 0, destination >>> 0),
         endOfInterrupt: (vector: number) => host.endOfInterrupt(vector),
         acknowledgeInterrupt: () => host.acknowledgeInterrupt(),
         abort: (message: number, file: number, line: number, column: number) => {
@@ -166,6 +168,23 @@ export class Core {
       },
     });
     this.exports = instance.exports as unknown as CoreExports;
+  }
+
+  /** Low 32 bits of a general register. */
+  gprLow(register: number): number {
+    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2]!;
+  }
+
+  /** The high 32 bits. */
+  gprHigh(register: number): number {
+    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2 + 1]!;
+  }
+
+  /** Sets a general register to a 32-bit value, as a 32-bit write does. */
+  setGprLow(register: number, value: number): void {
+    const at = (this.memory.cpuOffset(this.index) >>> 2) + register * 2;
+    this.memory.state.u32[at] = value;
+    this.memory.state.u32[at + 1] = 0;
   }
 }
 

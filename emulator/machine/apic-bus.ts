@@ -54,7 +54,14 @@ export class LocalApics implements ApicBus, MessageSink {
     const isLogical = (address & 4) !== 0;
     const redirects = (address & 8) !== 0;
     const mode = (data >>> 8) & 7;
-    this.#deliver(destination, isLogical, redirects && mode === 0 ? Delivery.LOWEST : mode, data & 0xff, (data & 0x8000) !== 0, false);
+    this.#deliver(
+      destination,
+      isLogical,
+      redirects && mode === 0 ? Delivery.LOWEST : mode,
+      data & 0xff,
+      (data & 0x8000) !== 0,
+      false,
+    );
   }
 
   /** An interprocessor interrupt from CPU `sender` (not one to itself alone by shorthand). */
@@ -75,7 +82,14 @@ export class LocalApics implements ApicBus, MessageSink {
     });
   }
 
-  #deliver(destination: number, isLogical: boolean, mode: number, vector: number, isLevel: boolean, isX2: boolean): void {
+  #deliver(
+    destination: number,
+    isLogical: boolean,
+    mode: number,
+    vector: number,
+    isLevel: boolean,
+    isX2: boolean,
+  ): void {
     const matching = this.#targets.filter((target) => this.#matches(target, destination, isLogical, isX2));
     if (mode === Delivery.LOWEST) {
       // The lowest TPR wins, the lowest index among equals.

@@ -58,10 +58,6 @@ export interface BoardOptions {
   readonly processors: number;
   /** Called after a CPU on another thread was given something to look at. */
   readonly kickRemote?: (index: number) => void;
-  /** A CPU of this thread was given something to look at (it may have been idle). */
-  readonly kicked?: (index: number) => void;
-  /** The emulator of a hypervisor answers guest-physical accesses of an emulated instruction. */
-  readonly emulatedAccess?: (core: Core) => void;
 }
 
 export class Board {
@@ -75,6 +71,10 @@ export class Board {
   readonly apics: LocalApics;
   readonly pc: Pc;
   readonly dma: Dma;
+  /** Answers the accesses of an instruction that a hypervisor's emulator runs. */
+  emulatedAccess: ((core: Core, space: "memory" | "port") => void) | undefined;
+  /** A CPU of this thread was given something to look at: it may have been idle. */
+  kicked: (index: number) => void = () => undefined;
   readonly #ipiTimer: Timer;
   readonly #options: BoardOptions;
 
@@ -154,7 +154,7 @@ export class Board {
     if (core === undefined) this.#options.kickRemote?.(index);
     else {
       leaveSoon(core);
-      this.#options.kicked?.(index);
+      this.kicked(index);
     }
   }
 
@@ -183,7 +183,8 @@ export class Board {
 
   #systemControl(): SystemControl {
     return {
-      requestReset: (scope) => this.request(scope === "system" ? BoardRequest.SYSTEM_RESET : BoardRequest.CPU_RESET),
+      requestReset: (scope) =>
+        this.request(scope === "system" ? BoardRequest.SYSTEM_RESET : BoardRequest.CPU_RESET),
       requestPowerOff: () => this.request(BoardRequest.POWER_OFF),
       requestExit: (code) => this.request(BoardRequest.DEBUG_EXIT, code),
       setA20: () => undefined,
@@ -218,6 +219,10 @@ export class Board {
   #portAccess(index: number): boolean {
     const core = this.cores[index]!;
     const cpu = core.state;
+    if (cpu.emulating !== 0) {
+      this.emulatedAccess?.(core, "port");
+      return false;
+    }
     const port = cpu.ioAddress;
     const size = cpu.ioSize as 1 | 2 | 4;
     if (cpu.ioWrite !== 0) this.pc.ports.write(port, size, ioValueLow(core));
@@ -229,7 +234,7 @@ export class Board {
     const core = this.cores[index]!;
     const cpu = core.state;
     if (cpu.ioGuest !== 0) {
-      this.#options.emulatedAccess?.(core);
+      this.emulatedAccess?.(core, "memory");
       return false;
     }
     const address = cpu.ioAddress;
@@ -245,14 +250,28 @@ export class Board {
 
   // --- interprocessor interrupts: with the latency between CPUs, in virtual time
 
+  /** An interrupt from another CPU's thread (a host thread's) to CPU `index`, fixed, with the latency between CPUs. */
+  sendPhysicalIpi(index: number, vector: number): void {
+    this.#queueIpi(0, vector, index, this.clock.now());
+  }
+
   #sendIpi(sender: number, icrLow: number, destination: number): void {
+    this.#queueIpi(
+      sender,
+      icrLow,
+      destination,
+      this.#options.deterministic ? cpuClock(this.cores[sender]!) : 0,
+    );
+  }
+
+  #queueIpi(sender: number, icrLow: number, destination: number, now: number): void {
     const s = this.state;
     if (!this.#options.deterministic || s.ipiCount >= MOST_IPIS) {
       this.apics.sendIpi(sender, icrLow, destination);
       return;
     }
     const entry = s.ipis[s.ipiCount++]!;
-    entry.time = cpuClock(this.cores[sender]!) + this.#options.lookAhead;
+    entry.time = now + this.#options.lookAhead;
     entry.order = s.ipiOrder++;
     entry.icrLow = icrLow;
     entry.destination = destination;
@@ -270,12 +289,23 @@ export class Board {
       for (let i = 0; i < s.ipiCount; i++) {
         const entry = s.ipis[i]!;
         if (entry.time > now) continue;
-        if (first < 0 || entry.time < s.ipis[first]!.time || (entry.time === s.ipis[first]!.time && entry.order < s.ipis[first]!.order)) first = i;
+        if (
+          first < 0 ||
+          entry.time < s.ipis[first]!.time ||
+          (entry.time === s.ipis[first]!.time && entry.order < s.ipis[first]!.order)
+        )
+          first = i;
       }
       if (first < 0) break;
       const { sender, icrLow, destination } = s.ipis[first]!;
       const last = s.ipis[--s.ipiCount]!;
-      Object.assign(s.ipis[first]!, { time: last.time, order: last.order, icrLow: last.icrLow, destination: last.destination, sender: last.sender });
+      Object.assign(s.ipis[first]!, {
+        time: last.time,
+        order: last.order,
+        icrLow: last.icrLow,
+        destination: last.destination,
+        sender: last.sender,
+      });
       this.apics.sendIpi(sender, icrLow, destination);
     }
     let next = NEVER;

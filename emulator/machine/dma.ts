@@ -56,7 +56,13 @@ export class Dma implements DmaMemory {
     if (offset === 0) return undefined;
     const { bytes, u32 } = this.#memory.state;
     if ((offset & 3) === 0) return u32[offset >>> 2]!;
-    return (bytes[offset]! | (bytes[offset + 1]! << 8) | (bytes[offset + 2]! << 16) | (bytes[offset + 3]! << 24)) >>> 0;
+    return (
+      (bytes[offset]! |
+        (bytes[offset + 1]! << 8) |
+        (bytes[offset + 2]! << 16) |
+        (bytes[offset + 3]! << 24)) >>>
+      0
+    );
   }
 
   write16(address: BusAddress, value: number): boolean {

@@ -46,6 +46,8 @@ export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
   readonly label: string;
   readonly context: DeviceContext;
+  /** For disks, when their completions are served elsewhere than the other timers. */
+  readonly diskContext?: DeviceContext;
   readonly memory: DmaMemory;
   readonly apicBus: ApicBus;
   readonly messages: MessageSink;
@@ -102,14 +104,19 @@ export class Pc {
       irq,
       pirq: [this.ioapic.line(16), this.ioapic.line(17), this.ioapic.line(18), this.ioapic.line(19)],
     });
-    this.ide = new IdeController(context, {
+    const diskContext = options.diskContext ?? context;
+    this.ide = new IdeController(diskContext, {
       label: name("IDE"),
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
       drives: options.disks.filter((disk) => disk.interface === "ide"),
     });
-    const pmFunction = new PmFunction(context, { label: name("PM function"), pm: this.pm, ports: this.ports });
+    const pmFunction = new PmFunction(context, {
+      label: name("PM function"),
+      pm: this.pm,
+      ports: this.ports,
+    });
     this.pci.add(at.SLOT_HOST_BRIDGE, 0, hostBridge.pci);
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
@@ -118,7 +125,7 @@ export class Pc {
       .filter((disk) => disk.interface === "virtio")
       .map((disk, index) => {
         const slot = at.SLOT_FIRST_CARD + index;
-        const device = new VirtioBlk(context, {
+        const device = new VirtioBlk(diskContext, {
           label: name(`virtio-blk ${index}`),
           memory: options.memory,
           messages: options.messages,
@@ -131,8 +138,13 @@ export class Pc {
         return device;
       });
 
-    const fixed = (label: string, base: number, size: number, device: Parameters<PortBus["addFixed"]>[0]["device"], more = {}): void =>
-      this.ports.addFixed({ label: name(label), base, size, device, ...more });
+    const fixed = (
+      label: string,
+      base: number,
+      size: number,
+      device: Parameters<PortBus["addFixed"]>[0]["device"],
+      more = {},
+    ): void => this.ports.addFixed({ label: name(label), base, size, device, ...more });
     fixed("PIC 1", 0x20, 2, this.pic.masterPorts, { maxAccess: 1 });
     fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1 });
     fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1 });
@@ -148,8 +160,18 @@ export class Pc {
     fixed("PCI address", 0xcf8, 4, this.pci.addressPort, { exactly: 4 });
     fixed("reset control", 0xcf9, 1, resetControl.resetControlPort, { maxAccess: 1 });
     fixed("PCI data", 0xcfc, 4, this.pci.dataPorts);
-    this.mmio.addFixed({ label: name("IOAPIC"), base: at.IOAPIC_BASE, size: IOAPIC_WINDOW, device: this.ioapic });
-    this.mmio.addFixed({ label: name("ECAM"), base: at.ECAM_BASE, size: at.ECAM_SIZE, device: this.pci.ecam });
+    this.mmio.addFixed({
+      label: name("IOAPIC"),
+      base: at.IOAPIC_BASE,
+      size: IOAPIC_WINDOW,
+      device: this.ioapic,
+    });
+    this.mmio.addFixed({
+      label: name("ECAM"),
+      base: at.ECAM_BASE,
+      size: at.ECAM_SIZE,
+      device: this.pci.ecam,
+    });
 
     this.#devices = [
       this.pic,
@@ -192,6 +214,10 @@ export class Pc {
 
   /** What firmware would do to PCI; for boots without firmware. */
   setUpPci(): void {
-    setUpPci(this.pci, this.ports, { ioBase: at.PCI_IO_BASE, memoryBase: at.PCI_MEMORY_BASE, pmBase: at.PM_BASE });
+    setUpPci(this.pci, this.ports, {
+      ioBase: at.PCI_IO_BASE,
+      memoryBase: at.PCI_MEMORY_BASE,
+      pmBase: at.PM_BASE,
+    });
   }
 }

@@ -1,0 +1,39 @@
+/**
+ * The fixed places of the physical address space that firmware tells the operating system about, and the memory map
+ * made of them.
+ */
+
+/** RAM as the machine has it: `MemoryPlan` has these fields. */
+export interface RamSize {
+  /** Bytes of RAM from address 0; the area A0000H–FFFFFH has its PC meaning. */
+  readonly lowRam: number;
+  /** Bytes of RAM from 4 GiB upwards. */
+  readonly highRam: number;
+}
+
+export const MIB = 0x100000;
+export const FOUR_GIB = 0x100000000;
+
+/** The extended BIOS data area: the last KiB of conventional memory. */
+export const EBDA = 0x9fc00;
+export const EBDA_BYTES = 0x400;
+export const CONVENTIONAL_END = 0xa0000;
+/** Firmware tables; scanned for the RSDP and the MP floating pointer. */
+export const BIOS_AREA = 0xe0000;
+export const BIOS_AREA_BYTES = 0x20000;
+
+export const ECAM_BASE = 0xb0000000;
+export const ECAM_BYTES = 0x10000000;
+export const IOAPIC_BASE = 0xfec00000;
+export const LOCAL_APIC_BASE = 0xfee00000;
+
+/** ACPI Specification, "Address Range Types". */
+export const AddressRangeMemory = 1;
+export const AddressRangeReserved = 2;
+
+export interface MemoryRange {
+  readonly base: number;
+  readonly length: number;
+  /** AddressRangeMemory or AddressRangeReserved. */
+  readonly type: number;
+}

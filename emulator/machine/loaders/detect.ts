@@ -1,0 +1,50 @@
+/** Which boot protocol an image follows, and loading it by that one. */
+import type { ImageFile } from "../read-image.ts";
+import type { BootImage, BootProtocol, BootRequest } from "./boot-image.ts";
+import { isElf, parseElf } from "./elf.ts";
+import { isBzImage, loadLinux64 } from "./linux64.ts";
+import { findMultibootHeader, loadMultiboot } from "./multiboot.ts";
+import { loadPvh, pvhEntry } from "./pvh.ts";
+import { ImageReader } from "./reader.ts";
+
+/**
+ * The protocol of an image that may follow several: a bzImage first, then an ELF file with a PVH note, then a multiboot
+ * header.
+ * @throws ImageError when it follows none, or is a damaged ELF file
+ */
+export function detectProtocol(kernel: ImageFile): BootProtocol {
+  if (isBzImage(kernel)) return "linux";
+  const multiboot = findMultibootHeader(kernel) !== undefined;
+  if (isElf(kernel)) {
+    if (pvhEntry(parseElf(kernel)) !== undefined) return "pvh";
+    if (!multiboot)
+      throw new ImageReader(kernel).error(
+        "boot protocol",
+        "ELF notes, first 8192 bytes",
+        "this ELF file has neither a PVH note nor a multiboot 1 header",
+        "name a kernel, or an image built to be booted",
+      );
+  }
+  if (multiboot) return "multiboot";
+  throw new ImageReader(kernel).error(
+    "boot protocol",
+    "first 8192 bytes",
+    "it is neither a bzImage nor an ELF file nor has it a multiboot 1 header",
+    "name a kernel image",
+  );
+}
+
+const LOADERS: Readonly<Record<BootProtocol, (request: BootRequest) => BootImage>> = {
+  multiboot: loadMultiboot,
+  pvh: loadPvh,
+  linux: loadLinux64,
+};
+
+/**
+ * Lays out the boot of a kernel.
+ * @param protocol the one to use, where an image follows several
+ * @throws ImageError when the image cannot be booted so, or does not fit in RAM
+ */
+export function loadBootImage(request: BootRequest, protocol = detectProtocol(request.kernel)): BootImage {
+  return LOADERS[protocol](request);
+}

@@ -1,0 +1,245 @@
+/**
+ * Multiboot 1: "Multiboot Specification version 0.6.96".
+ *
+ * Loads ELF images (32 and 64 bits; entered in 32-bit mode either way) and images that carry load addresses in the header
+ * (the a.out kludge). Hands over memory sizes, the memory map, the command line with the image's name as its first
+ * word, modules and the boot loader's name.
+ *
+ * Not provided: video modes (there is no display; a wish for one is noted), symbol tables, drives, APM.
+ */
+import { conventionalKib, extendedKib } from "../firmware/e820.ts";
+import { FOUR_GIB, MIB } from "../firmware/memory-ranges.ts";
+import type { MemoryRange } from "../firmware/memory-ranges.ts";
+import type { ImageFile } from "../read-image.ts";
+import { TableWriter } from "../table-writer.ts";
+import { BootMemory } from "./boot-memory.ts";
+import { zeroTerminated } from "./boot-image.ts";
+import type { BootImage, BootRequest } from "./boot-image.ts";
+import { isElf, parseElf, physicalEntry } from "./elf.ts";
+import { FLAT_SELECTORS, RAX, RBX, bootGdt, entryState } from "./entry-state.ts";
+import { hex } from "./image-error.ts";
+import { ImageReader } from "./reader.ts";
+
+const HEADER_MAGIC = 0x1badb002;
+const LOADER_MAGIC = 0x2badb002;
+/** "contained completely within the first 8192 bytes of the OS image" */
+const SEARCH_BYTES = 8192;
+
+const FLAG_PAGE_ALIGN = 1 << 0;
+const FLAG_MEMORY_INFO = 1 << 1;
+const FLAG_VIDEO_MODE = 1 << 2;
+const FLAGS_REQUIREMENTS = 0xffff;
+const FLAG_ADDRESSES = 1 << 16;
+
+/** Bits of the information structure's flags. */
+const INFO_MEMORY = 1 << 0;
+const INFO_COMMAND_LINE = 1 << 2;
+const INFO_MODULES = 1 << 3;
+const INFO_MEMORY_MAP = 1 << 6;
+const INFO_BOOT_LOADER_NAME = 1 << 9;
+/** Up to and with the APM table's address; later fields are video. */
+const INFO_BYTES = 88;
+const MODULE_BYTES = 16;
+const MAP_ENTRY_BYTES = 24;
+
+const BOOT_LOADER_NAME = "exitless";
+
+interface MultibootHeader {
+  /** Offset of the header in the file. */
+  readonly offset: number;
+  readonly flags: number;
+}
+
+/** Finds the header: magic, flags and a checksum that makes their sum 0, 4-byte aligned, in the first 8192 bytes. */
+export function findMultibootHeader(file: ImageFile): MultibootHeader | undefined {
+  const view = new DataView(
+    file.bytes.buffer,
+    file.bytes.byteOffset,
+    Math.min(file.bytes.length, SEARCH_BYTES),
+  );
+  for (let offset = 0; offset + 12 <= view.byteLength; offset += 4) {
+    if (view.getUint32(offset, true) !== HEADER_MAGIC) continue;
+    const flags = view.getUint32(offset + 4, true);
+    if ((HEADER_MAGIC + flags + view.getUint32(offset + 8, true)) % FOUR_GIB === 0) return { offset, flags };
+  }
+  return undefined;
+}
+
+/**
+ * Lays out a multiboot boot.
+ * @throws ImageError when the image is not a well-formed multiboot image or does not fit in RAM
+ */
+export function loadMultiboot(request: BootRequest): BootImage {
+  const { kernel, ram } = request;
+  const reader = new ImageReader(kernel);
+  const header = findMultibootHeader(kernel);
+  if (!header)
+    throw reader.error(
+      "multiboot header",
+      "first 8192 bytes",
+      "there is no header with a right checksum",
+      "name a multiboot 1 image, or choose another protocol",
+    );
+  const unknown = header.flags & FLAGS_REQUIREMENTS & ~(FLAG_PAGE_ALIGN | FLAG_MEMORY_INFO | FLAG_VIDEO_MODE);
+  if (unknown !== 0)
+    throw reader.error(
+      "multiboot header",
+      `offset ${hex(header.offset + 4)}`,
+      `it requires features unknown to the specification (flags ${hex(unknown)})`,
+      "the file is damaged",
+    );
+
+  const memory = new BootMemory(ram);
+  const entry =
+    header.flags & FLAG_ADDRESSES ? placeByAddresses(reader, memory, header) : placeElf(kernel, memory);
+  const endOfImage = memory.topOfUse;
+
+  const info = new TableWriter(INFO_BYTES);
+  const string = (what: string, text: string): number =>
+    memory.placeTable(kernel, what, zeroTerminated(text), 1);
+  info.u32(0, INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MEMORY_MAP | INFO_BOOT_LOADER_NAME);
+  info.u32(4, conventionalKib(ram)).u32(8, extendedKib(ram));
+  info.u32(16, string("command line", withName(kernel, request.commandLine)));
+  info.u32(20, request.modules.length);
+  info.u32(24, placeModules(request, memory, endOfImage));
+  const map = memoryMap(request.memoryMap);
+  info.u32(44, map.length).u32(48, memory.placeTable(kernel, "multiboot memory map", map, 8));
+  info.u32(64, string("boot loader name", BOOT_LOADER_NAME));
+  const infoAt = memory.placeTable(kernel, "multiboot information", info.bytes, 8);
+
+  const gdt = bootGdt("protected32", FLAT_SELECTORS);
+  const gdtAt = memory.placeTable(kernel, "descriptor table", gdt, 8);
+  return {
+    protocol: "multiboot",
+    segments: memory.segments,
+    entry: entryState({
+      mode: "protected32",
+      rip: entry,
+      registers: [
+        [RAX, LOADER_MAGIC],
+        [RBX, infoAt],
+      ],
+      selectors: FLAT_SELECTORS,
+      gdt: { base: gdtAt, limit: gdt.length - 1 },
+    }),
+    topOfUse: memory.topOfUse,
+    notes:
+      header.flags & FLAG_VIDEO_MODE
+        ? [`${kernel.path} asks for a video mode; there is no display, and it is told so`]
+        : [],
+  };
+}
+
+/** The command line as GRUB and QEMU give it: the file's name is the first word. */
+function withName(file: ImageFile, commandLine: string): string {
+  return commandLine === "" ? file.name : `${file.name} ${commandLine}`;
+}
+
+function placeElf(kernel: ImageFile, memory: BootMemory): number {
+  const reader = new ImageReader(kernel);
+  if (!isElf(kernel))
+    throw reader.error(
+      "multiboot header",
+      "flags bit 16",
+      "the image is not ELF and its header gives no load addresses",
+      "link it as ELF, or set the address fields",
+    );
+  const image = parseElf(kernel);
+  for (const { index, physical, bytes, memoryBytes } of image.segments)
+    memory.place(kernel, `ELF program header ${index}`, physical, bytes, memoryBytes);
+  return checkedEntry(reader, memory, physicalEntry(image), "ELF header: e_entry");
+}
+
+/** "The address fields of Multiboot header": load_addr, load_end_addr, bss_end_addr, entry_addr. */
+function placeByAddresses(reader: ImageReader, memory: BootMemory, header: MultibootHeader): number {
+  const what = "multiboot header: address fields";
+  const where = `offset ${hex(header.offset + 12)}`;
+  const field = (offset: number): number => reader.u32(header.offset + offset, what);
+  const [headerAddress, loadAddress, loadEnd, bssEnd, entry] = [
+    field(12),
+    field(16),
+    field(20),
+    field(24),
+    field(28),
+  ];
+  const damaged = "build the image again with address fields that agree";
+  if (loadAddress > headerAddress)
+    throw reader.error(
+      what,
+      where,
+      `load_addr ${hex(loadAddress)} is above header_addr ${hex(headerAddress)}`,
+      damaged,
+    );
+  const fileOffset = header.offset - (headerAddress - loadAddress);
+  if (fileOffset < 0)
+    throw reader.error(
+      what,
+      where,
+      `load_addr ${hex(loadAddress)} lies before the file's first byte`,
+      damaged,
+    );
+  // load_end_addr 0: "the text and data segments occupy the whole OS image file".
+  const fileBytes = loadEnd === 0 ? reader.length - fileOffset : loadEnd - loadAddress;
+  if (fileBytes <= 0)
+    throw reader.error(
+      what,
+      where,
+      `load_end_addr ${hex(loadEnd)} is not above load_addr ${hex(loadAddress)}`,
+      damaged,
+    );
+  const bytes = reader.bytes(fileOffset, fileBytes, "multiboot image contents");
+  // bss_end_addr 0: there is no BSS.
+  const memoryBytes = bssEnd === 0 ? fileBytes : bssEnd - loadAddress;
+  if (memoryBytes < fileBytes)
+    throw reader.error(what, where, `bss_end_addr ${hex(bssEnd)} is below the end of the data`, damaged);
+  memory.place(reader.file, "multiboot image", loadAddress, bytes, memoryBytes);
+  return checkedEntry(reader, memory, BigInt(entry), `${what}: entry_addr`);
+}
+
+/** The entry point must be an address that 32-bit code reaches and that was loaded. */
+function checkedEntry(reader: ImageReader, memory: BootMemory, entry: bigint, what: string): number {
+  const inside = memory.segments.some(({ physical, size }) => entry >= physical && entry < physical + size);
+  if (!inside || entry >= BigInt(FOUR_GIB))
+    throw reader.error(
+      what,
+      `physical ${hex(entry)}`,
+      "the entry point is not in what is loaded below 4 GiB",
+      "link the image with its entry point in a loaded segment",
+    );
+  return Number(entry);
+}
+
+/** Modules page-aligned behind the image, as GRUB places them, and the list of them. Returns the list's address. */
+function placeModules(request: BootRequest, memory: BootMemory, endOfImage: number): number {
+  if (request.modules.length === 0) return 0;
+  const list = new TableWriter(MODULE_BYTES * request.modules.length);
+  request.modules.forEach(({ file, commandLine }, index) => {
+    // An image above 4 GiB leaves all of the memory below free for modules.
+    const from = endOfImage < FOUR_GIB ? endOfImage : MIB;
+    const at = memory.placeModule(file, "module", file.bytes, from);
+    const string = memory.placeTable(
+      file,
+      "module command line",
+      zeroTerminated(withName(file, commandLine)),
+      1,
+    );
+    list.u32(MODULE_BYTES * index, at);
+    list.u32(MODULE_BYTES * index + 4, at + file.bytes.length);
+    list.u32(MODULE_BYTES * index + 8, string);
+  });
+  return memory.placeTable(request.kernel, "multiboot module list", list.bytes, 8);
+}
+
+/** Entries {size of the rest, base, length, type}; types are those of E820H. */
+function memoryMap(ranges: readonly MemoryRange[]): Uint8Array {
+  const table = new TableWriter(MAP_ENTRY_BYTES * ranges.length);
+  ranges.forEach(({ base, length, type }, index) => {
+    const at = MAP_ENTRY_BYTES * index;
+    table
+      .u32(at, MAP_ENTRY_BYTES - 4)
+      .u64(at + 4, base)
+      .u64(at + 12, length)
+      .u32(at + 20, type);
+  });
+  return table.bytes;
+}
