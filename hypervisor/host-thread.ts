@@ -27,6 +27,8 @@ export interface HostThreadOptions {
   readonly label: string;
   /** The time now, on the clock of whoever acts. */
   now(): number;
+  /** The thread has come to have something to do at `time`, on its own clock. */
+  woken(time: number): void;
   /** Cycles from posting work until a sleeping thread runs; 0 for a thread that never sleeps. */
   readonly wakeCycles: number;
 }
@@ -66,6 +68,7 @@ export class HostThread implements Actor {
     s.sleeping = 0;
     s.wakeUps++;
     s.clock = Math.max(s.clock, this.#options.now() + latency + this.#options.wakeCycles);
+    this.#options.woken(s.clock);
   }
 
   /** Spends time on this thread. */
@@ -114,6 +117,8 @@ export interface PollThreadOptions {
   readonly label: string;
   /** Cycles of one look at all queues. */
   readonly iterationCycles: number;
+  /** The thread watches again, from `time` on its own clock. */
+  woken(time: number): void;
   /** Looks once; true when something was found and handed on. */
   poll(thread: PollThread): boolean;
 }
@@ -147,6 +152,7 @@ export class PollThread implements Actor {
     if (s.parked === 0) return;
     s.parked = 0;
     this.#skipTo(now);
+    this.#options.woken(s.clock);
   }
 
   /** Moves the clock to the first iteration boundary at or after `time`. */
