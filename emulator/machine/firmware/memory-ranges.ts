@@ -22,8 +22,12 @@ export const CONVENTIONAL_END = 0xa0000;
 export const BIOS_AREA = 0xe0000;
 export const BIOS_AREA_BYTES = 0x20000;
 
+/** Memory-mapped configuration space: 1 MiB a bus. */
 export const ECAM_BASE = 0xb0000000;
-export const ECAM_BYTES = 0x10000000;
+export const ECAM_BUSES = 1;
+export const ECAM_BYTES = ECAM_BUSES * MIB;
+/** Memory that the host bridge forwards to PCI, up to the I/O APIC. */
+export const PCI_WINDOW_BASE = 0xc0000000;
 export const IOAPIC_BASE = 0xfec00000;
 export const LOCAL_APIC_BASE = 0xfee00000;
 
