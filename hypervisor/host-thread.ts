@@ -39,6 +39,8 @@ export class HostThread implements Actor {
   readonly state: ViewOf<typeof HostThreadStruct>;
   readonly #tasks: ThreadTask[] = [];
   readonly #options: HostThreadOptions;
+  /** Valid inside one turn. */
+  #limit = 0;
 
   constructor(state: StateAllocator, options: HostThreadOptions) {
     this.label = options.label;
@@ -105,11 +107,12 @@ export class HostThread implements Actor {
     if (this.state.clock < time) this.state.clock = time;
   }
   act(limit: number): boolean {
-    while (this.state.clock < limit && this.step());
+    this.#limit = limit;
+    while (this.state.clock < this.#limit && this.step());
     return false;
   }
-  limitTo(): void {
-    // One step is the least a thread does: its limit is looked at between steps.
+  limitTo(time: number): void {
+    this.#limit = Math.min(this.#limit, time);
   }
 }
 
@@ -128,6 +131,8 @@ export class PollThread implements Actor {
   readonly label: string;
   readonly state: ViewOf<typeof HostThreadStruct>;
   readonly #options: PollThreadOptions;
+  /** Valid inside one turn. */
+  #limit = 0;
 
   constructor(state: StateAllocator, options: PollThreadOptions) {
     this.label = options.label;
@@ -178,20 +183,21 @@ export class PollThread implements Actor {
 
   act(limit: number): boolean {
     const s = this.state;
-    while (s.clock < limit) {
+    this.#limit = limit;
+    while (s.clock < this.#limit) {
       s.clock += this.#options.iterationCycles;
       s.steps++;
       if (this.#options.poll(this)) continue;
       // Nobody else acts during this turn, so the other iterations of it find nothing either. With nobody left to
       // act at all, polling stands still until somebody does.
-      if (limit === NEVER) s.parked = 1;
-      else this.#skipTo(limit);
+      if (this.#limit === NEVER) s.parked = 1;
+      else this.#skipTo(this.#limit);
       break;
     }
     return false;
   }
 
-  limitTo(): void {
-    // Iterations are short; the limit of the turn is looked at between them.
+  limitTo(time: number): void {
+    this.#limit = Math.min(this.#limit, time);
   }
 }
