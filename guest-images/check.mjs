@@ -3,7 +3,7 @@
  *
  *   node guest-images/check.mjs             compares SHA-256 of every source and image with images/manifest.json
  *   node guest-images/check.mjs --rebuild   also builds into a temporary directory and compares the bytes (needs gcc)
- *   node guest-images/check.mjs --update    rewrites the manifest, after build.sh
+ *   node guest-images/check.mjs --update    builds the images with build.sh and rewrites the manifest (needs gcc)
  *
  * Ends with status 0 if all is well, 1 if something differs, 2 if it could not be run.
  */
@@ -72,7 +72,16 @@ function describeImages() {
 }
 
 function update() {
-  const manifest = { generatedBy: "guest-images/check.mjs --update", builtWith: toolVersions(), images: describeImages() };
+  const build = spawnSync("sh", [join(here, "build.sh")], { stdio: ["ignore", "ignore", "inherit"] });
+  if (build.status !== 0) {
+    console.error("build.sh failed; the manifest is as it was");
+    process.exit(2);
+  }
+  const manifest = {
+    generatedBy: "guest-images/check.mjs --update",
+    builtWith: toolVersions(),
+    images: describeImages(),
+  };
   writeFileSync(manifestPath, `${JSON.stringify(manifest, null, 2)}\n`);
   console.log(`wrote ${manifest.images.length} images to images/manifest.json`);
 }
@@ -91,7 +100,8 @@ function differences(manifest) {
     if (expected.sha256 !== image.sha256) problems.push(`${image.file} is not the image that was recorded`);
     for (const source of new Set([...Object.keys(expected.sources), ...Object.keys(image.sources)]))
       if (!(source in image.sources)) problems.push(`${image.file}: source ${source} is missing`);
-      else if (!(source in expected.sources)) problems.push(`${image.file}: source ${source} is new since the build`);
+      else if (!(source in expected.sources))
+        problems.push(`${image.file}: source ${source} is new since the build`);
       else if (expected.sources[source] !== image.sources[source])
         problems.push(`${image.file}: source ${source} has changed since the build`);
   }
@@ -117,7 +127,9 @@ function rebuild(manifest) {
     if (different.length === 0) console.log(`rebuilt: ${RECIPES.length} images are equal to the byte`);
     if (different.length > 0 && !sameTools) {
       console.warn(`built here with ${tools.gcc} and ${tools.ld},`);
-      console.warn(`recorded were ${manifest.builtWith.gcc} and ${manifest.builtWith.ld}; so no failure, but:`);
+      console.warn(
+        `recorded were ${manifest.builtWith.gcc} and ${manifest.builtWith.ld}; so no failure, but:`,
+      );
       for (const line of different) console.warn(`  ${line}`);
       return [];
     }

@@ -50,7 +50,8 @@ export function* requestSectors({ sectors, pattern, size, count, start = 0, span
 
 /** The checksum of a whole run over the content of a disk, as the guest prints it: `0x` and 16 digits. */
 export function expectedChecksum(image, run) {
-  if (image.byteOffset % 4 !== 0) throw new RangeError("the image must start at a multiple of 4 in its buffer");
+  if (image.byteOffset % 4 !== 0)
+    throw new RangeError("the image must start at a multiple of 4 in its buffer");
   const words = new Uint32Array(image.buffer, image.byteOffset, image.byteLength >>> 2);
   const cache = new Map();
   let sum = 0n;

@@ -36,11 +36,16 @@ function makePvhImage() {
 
 function bootArguments(test, directory) {
   switch (test.boot ?? "multiboot") {
-    case "multiboot": return ["-kernel", image(test.image ?? "kernel.elf")];
-    case "pvh": return ["-kernel", join(directory, "pvh.elf")];
-    case "bzimage": return ["-kernel", image("kernel.bzimage")];
-    case "linux64": return ["-kernel", image("loader64.elf"), "-initrd", image("kernel.bzimage")];
-    default: throw new Error(`${test.name}: unknown boot ${test.boot}`);
+    case "multiboot":
+      return ["-kernel", image(test.image ?? "kernel.elf")];
+    case "pvh":
+      return ["-kernel", join(directory, "pvh.elf")];
+    case "bzimage":
+      return ["-kernel", image("kernel.bzimage")];
+    case "linux64":
+      return ["-kernel", image("loader64.elf"), "-initrd", image("kernel.bzimage")];
+    default:
+      throw new Error(`${test.name}: unknown boot ${test.boot}`);
   }
 }
 
@@ -79,10 +84,13 @@ function runQemu(test, directory) {
     }
   });
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      result.timedOut = true;
-      qemu.kill();
-    }, (test.seconds ?? 30) * 1000);
+    const timer = setTimeout(
+      () => {
+        result.timedOut = true;
+        qemu.kill();
+      },
+      (test.seconds ?? 30) * 1000,
+    );
     qemu.on("error", reject);
     qemu.on("close", (status) => {
       clearTimeout(timer);
@@ -92,9 +100,12 @@ function runQemu(test, directory) {
 }
 
 function checkIoLine(line, expected, disk) {
-  const fields = Object.fromEntries([...line.matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]));
+  const fields = Object.fromEntries(
+    [...line.matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]),
+  );
   const checksum = expectedChecksum(disk, expected);
-  const problems = fields.checksum === checksum ? [] : [`checksum: expected ${checksum}, got ${fields.checksum}`];
+  const problems =
+    fields.checksum === checksum ? [] : [`checksum: expected ${checksum}, got ${fields.checksum}`];
   for (const [name, value] of Object.entries(expected.fields ?? {}))
     if (fields[name] !== String(value)) problems.push(`${name}: expected ${value}, got ${fields[name]}`);
   return problems;

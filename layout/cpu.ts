@@ -4,7 +4,7 @@
  * The segment registers are kept as parallel arrays of 8-byte slots in the order of the VMCS guest-state
  * area (ES CS SS DS FS GS LDTR TR), so that VM entry and exit move them as whole groups.
  */
-import { array, bytes, i32, struct, u32, u64, u8 } from "./struct.ts";
+import { array, bytes, i32, struct, u32, u53, u64, u8 } from "./struct.ts";
 
 /** General registers live at offset 0 so that a record's operand is one byte: the offset of its slot. */
 export const CpuStruct = struct(
@@ -147,16 +147,20 @@ export const CpuStruct = struct(
     intrLine: u32,
     /** Set while the core runs one instruction for the hypervisor's emulator. */
     emulating: u32,
-    instructions: u64,
+    instructions: u53,
     /** Cycles charged beside instructions (cost profile). */
-    charged: u64,
+    charged: u53,
     /** Stop when the clock reaches this (cycles). */
-    stopAt: u64,
+    stopAt: u53,
+    /** Stop when the instruction count reaches this. */
+    stopAtInstruction: u53,
+    /** Clock of the CPU or thread furthest behind: what depends on time waits until this CPU is not ahead of it. */
+    yieldAbove: u53,
     /** Cycle at which the local-APIC timer fires; all ones when it does not. */
-    timerDeadline: u64,
+    timerDeadline: u53,
 
     // --- exchange with the host on port, memory and special accesses
-    ioAddress: u64,
+    ioAddress: u53,
     ioValue: u64,
     ioSize: u32,
     ioWrite: u32,
@@ -184,7 +188,7 @@ export const CpuStruct = struct(
 
     // --- local APIC: registers at (offset >> 4), as the register page has them
     apicRegister: array("u32", 64),
-    apicTimerStart: u64,
+    apicTimerStart: u53,
     tscDeadline: u64,
     apicEsrPending: u32,
     apicSpare: u32,
@@ -207,7 +211,7 @@ export const CpuStruct = struct(
     /** 1: the exit in progress has been recorded; the block must be left. */
     vmExited: u32,
     tscOffset: u64,
-    preemptionDeadline: u64,
+    preemptionDeadline: u53,
     idtVectoringInfo: u32,
     idtVectoringError: u32,
     eptViolationLinear: u64,

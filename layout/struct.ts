@@ -65,8 +65,20 @@ function scalar<T>(
   };
 }
 
-export const u8 = scalar<number>("u8", 1, "u8", (m, o) => m.bytes[o]!, (m, o, v) => void (m.bytes[o] = v));
-export const u16 = scalar<number>("u16", 2, "u16", (m, o) => m.u16[o >> 1]!, (m, o, v) => void (m.u16[o >> 1] = v));
+export const u8 = scalar<number>(
+  "u8",
+  1,
+  "u8",
+  (m, o) => m.bytes[o]!,
+  (m, o, v) => void (m.bytes[o] = v),
+);
+export const u16 = scalar<number>(
+  "u16",
+  2,
+  "u16",
+  (m, o) => m.u16[o >> 1]!,
+  (m, o, v) => void (m.u16[o >> 1] = v),
+);
 export const u32 = scalar<number>(
   "u32",
   4,
@@ -135,7 +147,9 @@ export function array<K extends keyof ElementArray>(element: K, count: number): 
 }
 
 export type Fields = Readonly<Record<string, FieldType<unknown>>>;
-export type View<F extends Fields> = { -readonly [K in keyof F]: F[K] extends FieldType<infer T> ? T : never };
+export type View<F extends Fields> = {
+  -readonly [K in keyof F]: F[K] extends FieldType<infer T> ? T : never;
+};
 
 /** A struct: its layout, and a way to see it at an offset of the shared memory. */
 export interface StructType<F extends Fields> {
@@ -173,7 +187,8 @@ export function struct<F extends Fields>(name: string, fields: F, align = 1): St
     at(memory, offset) {
       if (offset % widest !== 0) throw new RangeError(`${name} at ${offset}: not aligned to ${widest}`);
       const view = {};
-      for (const [key, field] of Object.entries(fields)) field.define(view, key, memory, offset + offsets[key]!);
+      for (const [key, field] of Object.entries(fields))
+        field.define(view, key, memory, offset + offsets[key]!);
       return view as View<F>;
     },
   };
@@ -194,7 +209,10 @@ export function nested<F extends Fields>(type: StructType<F>): FieldType<View<F>
 }
 
 /** A fixed array of structs inside a struct. */
-export function nestedArray<F extends Fields>(type: StructType<F>, count: number): FieldType<readonly View<F>[]> {
+export function nestedArray<F extends Fields>(
+  type: StructType<F>,
+  count: number,
+): FieldType<readonly View<F>[]> {
   return {
     kind: "structs",
     size: type.size * count,

@@ -254,8 +254,7 @@ export const Allowed = {
   PIN_MUST: 0x16,
   PIN_MAY: 0x16 | Pin.EXTERNAL_INTERRUPT_EXITING | Pin.NMI_EXITING | Pin.VIRTUAL_NMIS | Pin.PREEMPTION_TIMER,
   PRIMARY_MUST: 0x04006172,
-  PRIMARY_MAY:
-    (0x04006172 | Object.values(Primary).reduce((bits, bit) => bits | bit, 0)) >>> 0,
+  PRIMARY_MAY: (0x04006172 | Object.values(Primary).reduce((bits, bit) => bits | bit, 0)) >>> 0,
   SECONDARY_MUST: 0,
   SECONDARY_MAY: Object.values(Secondary).reduce((bits, bit) => bits | bit, 0),
   EXIT_MUST: 0x36dfb,

@@ -104,6 +104,11 @@ export class PciFunction implements Resettable {
     return this.#load(offset, size);
   }
 
+  /** As `read`, without making read-time registers: for the device itself. */
+  peek(offset: number, size: 1 | 2 | 4): number {
+    return this.#load(offset, size);
+  }
+
   write(offset: number, size: 1 | 2 | 4, value: number): void {
     const config = this.#state.config;
     for (let i = 0; i < size && offset + i < spec.CONFIG_BYTES; i++) {

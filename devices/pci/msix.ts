@@ -108,7 +108,7 @@ export class Msix implements MmioDevice, Resettable {
   }
 
   #messageControl(): number {
-    return this.#pci === undefined ? 0 : this.#pci.read(this.#control, 2);
+    return this.#pci === undefined ? 0 : this.#pci.peek(this.#control, 2);
   }
 
   /** Sends a pending vector if nothing masks it. A message is a memory write, so it needs bus mastering. */

@@ -87,7 +87,10 @@ export class I8254 implements PortDevice, Resettable {
    */
   #skipStrobe(counter: Counter, edge: number): number {
     if (counter.mode !== 2 && counter.mode !== 4 && counter.mode !== 5) return edge;
-    return output(counter, edge) ? edge : edge + 1;
+    const clocks = edge - counter.start;
+    const falls =
+      counter.mode === 2 ? clocks % counter.count === counter.count - 1 : clocks === counter.count;
+    return falls ? edge + 1 : edge;
   }
 
   #outputEdge(): void {

@@ -1,10 +1,10 @@
 /** The core's whole public surface: one physical CPU. `emulator/host` is its only user. */
-export { run, emulateOne } from "./run-loop";
-export { vmEnter, loadGuestState } from "./vmx/entry";
+export { run, emulateOne, isWakeUpPending } from "./run-loop";
+export { vmEnter } from "./vmx/entry";
 export { resetForPowerOn, resetForInit } from "./state/reset";
 export { flushAllContexts, dropContextsOfEpt, invalidatePage } from "./mmu/contexts";
 export { updateContext, updateMode } from "./state/mode";
 export { flushBlocks, answerShootdown } from "./records/block-cache";
 export { noteWriteRange } from "./mmu/door";
 export { getFlags, setArithmeticFlags } from "./state/flags";
-export { acceptVector, apicRead, apicWrite, pendingVector } from "./interrupts/local-apic";
+export { acceptVector, acknowledgeVector, apicRead, apicWrite, pendingVector } from "./interrupts/local-apic";

@@ -37,6 +37,7 @@ import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interr
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
+import { loadForEmulation } from "./vmx/entry";
 import { resetForInit } from "./state/reset";
 
 // @ts-ignore: decorator is AssemblyScript's
@@ -123,7 +124,7 @@ function turn(): u32 {
     const stop = stayInactive();
     if (stop != 0) return stop;
   }
-  if (time >= cpu.stopAt) return STOP_BUDGET;
+  if (time >= cpu.stopAt || cpu.instructions >= cpu.stopAtInstruction) return STOP_BUDGET;
   const shadow = cpu.interruptibility & 3;
   if (shadow != 0) {
     // Blocking by STI or MOV SS lasts for one instruction.
@@ -173,13 +174,14 @@ function step(): void {
 
 /** The count at which the next deadline of this CPU falls. */
 function budgetEnd(time: u64): u64 {
-  if (cpu.clockMode != CLOCK_VIRTUAL) return cpu.instructions + WALL_SLICE;
+  const limit = cpu.stopAtInstruction;
+  if (cpu.clockMode != CLOCK_VIRTUAL) return min<u64>(cpu.instructions + WALL_SLICE, limit);
   let deadline = cpu.stopAt;
   if (cpu.timerDeadline < deadline) deadline = cpu.timerDeadline;
   if (cpu.preemptionDeadline < deadline) deadline = cpu.preemptionDeadline;
   const cycles = deadline - time;
   const perInstruction = <u64>cpu.cyclesPerInstruction;
-  return cpu.instructions + (cycles + perInstruction - 1) / perInstruction;
+  return min<u64>(cpu.instructions + (cycles + perInstruction - 1) / perInstruction, limit);
 }
 
 function takeSoftwareInterrupt(): void {
@@ -223,7 +225,9 @@ function stayInactive(): u32 {
   return now() >= cpu.stopAt ? STOP_BUDGET : STOP_HALTED;
 }
 
-function isWakeUpPending(): bool {
+/** HLT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer. */
+export function isWakeUpPending(): bool {
+  if (now() >= cpu.timerDeadline) return true;
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
     if (now() >= cpu.preemptionDeadline) return true;
@@ -294,6 +298,7 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
+  loadForEmulation();
   cpu.emulating = 1;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();

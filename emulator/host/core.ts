@@ -52,9 +52,9 @@ export interface CoreHost {
 /** The exports of core.wasm (emulator/core/index.ts). */
 export interface CoreExports {
   run(): number;
+  isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
-  loadGuestState(): void;
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;
@@ -71,6 +71,7 @@ export interface CoreExports {
   apicRead(offset: number): number;
   apicWrite(offset: number, value: number): void;
   pendingVector(): number;
+  acknowledgeVector(vector: number): void;
 }
 
 /** The shared memory of one machine, with its plan. */
@@ -141,12 +142,15 @@ export class Core {
   readonly memory: MachineMemory;
   readonly state: CpuState;
   readonly exports: CoreExports;
+  /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
+  readonly ioValueAt: number;
 
   constructor(module: WebAssembly.Module, memory: MachineMemory, index: number, host: CoreHost) {
     this.index = index;
     this.memory = memory;
     this.state = memory.cpuState(index);
     const offset = memory.cpuOffset(index);
+    this.ioValueAt = offset + CpuStruct.offsets.ioValue;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
@@ -154,7 +158,8 @@ export class Core {
         portAccess: () => (host.portAccess() ? 1 : 0),
         memoryAccess: () => (host.memoryAccess() ? 1 : 0),
         wallClock: () => host.wallClock(),
-        sendInterrupt: (icrLow: number, destination: number) => host.sendInterrupt(icrLow >>> 0, destination >>> 0),
+        sendInterrupt: (icrLow: number, destination: number) =>
+          host.sendInterrupt(icrLow >>> 0, destination >>> 0),
         endOfInterrupt: (vector: number) => host.endOfInterrupt(vector),
         acknowledgeInterrupt: () => host.acknowledgeInterrupt(),
         abort: (message: number, file: number, line: number, column: number) => {
@@ -163,6 +168,23 @@ export class Core {
       },
     });
     this.exports = instance.exports as unknown as CoreExports;
+  }
+
+  /** Low 32 bits of a general register. */
+  gprLow(register: number): number {
+    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2]!;
+  }
+
+  /** The high 32 bits. */
+  gprHigh(register: number): number {
+    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2 + 1]!;
+  }
+
+  /** Sets a general register to a 32-bit value, as a 32-bit write does. */
+  setGprLow(register: number, value: number): void {
+    const at = (this.memory.cpuOffset(this.index) >>> 2) + register * 2;
+    this.memory.state.u32[at] = value;
+    this.memory.state.u32[at + 1] = 0;
   }
 }
 
@@ -200,5 +222,7 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   const leaves = configuration.cpuid.map(([leaf]) => leaf);
   cpu.cpuidHighest = Math.max(...leaves.filter((leaf) => leaf < 0x40000000));
   cpu.cpuidHighestExtended = Math.max(...leaves.filter((leaf) => leaf >= 0x80000000));
-  cpu.stopAt = 0xffffffffffffffffn;
+  cpu.stopAt = Number.MAX_SAFE_INTEGER;
+  cpu.stopAtInstruction = Number.MAX_SAFE_INTEGER;
+  cpu.yieldAbove = Number.MAX_SAFE_INTEGER;
 }

@@ -38,7 +38,11 @@ export function handlerFunctions(): string {
         for (const size of [2, 4, 8] as const) {
           const body = isMemory ? (isLocked ? (rule?.locked ?? rule?.memory) : rule?.memory) : rule?.register;
           const type = typeAt(row, size);
-          table.push(body === undefined ? 0 : handler(`${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`, body, type));
+          table.push(
+            body === undefined
+              ? 0
+              : handler(`${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`, body, type),
+          );
         }
   }
   const lines = (values: readonly number[]): string => {
@@ -68,13 +72,23 @@ export function handlerFunctions(): string {
 
 /** Function and class names that the bodies use beyond IMPORTS and AssemblyScript's builtins. */
 function importedNames(functions: readonly string[]): string[] {
-  const known = new Set(
-    [...Object.values(IMPORTS).join(", ").split(", "), "load", "store", "sizeof", "atomic", "usize", "function", "if", "for", "return"],
-  );
+  const known = new Set([
+    ...Object.values(IMPORTS).join(", ").split(", "),
+    "load",
+    "store",
+    "sizeof",
+    "atomic",
+    "usize",
+    "function",
+    "if",
+    "for",
+    "return",
+  ]);
   const names = new Set<string>(["ud"]);
   for (const text of functions) {
     const body = text.slice(text.indexOf("{"));
-    for (const match of body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:<[a-z0-9]+>)?[(.])/g)) if (!known.has(match[1]!)) names.add(match[1]!);
+    for (const match of body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:<[a-z0-9]+>)?[(.])/g))
+      if (!known.has(match[1]!)) names.add(match[1]!);
   }
   return [...names].sort();
 }

@@ -71,8 +71,15 @@ const unary = (f: string): Rule => ({
 /** Shift and rotate by CL, an immediate or 1. */
 function shift(row: Row, f: string): Rule {
   const count =
-    row.operands[1]!.method === "rCX" ? "<u32>Op.src<u8>(record)" : row.operands[1]!.method === "1" ? "1" : "<u32>Op.imm<u8>(record)";
-  return { register: `Op.setDst<T>(record, ${f}<T>(${D}, ${count}));`, memory: modify(`${f}<T>(load<T>(at), ${count})`) };
+    row.operands[1]!.method === "rCX"
+      ? "<u32>Op.src<u8>(record)"
+      : row.operands[1]!.method === "1"
+        ? "1"
+        : "<u32>Op.imm<u8>(record)";
+  return {
+    register: `Op.setDst<T>(record, ${f}<T>(${D}, ${count}));`,
+    memory: modify(`${f}<T>(load<T>(at), ${count})`),
+  };
 }
 
 function move(row: Row): Rule {
@@ -80,18 +87,34 @@ function move(row: Row): Rule {
   if (second!.method === "S")
     return {
       register: "moveFromSegment<T>(record);",
-      memory: "const at = Linear.storable<u16>(Address.forWrite(record, 2)); if (at == 0) return; store<u16>(at, <u16>segSelector(Op.srcNumber(record))); Linear.commit(at);",
+      memory:
+        "const at = Linear.storable<u16>(Address.forWrite(record, 2)); if (at == 0) return; store<u16>(at, <u16>segSelector(Op.srcNumber(record))); Linear.commit(at);",
     };
-  if (first!.method === "S") return { register: "moveToSegment(record, Op.src<u16>(record));", memory: "const at = Linear.readable<u16>(Address.forRead(record, 2)); if (at == 0) return; moveToSegment(record, load<u16>(at));", ends: true };
+  if (first!.method === "S")
+    return {
+      register: "moveToSegment(record, Op.src<u16>(record));",
+      memory:
+        "const at = Linear.readable<u16>(Address.forRead(record, 2)); if (at == 0) return; moveToSegment(record, load<u16>(at));",
+      ends: true,
+    };
   if (first!.method === "C") return { register: "moveToControl(record);", ends: true };
   if (second!.method === "C") return { register: "moveFromControl(record);", ends: true };
   if (first!.method === "D") return { register: "moveToDebug(record);", ends: true };
   if (second!.method === "D") return { register: "moveFromDebug(record);", ends: true };
   if (second!.method === "I")
-    return { register: `Op.setDst<T>(record, ${I});`, memory: `${storable} store<T>(at, ${I}); Linear.commit(at);` };
+    return {
+      register: `Op.setDst<T>(record, ${I});`,
+      memory: `${storable} store<T>(at, ${I}); Linear.commit(at);`,
+    };
   if (first!.method === "G" || first!.method === "rAX")
-    return { register: `Op.setDst<T>(record, ${S});`, memory: `${readable} Op.setDst<T>(record, load<T>(at));` };
-  return { register: `Op.setDst<T>(record, ${S});`, memory: `${storable} store<T>(at, ${S}); Linear.commit(at);` };
+    return {
+      register: `Op.setDst<T>(record, ${S});`,
+      memory: `${readable} Op.setDst<T>(record, load<T>(at));`,
+    };
+  return {
+    register: `Op.setDst<T>(record, ${S});`,
+    memory: `${storable} store<T>(at, ${S}); Linear.commit(at);`,
+  };
 }
 
 /** Widening moves: T is the destination's type, `from` the source's. */
@@ -100,14 +123,33 @@ const widen = (from: string, cast: string): Rule => ({
   memory: `const at = Linear.readable<${from}>(Address.forRead(record, sizeof<${from}>())); if (at == 0) return; Op.setDst<T>(record, <T>(${cast}load<${from}>(at)));`,
 });
 
-const CONDITIONS = ["O", "NO", "B", "NB", "Z", "NZ", "BE", "NBE", "S", "NS", "P", "NP", "L", "NL", "LE", "NLE"];
+const CONDITIONS = [
+  "O",
+  "NO",
+  "B",
+  "NB",
+  "Z",
+  "NZ",
+  "BE",
+  "NBE",
+  "S",
+  "NS",
+  "P",
+  "NP",
+  "L",
+  "NL",
+  "LE",
+  "NLE",
+];
 
 /** A bit-string instruction: the register form of the offset reaches beyond the operand. */
 function bitTest(row: Row, f: string): Rule {
   const isImmediate = row.operands[1]!.method === "I";
   const offset = isImmediate ? "<u32>Op.imm<u8>(record)" : "<u32>Op.src<T>(record)";
-  const linear = isImmediate ? "Address.forWrite(record, sizeof<T>())" : "bitStringAddress<T>(record)";
-  const readLinear = isImmediate ? "Address.forRead(record, sizeof<T>())" : "bitStringAddress<T>(record)";
+  const linear = isImmediate ? "Address.forWrite(record, sizeof<T>())" : "bitStringAddress<T>(record, true)";
+  const readLinear = isImmediate
+    ? "Address.forRead(record, sizeof<T>())"
+    : "bitStringAddress<T>(record, false)";
   if (f === "bt")
     return {
       register: `bt<T>(${D}, ${offset});`,
@@ -127,8 +169,16 @@ const scan = (f: string): Rule => ({
   memory: `${readable} Op.setDst<T>(record, ${f}<T>(load<T>(at)));`,
 });
 
-const call = (f: string, ends = false): Rule => ({ register: `${f}(record);`, memory: `${f}(record);`, ends });
-const callTyped = (f: string, ends = false): Rule => ({ register: `${f}<T>(record);`, memory: `${f}<T>(record);`, ends });
+const call = (f: string, ends = false): Rule => ({
+  register: `${f}(record);`,
+  memory: `${f}(record);`,
+  ends,
+});
+const callTyped = (f: string, ends = false): Rule => ({
+  register: `${f}<T>(record);`,
+  memory: `${f}<T>(record);`,
+  ends,
+});
 
 /** One operand of either kind, as a value: `f(record, value)`. */
 const take = (f: string, ends = false): Rule => ({
@@ -166,8 +216,14 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
     row.operands.length === 1
       ? take("imul")
       : row.operands.length === 3
-        ? { register: `Op.setDst<T>(record, imulTruncated<T>(${S}, ${I}));`, memory: `${readable} Op.setDst<T>(record, imulTruncated<T>(load<T>(at), ${I}));` }
-        : { register: `Op.setDst<T>(record, imulTruncated<T>(${D}, ${S}));`, memory: `${readable} Op.setDst<T>(record, imulTruncated<T>(${D}, load<T>(at)));` },
+        ? {
+            register: `Op.setDst<T>(record, imulTruncated<T>(${S}, ${I}));`,
+            memory: `${readable} Op.setDst<T>(record, imulTruncated<T>(load<T>(at), ${I}));`,
+          }
+        : {
+            register: `Op.setDst<T>(record, imulTruncated<T>(${D}, ${S}));`,
+            memory: `${readable} Op.setDst<T>(record, imulTruncated<T>(${D}, load<T>(at)));`,
+          },
   DIV: () => take("div"),
   IDIV: () => take("idiv"),
   MOV: move,
@@ -238,13 +294,15 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   AAD: () => call("aad"),
   PUSH: (row) => {
     const method = row.operands[0]!.method;
-    if (["ES", "CS", "SS", "DS", "FS", "GS"].includes(method)) return { register: `pushValue<T>(<T>segSelector(${method}));` };
+    if (["ES", "CS", "SS", "DS", "FS", "GS"].includes(method))
+      return { register: `pushValue<T>(<T>segSelector(${method}));` };
     if (method === "I") return { register: `pushValue<T>(${I});` };
     return { register: `pushValue<T>(${D});`, memory: `${readable} pushValue<T>(load<T>(at));` };
   },
   POP: (row) => {
     const method = row.operands[0]!.method;
-    if (["ES", "SS", "DS", "FS", "GS"].includes(method)) return { register: `popSegment<T>(${method});`, ends: true };
+    if (["ES", "SS", "DS", "FS", "GS"].includes(method))
+      return { register: `popSegment<T>(${method});`, ends: true };
     return { register: "popRegister<T>(record);", memory: "popMemory<T>(record);" };
   },
   PUSHA: () => callTyped("pusha"),
@@ -256,9 +314,17 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   BOUND: () => callTyped("bound"),
   ARPL: () => call("arpl"),
   JMP: (row) =>
-    row.operands[0]!.method === "J" ? callTyped("jmpRelative", true) : { register: `jumpTo<T>(<u64>${D});`, memory: `${readable} jumpTo<T>(<u64>load<T>(at));`, ends: true },
+    row.operands[0]!.method === "J"
+      ? callTyped("jmpRelative", true)
+      : { register: `jumpTo<T>(<u64>${D});`, memory: `${readable} jumpTo<T>(<u64>load<T>(at));`, ends: true },
   CALL: (row) =>
-    row.operands[0]!.method === "J" ? callTyped("callRelative", true) : { register: `callTo<T>(record, <u64>${D});`, memory: `${readable} callTo<T>(record, <u64>load<T>(at));`, ends: true },
+    row.operands[0]!.method === "J"
+      ? callTyped("callRelative", true)
+      : {
+          register: `callTo<T>(record, <u64>${D});`,
+          memory: `${readable} callTo<T>(record, <u64>load<T>(at));`,
+          ends: true,
+        },
   RET: (row) => callTyped(row.operands.length > 0 ? "retPop" : "ret", true),
   JMPF: (row) => callTyped(row.operands[0]!.method === "A" ? "jmpFarDirect" : "jmpFarMemory", true),
   CALLF: (row) => callTyped(row.operands[0]!.method === "A" ? "callFarDirect" : "callFarMemory", true),
@@ -269,8 +335,8 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   INTO: () => call("into", true),
   INT1: () => call("int1", true),
   LOOP: () => callTyped("loop", true),
-  LOOPZ: () => callTyped("loopz", true),
-  LOOPNZ: () => callTyped("loopnz", true),
+  LOOPE: () => callTyped("loopz", true),
+  LOOPNE: () => callTyped("loopnz", true),
   JCXZ: () => callTyped("jcxz", true),
   SYSCALL: () => call("syscall", true),
   SYSRET: () => callTyped("sysret", true),
@@ -283,8 +349,14 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   SCAS: () => callTyped("scas", true),
   INS: () => callTyped("ins", true),
   OUTS: () => callTyped("outs", true),
-  IN: (row) => ({ register: `portIn<T>(record, ${row.operands[1]!.method === "I" ? "<u32>Op.imm<u8>(record)" : "<u32>getGpr(RDX) & 0xffff"}, ${row.operands[1]!.method === "I"});`, ends: true }),
-  OUT: (row) => ({ register: `portOut<T>(record, ${row.operands[0]!.method === "I" ? "<u32>Op.imm<u8>(record)" : "<u32>getGpr(RDX) & 0xffff"}, ${row.operands[0]!.method === "I"});`, ends: true }),
+  IN: (row) => ({
+    register: `portIn<T>(record, ${row.operands[1]!.method === "I" ? "<u32>Op.imm<u8>(record)" : "<u32>getGpr(RDX) & 0xffff"}, ${row.operands[1]!.method === "I"});`,
+    ends: true,
+  }),
+  OUT: (row) => ({
+    register: `portOut<T>(record, ${row.operands[0]!.method === "I" ? "<u32>Op.imm<u8>(record)" : "<u32>getGpr(RDX) & 0xffff"}, ${row.operands[0]!.method === "I"});`,
+    ends: true,
+  }),
   LES: () => callTyped("les", true),
   LDS: () => callTyped("lds", true),
   LSS: () => callTyped("lss", true),
@@ -373,7 +445,35 @@ export function ruleOf(row: Row): Rule | undefined {
 }
 
 /** Addressing methods of the general-register instructions; media rows that share a mnemonic (MOV…) are not meant. */
-const GENERAL = new Set(["none", "E", "G", "Z", "R", "B", "M", "S", "C", "D", "I", "J", "A", "O", "X", "Y", "BXAL", "1", "rAX", "rCX", "rDX", "ES", "CS", "SS", "DS", "FS", "GS"]);
+const GENERAL = new Set([
+  "none",
+  "E",
+  "G",
+  "Z",
+  "R",
+  "B",
+  "M",
+  "S",
+  "C",
+  "D",
+  "I",
+  "J",
+  "A",
+  "O",
+  "X",
+  "Y",
+  "BXAL",
+  "1",
+  "rAX",
+  "rCX",
+  "rDX",
+  "ES",
+  "CS",
+  "SS",
+  "DS",
+  "FS",
+  "GS",
+]);
 
 /** Operands that do not decide the handler's type. */
 const UNTYPED = new Set(["rDX", "1", "I", "J", "A", "ES", "CS", "SS", "DS", "FS", "GS"]);

@@ -12,6 +12,7 @@ void verb_write(const struct arguments *arguments);
 void verb_flush(const struct arguments *arguments);
 void verb_discard(const struct arguments *arguments);
 void verb_writezeroes(const struct arguments *arguments);
+void verb_beyond(const struct arguments *arguments);
 void verb_getid(const struct arguments *arguments);
 
 /** Prints ` name=value` for each counter that moved between two sums: ports, interrupts by vector, EOIs, HLTs, IPIs. */

@@ -15,16 +15,17 @@
 u16 ide_bus_master_base;
 
 /** The last line of a run: everything that this kernel has counted since it started. */
-static void print_totals(void) {
+static void print_totals(u64 start) {
   static struct counters zero, total;
   counters_sum(&total);
-  printf("COUNT cpus=%u", cpu_count);
+  printf("COUNT cpus=%u cycles=%lu", cpu_count, rdtsc() - start);
   print_counter_deltas(&zero, &total);
   printf("\n");
 }
 
 /** Called by boot.S on the boot stack, in 64-bit mode, IF = 0. */
 void kernel_main(u32 protocol, u64 information) {
+  u64 start = rdtsc();
   traps_init();
   traps_init_cpu(&cpus[0]);
   cpus[0].online = true;
@@ -43,7 +44,7 @@ void kernel_main(u32 protocol, u64 information) {
   const char *script = option_text("script");
   if (!script) script_prompt();
   script_run(script);
-  print_totals();
+  print_totals(start);
   if (failures != 0) {
     printf("SCRIPT failed=%u\n", failures);
     debug_exit(1);

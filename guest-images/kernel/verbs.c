@@ -1,4 +1,5 @@
 /* The table of verbs, and the verbs too small for a file of their own. */
+#include "acpi.h"
 #include "bench-io.h"
 #include "boot-info.h"
 #include "console.h"
@@ -22,6 +23,17 @@ static void verb_memmap(const struct arguments *arguments) {
   }
 }
 
+static void verb_acpi(const struct arguments *arguments) {
+  (void)arguments;
+  printf("ACPI present=%u cpus=%u ioapics=%u mcfg=0x%lx pm1a_cnt=0x%x pm_tmr=0x%x s5=%u slp_typ=%u\n", acpi.present,
+         acpi.cpu_count, acpi.ioapic_count, acpi.mcfg_base, acpi.pm1a_control, acpi.pm_timer, acpi.has_s5,
+         acpi.s5_type_a);
+  for (u32 irq = 0; irq < ISA_IRQS; irq++)
+    if (acpi.isa[irq].gsi != irq || acpi.isa[irq].level || acpi.isa[irq].active_low)
+      printf("ACPI isa_irq=%u gsi=%u level=%u active_low=%u\n", irq, acpi.isa[irq].gsi, acpi.isa[irq].level,
+             acpi.isa[irq].active_low);
+}
+
 static void verb_lspci(const struct arguments *arguments) {
   (void)arguments;
   pci_init();
@@ -43,12 +55,14 @@ const struct verb verbs[] = {
     {"help", verb_help, "lists the verbs"},
     {"hello", verb_hello, "prints the boot protocol and the command line"},
     {"memmap", verb_memmap, "prints the loader's memory map"},
+    {"acpi", verb_acpi, "prints what was found in ACPI tables"},
     {"lspci", verb_lspci, "lists PCI functions"},
     {"ideread", verb_ideread, "sector=N: one sector by PIO, DMA and LBA48 DMA, compared"},
     {"seq", verb_seq, "dev=ide|virtio,size=65536,count=64,qd=1,start=0,span=…,lba48=0,mode=dma|pio,queues=1,sum=1"},
     {"rand", verb_rand, "as seq, with size=4096,seed=1"},
     {"busy", verb_busy, "pattern=rand|seq and as these, computing instead of HLT"},
     {"write", verb_write, "dev=,start=,count=,size=4096,seed=1: writes a pattern and reads it back"},
+    {"beyond", verb_beyond, "dev=,mode=dma|pio: reads and writes behind the end must fail"},
     {"flush", verb_flush, "dev="},
     {"discard", verb_discard, "dev=,start=,sectors=8"},
     {"writezeroes", verb_writezeroes, "dev=,start=,sectors=8: and reads them back"},

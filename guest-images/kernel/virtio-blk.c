@@ -197,7 +197,12 @@ static bool setup_interrupts_and_queues(struct virtio_blk *d, u32 queues) {
     msix_set(&v->msix, 0, config_vector, destination);
     queues = MIN(queues, v->msix.entries - 1);
   } else {
-    irq_route_pci(pci_read8(v->function, PCI_INTERRUPT_LINE), on_intx);
+    u8 line = pci_read8(v->function, PCI_INTERRUPT_LINE);
+    if (line == 0 || line == 0xFF) {
+      printf("virtio: no MSI-X, and firmware has not routed the interrupt pin\n");
+      return false;
+    }
+    irq_route_pci(line, on_intx);
   }
   for (u32 n = 0; n < queues; n++) {
     if (v->use_msix) {

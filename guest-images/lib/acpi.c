@@ -125,10 +125,12 @@ static const u8 *aml_small_integer(const u8 *aml, u8 *value) {
  * PackageOp, PkgLength, NumElements, elements. An AML interpreter would find it in every case; firmware writes it so.
  */
 static void read_s5(const u8 *dsdt, u32 length) {
-  for (u32 at = sizeof(struct table_header) + 2; at + 16 < length; at++) {
-    const u8 *name = dsdt + at;
-    if (memcmp(name, "_S5_", 4) != 0 || name[4] != 0x12) continue;
-    if (name[-1] != 0x08 && !(name[-1] == '\\' && name[-2] == 0x08)) continue;
+  for (u32 at = sizeof(struct table_header) + 2; at + 8 <= length; at++) {
+    if (memcmp(dsdt + at, "_S5_", 4) != 0 || dsdt[at + 4] != 0x12) continue;
+    if (dsdt[at - 1] != 0x08 && !(dsdt[at - 1] == '\\' && dsdt[at - 2] == 0x08)) continue;
+    /* The package may be the last thing in the table: read it from a copy with zeroes behind. */
+    u8 name[24] = {0};
+    memcpy(name, dsdt + at, MIN(length - at, sizeof name));
     const u8 *element = name + 5 + 1 + (name[5] >> 6) + 1; /* PkgLength has 1 to 4 bytes; then NumElements */
     element = aml_small_integer(element, &acpi.s5_type_a);
     if (!element) continue;

@@ -3,7 +3,6 @@
 #include "acpi.h"
 #include "boot-info.h"
 #include "console.h"
-#include "io.h"
 #include "traps.h"
 
 #define APIC_BASE_ENABLE 0x800
@@ -58,13 +57,17 @@ void apic_init_cpu(void) {
 bool apic_is_x2apic(void) { return x2apic; }
 bool apic_has_tsc_deadline(void) { return tsc_deadline; }
 
+static volatile u32 *xapic_register(u32 offset) { return PHYSICAL_TO_POINTER(xapic_base + offset); }
+
 u32 apic_read(u32 offset) {
-  return x2apic ? (u32)rdmsr(x2apic_msr(offset)) : mmio_read32(xapic_base + offset);
+  PERCPU->counters.apic++;
+  return x2apic ? (u32)rdmsr(x2apic_msr(offset)) : *xapic_register(offset);
 }
 
 void apic_write(u32 offset, u32 value) {
+  PERCPU->counters.apic++;
   if (x2apic) wrmsr(x2apic_msr(offset), value);
-  else mmio_write32(xapic_base + offset, value);
+  else *xapic_register(offset) = value;
 }
 
 u32 apic_id(void) {
@@ -81,14 +84,14 @@ void apic_send(u32 destination, u32 command) {
   PERCPU->counters.ipis++;
   if (x2apic) {
     memory_fence(); /* an x2APIC write is not serializing: the stores that the IPI announces go first */
+    PERCPU->counters.apic++;
     wrmsr(x2apic_msr(APIC_ICR), (u64)destination << 32 | command);
     return;
   }
   u64 flags = interrupts_save(); /* the two halves belong together */
-  mmio_write32(xapic_base + APIC_ICR + 0x10, destination << 24);
-  mmio_write32(xapic_base + APIC_ICR, command);
-  for (int i = 0; i < DELIVERY_POLL_LIMIT && (mmio_read32(xapic_base + APIC_ICR) & ICR_DELIVERY_PENDING); i++)
-    cpu_pause();
+  apic_write(APIC_ICR + 0x10, destination << 24);
+  apic_write(APIC_ICR, command);
+  for (int i = 0; i < DELIVERY_POLL_LIMIT && (apic_read(APIC_ICR) & ICR_DELIVERY_PENDING); i++) cpu_pause();
   interrupts_restore(flags);
 }
 
@@ -103,6 +106,7 @@ void apic_timer_start(u32 count, u32 shift, bool periodic) {
 void apic_timer_deadline(u64 tsc) {
   apic_write(APIC_LVT_TIMER, VECTOR_TIMER | LVT_TIMER_TSC_DEADLINE);
   memory_fence(); /* in xAPIC mode the LVT write is a store, and WRMSR does not wait for it */
+  PERCPU->counters.apic++;
   wrmsr(MSR_IA32_TSC_DEADLINE, tsc);
 }
 

@@ -22,7 +22,7 @@
 #define EFER_LME 0x100
 #define EFER_NXE 0x800
 #define CR0_PE_NE_WP_PG_SET 0x80010021          /* PG, WP, NE, PE */
-#define CR0_EM_TS_MASK 0xFFFFFFF3
+#define CR0_CLEAR_MASK 0x9FFFFFF3               /* all but CD, NW, TS and EM: some firmware leaves the caches off */
 #define CR4_PAE 0x20
 #define PAGE_PRESENT_WRITE 0x003
 #define PAGE_PRESENT_WRITE_2M 0x083
@@ -116,7 +116,7 @@ start32:
   set_efer_lme_and_nxe
   movl %cr0, %eax
   orl $CR0_PE_NE_WP_PG_SET, %eax
-  andl $CR0_EM_TS_MASK, %eax
+  andl $CR0_CLEAR_MASK, %eax
   movl %eax, %cr0
   lgdt boot_gdt_pointer
   ljmp $SELECTOR_CODE64, $start64
@@ -135,7 +135,7 @@ image_entry64:
   movq %rax, %cr3
   movq %cr0, %rax
   orl $0x10020, %eax                            /* WP, NE; PG and PE are on */
-  andl $CR0_EM_TS_MASK, %eax
+  andl $CR0_CLEAR_MASK, %eax
   movq %rax, %cr0
   lgdt boot_gdt_pointer
   pushq $SELECTOR_CODE64

@@ -6,8 +6,8 @@
 
 extern u8 image_end[];
 
-/** What untouched pages leave for later allocations. */
-#define HEAP_RESERVE (1 << 20)
+/** What untouched pages leave for later allocations, such as the buffers of a deep queue. */
+#define HEAP_RESERVE (16 << 20)
 
 static u64 next, end;
 

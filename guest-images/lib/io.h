@@ -1,6 +1,6 @@
 /*
- * Port access. Every IN and OUT of this kernel goes through these functions, which count it: a hypervisor's table
- * of exits is compared with these counts.
+ * Port access and memory-mapped registers. Every access of this kernel goes through these functions, which count it:
+ * a hypervisor's table of exits is compared with these counts.
  */
 #ifndef IO_H
 #define IO_H
@@ -55,10 +55,16 @@ static inline void outsw(u16 port, const void *buffer, u64 count) {
   __asm__ volatile("rep outsw" : "+S"(buffer), "+c"(count) : "d"(port) : "memory");
 }
 
-/** Memory-mapped registers: one access of exactly this width, in program order. */
+/** Memory-mapped device registers: one counted access of exactly this width, in program order. */
 #define DEFINE_MMIO_ACCESS(width, type)                                                                             \
-  static inline type mmio_read##width(u64 address) { return *(volatile type *)(uintptr_t)address; }                 \
-  static inline void mmio_write##width(u64 address, type value) { *(volatile type *)(uintptr_t)address = value; }
+  static inline type mmio_read##width(u64 address) {                                                                \
+    PERCPU->counters.mmio++;                                                                                        \
+    return *(volatile type *)(uintptr_t)address;                                                                    \
+  }                                                                                                                 \
+  static inline void mmio_write##width(u64 address, type value) {                                                   \
+    PERCPU->counters.mmio++;                                                                                        \
+    *(volatile type *)(uintptr_t)address = value;                                                                   \
+  }
 
 DEFINE_MMIO_ACCESS(8, u8)
 DEFINE_MMIO_ACCESS(16, u16)

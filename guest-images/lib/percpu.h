@@ -19,6 +19,8 @@ struct counters {
   u64 pic_eois;     /* EOI commands to the 8259s (each is also counted in ports_out) */
   u64 hlts;         /* HLT instructions */
   u64 ipis;         /* writes to the interrupt command register */
+  u64 mmio;         /* accesses to memory-mapped device registers, the local APIC's excepted */
+  u64 apic;         /* accesses to local APIC registers (EOI and ICR too), and writes of IA32_TSC_DEADLINE */
   u64 irqs[256];    /* interrupts and exceptions taken, by vector */
 };
 

@@ -81,9 +81,10 @@ u64 apic_timer_hz(void) {
   u64 period = tsc_hz() * CALIBRATION_MS / 1000;
   apic_timer_start(0xFFFFFFFF, 0, false);
   apic_write(APIC_LVT_TIMER, LVT_MASKED);
-  u64 start = rdtsc(), now;
-  do now = rdtsc();
-  while (now - start < period);
+  u64 start = rdtsc();
+  u32 polls = 0;
+  while (rdtsc() - start < period)
+    if (++polls == CALIBRATION_POLL_LIMIT) panic("calibration: the TSC does not count");
   u64 ticks = 0xFFFFFFFF - apic_read(APIC_TIMER_CURRENT);
   apic_timer_stop();
   hz = ticks * 1000 / CALIBRATION_MS;

@@ -6,7 +6,7 @@ import { segSelector } from "../state/mode";
 import { FLAG_DF } from "../spec/architecture";
 import { Linear } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
-import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcc0, jcc1, jcc10, jcc11, jcc12, jcc13, jcc14, jcc15, jcc2, jcc3, jcc4, jcc5, jcc6, jcc7, jcc8, jcc9, jcxz, jmpFarDirect, jmpFarMemory, jmpRelative, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
+import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcc0, jcc1, jcc10, jcc11, jcc12, jcc13, jcc14, jcc15, jcc2, jcc3, jcc4, jcc5, jcc6, jcc7, jcc8, jcc9, jcxz, jmpFarDirect, jmpFarMemory, jmpRelative, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, loopnz, loopz, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
 
 /** Rows without a rule, and forms that a rule does not have. */
 function undefinedInstruction(record: usize): void { ud(record); }
@@ -651,520 +651,526 @@ function h638_aam_r_u16(record: usize): void { aam(record); }
 function h639_aad_r_u16(record: usize): void { aad(record); }
 function h640_salc_r_u16(record: usize): void { salc(record); }
 function h641_xlat_r_u8(record: usize): void { xlat(record); }
-function h642_loop_r_u16(record: usize): void { loop<u16>(record); }
-function h643_loop_r_u32(record: usize): void { loop<u32>(record); }
-function h644_loop_r_u64(record: usize): void { loop<u64>(record); }
-function h645_jcxz_r_u16(record: usize): void { jcxz<u16>(record); }
-function h646_jcxz_r_u32(record: usize): void { jcxz<u32>(record); }
-function h647_jcxz_r_u64(record: usize): void { jcxz<u64>(record); }
-function h648_in_r_u8(record: usize): void { portIn<u8>(record, <u32>Op.imm<u8>(record), true); }
-function h649_in_r_u16(record: usize): void { portIn<u16>(record, <u32>Op.imm<u8>(record), true); }
-function h650_in_r_u32(record: usize): void { portIn<u32>(record, <u32>Op.imm<u8>(record), true); }
-function h651_out_r_u8(record: usize): void { portOut<u8>(record, <u32>Op.imm<u8>(record), true); }
-function h652_out_r_u16(record: usize): void { portOut<u16>(record, <u32>Op.imm<u8>(record), true); }
-function h653_out_r_u32(record: usize): void { portOut<u32>(record, <u32>Op.imm<u8>(record), true); }
-function h654_call_r_u16(record: usize): void { callRelative<u16>(record); }
-function h655_call_r_u32(record: usize): void { callRelative<u32>(record); }
-function h656_call_r_u64(record: usize): void { callRelative<u64>(record); }
-function h657_jmp_r_u16(record: usize): void { jmpRelative<u16>(record); }
-function h658_jmp_r_u32(record: usize): void { jmpRelative<u32>(record); }
-function h659_jmp_r_u64(record: usize): void { jmpRelative<u64>(record); }
-function h660_jmpf_r_u16(record: usize): void { jmpFarDirect<u16>(record); }
-function h661_jmpf_r_u32(record: usize): void { jmpFarDirect<u32>(record); }
-function h662_jmpf_r_u64(record: usize): void { jmpFarDirect<u64>(record); }
-function h663_in_r_u8(record: usize): void { portIn<u8>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h664_in_r_u16(record: usize): void { portIn<u16>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h665_in_r_u32(record: usize): void { portIn<u32>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h666_out_r_u8(record: usize): void { portOut<u8>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h667_out_r_u16(record: usize): void { portOut<u16>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h668_out_r_u32(record: usize): void { portOut<u32>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h669_int1_r_u16(record: usize): void { int1(record); }
-function h670_hlt_r_u16(record: usize): void { hlt(record); }
-function h671_cmc_r_u16(record: usize): void { Flags.setCf(Flags.cf() ^ 1); }
-function h672_not_r_u8(record: usize): void { Op.setDst<u8>(record, not<u8>(Op.dst<u8>(record))); }
-function h673_not_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, not<u8>(load<u8>(at))); Linear.commit(at); }
-function h674_not_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, not<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = not<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h675_neg_r_u8(record: usize): void { Op.setDst<u8>(record, neg<u8>(Op.dst<u8>(record))); }
-function h676_neg_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, neg<u8>(load<u8>(at))); Linear.commit(at); }
-function h677_neg_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, neg<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = neg<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h678_mul_r_u8(record: usize): void { mul<u8>(record, Op.dst<u8>(record)); }
-function h679_mul_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; mul<u8>(record, load<u8>(at)); }
-function h680_imul_r_u8(record: usize): void { imul<u8>(record, Op.dst<u8>(record)); }
-function h681_imul_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; imul<u8>(record, load<u8>(at)); }
-function h682_div_r_u8(record: usize): void { div<u8>(record, Op.dst<u8>(record)); }
-function h683_div_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; div<u8>(record, load<u8>(at)); }
-function h684_idiv_r_u8(record: usize): void { idiv<u8>(record, Op.dst<u8>(record)); }
-function h685_idiv_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; idiv<u8>(record, load<u8>(at)); }
-function h686_not_r_u16(record: usize): void { Op.setDst<u16>(record, not<u16>(Op.dst<u16>(record))); }
-function h687_not_r_u32(record: usize): void { Op.setDst<u32>(record, not<u32>(Op.dst<u32>(record))); }
-function h688_not_r_u64(record: usize): void { Op.setDst<u64>(record, not<u64>(Op.dst<u64>(record))); }
-function h689_not_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, not<u16>(load<u16>(at))); Linear.commit(at); }
-function h690_not_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, not<u32>(load<u32>(at))); Linear.commit(at); }
-function h691_not_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, not<u64>(load<u64>(at))); Linear.commit(at); }
-function h692_not_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, not<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = not<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h693_not_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, not<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = not<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h694_not_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, not<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = not<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h695_neg_r_u16(record: usize): void { Op.setDst<u16>(record, neg<u16>(Op.dst<u16>(record))); }
-function h696_neg_r_u32(record: usize): void { Op.setDst<u32>(record, neg<u32>(Op.dst<u32>(record))); }
-function h697_neg_r_u64(record: usize): void { Op.setDst<u64>(record, neg<u64>(Op.dst<u64>(record))); }
-function h698_neg_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, neg<u16>(load<u16>(at))); Linear.commit(at); }
-function h699_neg_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, neg<u32>(load<u32>(at))); Linear.commit(at); }
-function h700_neg_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, neg<u64>(load<u64>(at))); Linear.commit(at); }
-function h701_neg_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, neg<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = neg<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h702_neg_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, neg<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = neg<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h703_neg_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, neg<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = neg<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h704_mul_r_u16(record: usize): void { mul<u16>(record, Op.dst<u16>(record)); }
-function h705_mul_r_u32(record: usize): void { mul<u32>(record, Op.dst<u32>(record)); }
-function h706_mul_r_u64(record: usize): void { mul<u64>(record, Op.dst<u64>(record)); }
-function h707_mul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; mul<u16>(record, load<u16>(at)); }
-function h708_mul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; mul<u32>(record, load<u32>(at)); }
-function h709_mul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; mul<u64>(record, load<u64>(at)); }
-function h710_imul_r_u16(record: usize): void { imul<u16>(record, Op.dst<u16>(record)); }
-function h711_imul_r_u32(record: usize): void { imul<u32>(record, Op.dst<u32>(record)); }
-function h712_imul_r_u64(record: usize): void { imul<u64>(record, Op.dst<u64>(record)); }
-function h713_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; imul<u16>(record, load<u16>(at)); }
-function h714_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; imul<u32>(record, load<u32>(at)); }
-function h715_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; imul<u64>(record, load<u64>(at)); }
-function h716_div_r_u16(record: usize): void { div<u16>(record, Op.dst<u16>(record)); }
-function h717_div_r_u32(record: usize): void { div<u32>(record, Op.dst<u32>(record)); }
-function h718_div_r_u64(record: usize): void { div<u64>(record, Op.dst<u64>(record)); }
-function h719_div_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; div<u16>(record, load<u16>(at)); }
-function h720_div_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; div<u32>(record, load<u32>(at)); }
-function h721_div_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; div<u64>(record, load<u64>(at)); }
-function h722_idiv_r_u16(record: usize): void { idiv<u16>(record, Op.dst<u16>(record)); }
-function h723_idiv_r_u32(record: usize): void { idiv<u32>(record, Op.dst<u32>(record)); }
-function h724_idiv_r_u64(record: usize): void { idiv<u64>(record, Op.dst<u64>(record)); }
-function h725_idiv_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; idiv<u16>(record, load<u16>(at)); }
-function h726_idiv_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; idiv<u32>(record, load<u32>(at)); }
-function h727_idiv_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; idiv<u64>(record, load<u64>(at)); }
-function h728_clc_r_u16(record: usize): void { Flags.setCf(0); }
-function h729_stc_r_u16(record: usize): void { Flags.setCf(1); }
-function h730_cli_r_u16(record: usize): void { cli(record); }
-function h731_sti_r_u16(record: usize): void { sti(record); }
-function h732_cld_r_u16(record: usize): void { cpu.rflags &= ~FLAG_DF; }
-function h733_std_r_u16(record: usize): void { cpu.rflags |= FLAG_DF; }
-function h734_inc_r_u8(record: usize): void { Op.setDst<u8>(record, inc<u8>(Op.dst<u8>(record))); }
-function h735_inc_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, inc<u8>(load<u8>(at))); Linear.commit(at); }
-function h736_inc_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, inc<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = inc<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h737_dec_r_u8(record: usize): void { Op.setDst<u8>(record, dec<u8>(Op.dst<u8>(record))); }
-function h738_dec_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, dec<u8>(load<u8>(at))); Linear.commit(at); }
-function h739_dec_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, dec<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = dec<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h740_call_r_u16(record: usize): void { callTo<u16>(record, <u64>Op.dst<u16>(record)); }
-function h741_call_r_u32(record: usize): void { callTo<u32>(record, <u64>Op.dst<u32>(record)); }
-function h742_call_r_u64(record: usize): void { callTo<u64>(record, <u64>Op.dst<u64>(record)); }
-function h743_call_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; callTo<u16>(record, <u64>load<u16>(at)); }
-function h744_call_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; callTo<u32>(record, <u64>load<u32>(at)); }
-function h745_call_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; callTo<u64>(record, <u64>load<u64>(at)); }
-function h746_callf_r_u16(record: usize): void { callFarMemory<u16>(record); }
-function h747_callf_r_u32(record: usize): void { callFarMemory<u32>(record); }
-function h748_callf_r_u64(record: usize): void { callFarMemory<u64>(record); }
-function h749_jmp_r_u16(record: usize): void { jumpTo<u16>(<u64>Op.dst<u16>(record)); }
-function h750_jmp_r_u32(record: usize): void { jumpTo<u32>(<u64>Op.dst<u32>(record)); }
-function h751_jmp_r_u64(record: usize): void { jumpTo<u64>(<u64>Op.dst<u64>(record)); }
-function h752_jmp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; jumpTo<u16>(<u64>load<u16>(at)); }
-function h753_jmp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; jumpTo<u32>(<u64>load<u32>(at)); }
-function h754_jmp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; jumpTo<u64>(<u64>load<u64>(at)); }
-function h755_jmpf_r_u16(record: usize): void { jmpFarMemory<u16>(record); }
-function h756_jmpf_r_u32(record: usize): void { jmpFarMemory<u32>(record); }
-function h757_jmpf_r_u64(record: usize): void { jmpFarMemory<u64>(record); }
-function h758_sldt_r_u16(record: usize): void { sldt<u16>(record); }
-function h759_sldt_r_u32(record: usize): void { sldt<u32>(record); }
-function h760_sldt_r_u64(record: usize): void { sldt<u64>(record); }
-function h761_str_r_u16(record: usize): void { str<u16>(record); }
-function h762_str_r_u32(record: usize): void { str<u32>(record); }
-function h763_str_r_u64(record: usize): void { str<u64>(record); }
-function h764_lldt_r_u16(record: usize): void { lldt(record); }
-function h765_ltr_r_u16(record: usize): void { ltr(record); }
-function h766_verr_r_u16(record: usize): void { verr(record); }
-function h767_verw_r_u16(record: usize): void { verw(record); }
-function h768_sgdt_r_u16(record: usize): void { sgdt(record); }
-function h769_sidt_r_u16(record: usize): void { sidt(record); }
-function h770_lgdt_r_u16(record: usize): void { lgdt(record); }
-function h771_lidt_r_u16(record: usize): void { lidt(record); }
-function h772_smsw_r_u16(record: usize): void { smsw<u16>(record); }
-function h773_smsw_r_u32(record: usize): void { smsw<u32>(record); }
-function h774_smsw_r_u64(record: usize): void { smsw<u64>(record); }
-function h775_lmsw_r_u16(record: usize): void { lmsw(record); }
-function h776_invlpg_r_u16(record: usize): void { invlpg(record); }
-function h777_swapgs_r_u16(record: usize): void { swapgs(record); }
-function h778_lar_r_u16(record: usize): void { lar<u16>(record); }
-function h779_lar_r_u32(record: usize): void { lar<u32>(record); }
-function h780_lar_r_u64(record: usize): void { lar<u64>(record); }
-function h781_lsl_r_u16(record: usize): void { lsl<u16>(record); }
-function h782_lsl_r_u32(record: usize): void { lsl<u32>(record); }
-function h783_lsl_r_u64(record: usize): void { lsl<u64>(record); }
-function h784_clts_r_u16(record: usize): void { clts(record); }
-function h785_invd_r_u16(record: usize): void { wbinvd(record); }
-function h786_ud2_r_u16(record: usize): void { ud(record); }
-function h787_mov_r_u32(record: usize): void { moveFromControl(record); }
-function h788_mov_r_u32(record: usize): void { moveFromDebug(record); }
-function h789_mov_r_u32(record: usize): void { moveToControl(record); }
-function h790_mov_r_u32(record: usize): void { moveToDebug(record); }
-function h791_wrmsr_r_u16(record: usize): void { wrmsr(record); }
-function h792_rdtsc_r_u16(record: usize): void { rdtsc(record); }
-function h793_rdmsr_r_u16(record: usize): void { rdmsr(record); }
-function h794_rdpmc_r_u16(record: usize): void { rdpmc(record); }
-function h795_seto_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c0()); }
-function h796_seto_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c0()); Linear.commit(at); }
-function h797_setno_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c1()); }
-function h798_setno_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c1()); Linear.commit(at); }
-function h799_setb_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c2()); }
-function h800_setb_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c2()); Linear.commit(at); }
-function h801_setnb_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c3()); }
-function h802_setnb_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c3()); Linear.commit(at); }
-function h803_setz_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c4()); }
-function h804_setz_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c4()); Linear.commit(at); }
-function h805_setnz_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c5()); }
-function h806_setnz_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c5()); Linear.commit(at); }
-function h807_setbe_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c6()); }
-function h808_setbe_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c6()); Linear.commit(at); }
-function h809_setnbe_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c7()); }
-function h810_setnbe_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c7()); Linear.commit(at); }
-function h811_sets_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c8()); }
-function h812_sets_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c8()); Linear.commit(at); }
-function h813_setns_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c9()); }
-function h814_setns_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c9()); Linear.commit(at); }
-function h815_setp_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c10()); }
-function h816_setp_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c10()); Linear.commit(at); }
-function h817_setnp_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c11()); }
-function h818_setnp_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c11()); Linear.commit(at); }
-function h819_setl_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c12()); }
-function h820_setl_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c12()); Linear.commit(at); }
-function h821_setnl_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c13()); }
-function h822_setnl_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c13()); Linear.commit(at); }
-function h823_setle_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c14()); }
-function h824_setle_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c14()); Linear.commit(at); }
-function h825_setnle_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c15()); }
-function h826_setnle_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c15()); Linear.commit(at); }
-function h827_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(FS)); }
-function h828_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(FS)); }
-function h829_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(FS)); }
-function h830_pop_r_u16(record: usize): void { popSegment<u16>(FS); }
-function h831_pop_r_u32(record: usize): void { popSegment<u32>(FS); }
-function h832_pop_r_u64(record: usize): void { popSegment<u64>(FS); }
-function h833_cpuid_r_u16(record: usize): void { cpuid(record); }
-function h834_bt_r_u16(record: usize): void { bt<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record)); }
-function h835_bt_r_u32(record: usize): void { bt<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record)); }
-function h836_bt_r_u64(record: usize): void { bt<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record)); }
-function h837_bt_m_u16(record: usize): void { const at = Linear.readable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; bt<u16>(load<u16>(at), <u32>Op.src<u16>(record)); }
-function h838_bt_m_u32(record: usize): void { const at = Linear.readable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; bt<u32>(load<u32>(at), <u32>Op.src<u32>(record)); }
-function h839_bt_m_u64(record: usize): void { const at = Linear.readable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; bt<u64>(load<u64>(at), <u32>Op.src<u64>(record)); }
-function h840_shld_r_u16(record: usize): void { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); }
-function h841_shld_r_u32(record: usize): void { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); }
-function h842_shld_r_u64(record: usize): void { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); }
-function h843_shld_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h844_shld_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h845_shld_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h846_shld_r_u16(record: usize): void { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); }
-function h847_shld_r_u32(record: usize): void { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); }
-function h848_shld_r_u64(record: usize): void { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); }
-function h849_shld_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h850_shld_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h851_shld_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h852_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(GS)); }
-function h853_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(GS)); }
-function h854_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(GS)); }
-function h855_pop_r_u16(record: usize): void { popSegment<u16>(GS); }
-function h856_pop_r_u32(record: usize): void { popSegment<u32>(GS); }
-function h857_pop_r_u64(record: usize): void { popSegment<u64>(GS); }
-function h858_bts_r_u16(record: usize): void { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
-function h859_bts_r_u32(record: usize): void { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
-function h860_bts_r_u64(record: usize): void { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
-function h861_bts_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
-function h862_bts_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
-function h863_bts_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
-function h864_bts_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h865_bts_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h866_bts_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h867_shrd_r_u16(record: usize): void { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); }
-function h868_shrd_r_u32(record: usize): void { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); }
-function h869_shrd_r_u64(record: usize): void { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); }
-function h870_shrd_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h871_shrd_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h872_shrd_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h873_shrd_r_u16(record: usize): void { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); }
-function h874_shrd_r_u32(record: usize): void { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); }
-function h875_shrd_r_u64(record: usize): void { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); }
-function h876_shrd_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h877_shrd_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h878_shrd_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h879_imul_r_u16(record: usize): void { Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h880_imul_r_u32(record: usize): void { Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h881_imul_r_u64(record: usize): void { Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h882_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h883_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h884_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h885_cmpxchg_r_u8(record: usize): void { cmpxchg<u8>(record); }
-function h886_cmpxchg_r_u16(record: usize): void { cmpxchg<u16>(record); }
-function h887_cmpxchg_r_u32(record: usize): void { cmpxchg<u32>(record); }
-function h888_cmpxchg_r_u64(record: usize): void { cmpxchg<u64>(record); }
-function h889_lss_r_u16(record: usize): void { lss<u16>(record); }
-function h890_lss_r_u32(record: usize): void { lss<u32>(record); }
-function h891_lss_r_u64(record: usize): void { lss<u64>(record); }
-function h892_btr_r_u16(record: usize): void { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
-function h893_btr_r_u32(record: usize): void { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
-function h894_btr_r_u64(record: usize): void { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
-function h895_btr_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
-function h896_btr_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
-function h897_btr_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
-function h898_btr_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h899_btr_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h900_btr_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h901_lfs_r_u16(record: usize): void { lfs<u16>(record); }
-function h902_lfs_r_u32(record: usize): void { lfs<u32>(record); }
-function h903_lfs_r_u64(record: usize): void { lfs<u64>(record); }
-function h904_lgs_r_u16(record: usize): void { lgs<u16>(record); }
-function h905_lgs_r_u32(record: usize): void { lgs<u32>(record); }
-function h906_lgs_r_u64(record: usize): void { lgs<u64>(record); }
-function h907_movzx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(Op.src<u8>(record))); }
-function h908_movzx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(Op.src<u8>(record))); }
-function h909_movzx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(Op.src<u8>(record))); }
-function h910_movzx_m_u16(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(load<u8>(at))); }
-function h911_movzx_m_u32(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(load<u8>(at))); }
-function h912_movzx_m_u64(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(load<u8>(at))); }
-function h913_movzx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(Op.src<u16>(record))); }
-function h914_movzx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(Op.src<u16>(record))); }
-function h915_movzx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(Op.src<u16>(record))); }
-function h916_movzx_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(load<u16>(at))); }
-function h917_movzx_m_u32(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(load<u16>(at))); }
-function h918_movzx_m_u64(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(load<u16>(at))); }
-function h919_bt_r_u16(record: usize): void { bt<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record)); }
-function h920_bt_r_u32(record: usize): void { bt<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record)); }
-function h921_bt_r_u64(record: usize): void { bt<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record)); }
-function h922_bt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bt<u16>(load<u16>(at), <u32>Op.imm<u8>(record)); }
-function h923_bt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bt<u32>(load<u32>(at), <u32>Op.imm<u8>(record)); }
-function h924_bt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bt<u64>(load<u64>(at), <u32>Op.imm<u8>(record)); }
-function h925_bts_r_u16(record: usize): void { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h926_bts_r_u32(record: usize): void { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h927_bts_r_u64(record: usize): void { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h928_bts_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h929_bts_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h930_bts_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h931_bts_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h932_bts_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h933_bts_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h934_btr_r_u16(record: usize): void { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h935_btr_r_u32(record: usize): void { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h936_btr_r_u64(record: usize): void { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h937_btr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h938_btr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h939_btr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h940_btr_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h941_btr_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h942_btr_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h943_btc_r_u16(record: usize): void { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h944_btc_r_u32(record: usize): void { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h945_btc_r_u64(record: usize): void { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h946_btc_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h947_btc_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h948_btc_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h949_btc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h950_btc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h951_btc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h952_btc_r_u16(record: usize): void { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
-function h953_btc_r_u32(record: usize): void { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
-function h954_btc_r_u64(record: usize): void { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
-function h955_btc_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
-function h956_btc_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
-function h957_btc_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
-function h958_btc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h959_btc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h960_btc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h961_bsf_r_u16(record: usize): void { bsf<u16>(record, Op.src<u16>(record)); }
-function h962_bsf_r_u32(record: usize): void { bsf<u32>(record, Op.src<u32>(record)); }
-function h963_bsf_r_u64(record: usize): void { bsf<u64>(record, Op.src<u64>(record)); }
-function h964_bsf_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bsf<u16>(record, load<u16>(at)); }
-function h965_bsf_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bsf<u32>(record, load<u32>(at)); }
-function h966_bsf_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bsf<u64>(record, load<u64>(at)); }
-function h967_bsr_r_u16(record: usize): void { bsr<u16>(record, Op.src<u16>(record)); }
-function h968_bsr_r_u32(record: usize): void { bsr<u32>(record, Op.src<u32>(record)); }
-function h969_bsr_r_u64(record: usize): void { bsr<u64>(record, Op.src<u64>(record)); }
-function h970_bsr_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bsr<u16>(record, load<u16>(at)); }
-function h971_bsr_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bsr<u32>(record, load<u32>(at)); }
-function h972_bsr_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bsr<u64>(record, load<u64>(at)); }
-function h973_movsx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(<i64>Op.src<i8>(record))); }
-function h974_movsx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(<i64>Op.src<i8>(record))); }
-function h975_movsx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(<i64>Op.src<i8>(record))); }
-function h976_movsx_m_u16(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(<i64>load<i8>(at))); }
-function h977_movsx_m_u32(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(<i64>load<i8>(at))); }
-function h978_movsx_m_u64(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(<i64>load<i8>(at))); }
-function h979_movsx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(<i64>Op.src<i16>(record))); }
-function h980_movsx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(<i64>Op.src<i16>(record))); }
-function h981_movsx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(<i64>Op.src<i16>(record))); }
-function h982_movsx_m_u16(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(<i64>load<i16>(at))); }
-function h983_movsx_m_u32(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(<i64>load<i16>(at))); }
-function h984_movsx_m_u64(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(<i64>load<i16>(at))); }
-function h985_xadd_r_u8(record: usize): void { xadd<u8>(record); }
-function h986_xadd_r_u16(record: usize): void { xadd<u16>(record); }
-function h987_xadd_r_u32(record: usize): void { xadd<u32>(record); }
-function h988_xadd_r_u64(record: usize): void { xadd<u64>(record); }
-function h989_bswap_r_u16(record: usize): void { Op.setDst<u16>(record, byteSwap<u16>(Op.dst<u16>(record))); }
-function h990_bswap_r_u32(record: usize): void { Op.setDst<u32>(record, byteSwap<u32>(Op.dst<u32>(record))); }
-function h991_bswap_r_u64(record: usize): void { Op.setDst<u64>(record, byteSwap<u64>(Op.dst<u64>(record))); }
-function h992_cmovo_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c0() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h993_cmovo_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c0() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h994_cmovo_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c0() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h995_cmovo_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c0() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h996_cmovo_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c0() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h997_cmovo_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c0() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h998_cmovno_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c1() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h999_cmovno_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c1() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1000_cmovno_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c1() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1001_cmovno_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c1() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1002_cmovno_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c1() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1003_cmovno_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c1() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1004_cmovb_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c2() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1005_cmovb_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c2() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1006_cmovb_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c2() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1007_cmovb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c2() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1008_cmovb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c2() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1009_cmovb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c2() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1010_cmovnb_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c3() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1011_cmovnb_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c3() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1012_cmovnb_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c3() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1013_cmovnb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c3() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1014_cmovnb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c3() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1015_cmovnb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c3() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1016_cmovz_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c4() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1017_cmovz_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c4() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1018_cmovz_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c4() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1019_cmovz_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c4() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1020_cmovz_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c4() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1021_cmovz_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c4() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1022_cmovnz_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c5() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1023_cmovnz_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c5() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1024_cmovnz_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c5() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1025_cmovnz_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c5() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1026_cmovnz_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c5() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1027_cmovnz_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c5() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1028_cmovbe_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c6() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1029_cmovbe_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c6() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1030_cmovbe_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c6() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1031_cmovbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c6() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1032_cmovbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c6() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1033_cmovbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c6() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1034_cmovnbe_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c7() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1035_cmovnbe_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c7() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1036_cmovnbe_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c7() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1037_cmovnbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c7() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1038_cmovnbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c7() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1039_cmovnbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c7() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1040_cmovs_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c8() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1041_cmovs_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c8() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1042_cmovs_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c8() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1043_cmovs_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c8() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1044_cmovs_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c8() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1045_cmovs_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c8() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1046_cmovns_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c9() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1047_cmovns_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c9() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1048_cmovns_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c9() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1049_cmovns_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c9() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1050_cmovns_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c9() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1051_cmovns_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c9() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1052_cmovp_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c10() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1053_cmovp_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c10() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1054_cmovp_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c10() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1055_cmovp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c10() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1056_cmovp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c10() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1057_cmovp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c10() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1058_cmovnp_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c11() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1059_cmovnp_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c11() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1060_cmovnp_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c11() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1061_cmovnp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c11() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1062_cmovnp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c11() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1063_cmovnp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c11() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1064_cmovl_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c12() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1065_cmovl_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c12() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1066_cmovl_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c12() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1067_cmovl_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c12() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1068_cmovl_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c12() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1069_cmovl_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c12() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1070_cmovnl_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c13() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1071_cmovnl_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c13() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1072_cmovnl_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c13() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1073_cmovnl_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c13() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1074_cmovnl_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c13() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1075_cmovnl_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c13() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1076_cmovle_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c14() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1077_cmovle_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c14() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1078_cmovle_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c14() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1079_cmovle_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c14() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1080_cmovle_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c14() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1081_cmovle_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c14() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1082_cmovnle_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c15() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1083_cmovnle_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c15() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1084_cmovnle_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c15() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1085_cmovnle_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c15() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1086_cmovnle_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c15() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1087_cmovnle_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c15() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1088_cmpxchg8b_r_u16(record: usize): void { cmpxchg8b(record); }
-function h1089_cmpxchg16b_r_u16(record: usize): void { cmpxchg16b(record); }
-function h1090_syscall_r_u16(record: usize): void { syscall(record); }
-function h1091_sysret_r_u16(record: usize): void { sysret<u16>(record); }
-function h1092_sysret_r_u32(record: usize): void { sysret<u32>(record); }
-function h1093_sysret_r_u64(record: usize): void { sysret<u64>(record); }
-function h1094_sysenter_r_u16(record: usize): void { sysenter(record); }
-function h1095_sysexit_r_u16(record: usize): void { sysexit<u16>(record); }
-function h1096_sysexit_r_u32(record: usize): void { sysexit<u32>(record); }
-function h1097_sysexit_r_u64(record: usize): void { sysexit<u64>(record); }
-function h1098_lzcnt_r_u16(record: usize): void { Op.setDst<u16>(record, lzcnt<u16>(Op.src<u16>(record))); }
-function h1099_lzcnt_r_u32(record: usize): void { Op.setDst<u32>(record, lzcnt<u32>(Op.src<u32>(record))); }
-function h1100_lzcnt_r_u64(record: usize): void { Op.setDst<u64>(record, lzcnt<u64>(Op.src<u64>(record))); }
-function h1101_lzcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, lzcnt<u16>(load<u16>(at))); }
-function h1102_lzcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, lzcnt<u32>(load<u32>(at))); }
-function h1103_lzcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, lzcnt<u64>(load<u64>(at))); }
-function h1104_tzcnt_r_u16(record: usize): void { Op.setDst<u16>(record, tzcnt<u16>(Op.src<u16>(record))); }
-function h1105_tzcnt_r_u32(record: usize): void { Op.setDst<u32>(record, tzcnt<u32>(Op.src<u32>(record))); }
-function h1106_tzcnt_r_u64(record: usize): void { Op.setDst<u64>(record, tzcnt<u64>(Op.src<u64>(record))); }
-function h1107_tzcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, tzcnt<u16>(load<u16>(at))); }
-function h1108_tzcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, tzcnt<u32>(load<u32>(at))); }
-function h1109_tzcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, tzcnt<u64>(load<u64>(at))); }
-function h1110_popcnt_r_u16(record: usize): void { Op.setDst<u16>(record, popCount<u16>(Op.src<u16>(record))); }
-function h1111_popcnt_r_u32(record: usize): void { Op.setDst<u32>(record, popCount<u32>(Op.src<u32>(record))); }
-function h1112_popcnt_r_u64(record: usize): void { Op.setDst<u64>(record, popCount<u64>(Op.src<u64>(record))); }
-function h1113_popcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, popCount<u16>(load<u16>(at))); }
-function h1114_popcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, popCount<u32>(load<u32>(at))); }
-function h1115_popcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, popCount<u64>(load<u64>(at))); }
-function h1116_movbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, byteSwap<u16>(load<u16>(at))); }
-function h1117_movbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, byteSwap<u32>(load<u32>(at))); }
-function h1118_movbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, byteSwap<u64>(load<u64>(at))); }
-function h1119_movbe_m_u16(record: usize): void { const at = Linear.storable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, byteSwap<u16>(Op.src<u16>(record))); Linear.commit(at); }
-function h1120_movbe_m_u32(record: usize): void { const at = Linear.storable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, byteSwap<u32>(Op.src<u32>(record))); Linear.commit(at); }
-function h1121_movbe_m_u64(record: usize): void { const at = Linear.storable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, byteSwap<u64>(Op.src<u64>(record))); Linear.commit(at); }
-function h1122_adcx_r_u32(record: usize): void { Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h1123_adcx_r_u64(record: usize): void { Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h1124_adcx_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h1125_adcx_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h1126_adox_r_u32(record: usize): void { Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h1127_adox_r_u64(record: usize): void { Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h1128_adox_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h1129_adox_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h1130_crc32_r_u8(record: usize): void { crc32<u8>(record, Op.src<u8>(record)); }
-function h1131_crc32_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; crc32<u8>(record, load<u8>(at)); }
-function h1132_crc32_r_u16(record: usize): void { crc32<u16>(record, Op.src<u16>(record)); }
-function h1133_crc32_r_u32(record: usize): void { crc32<u32>(record, Op.src<u32>(record)); }
-function h1134_crc32_r_u64(record: usize): void { crc32<u64>(record, Op.src<u64>(record)); }
-function h1135_crc32_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; crc32<u16>(record, load<u16>(at)); }
-function h1136_crc32_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; crc32<u32>(record, load<u32>(at)); }
-function h1137_crc32_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; crc32<u64>(record, load<u64>(at)); }
-function h1138_rdtscp_r_u16(record: usize): void { rdtscp(record); }
-function h1139_rdpid_r_u32(record: usize): void { rdpid(record); }
-function h1140_rdfsbase_r_u32(record: usize): void { rdfsbase<u32>(record); }
-function h1141_rdfsbase_r_u64(record: usize): void { rdfsbase<u64>(record); }
-function h1142_rdgsbase_r_u32(record: usize): void { rdgsbase<u32>(record); }
-function h1143_rdgsbase_r_u64(record: usize): void { rdgsbase<u64>(record); }
-function h1144_wrfsbase_r_u32(record: usize): void { wrfsbase<u32>(record); }
-function h1145_wrfsbase_r_u64(record: usize): void { wrfsbase<u64>(record); }
-function h1146_wrgsbase_r_u32(record: usize): void { wrgsbase<u32>(record); }
-function h1147_wrgsbase_r_u64(record: usize): void { wrgsbase<u64>(record); }
-function h1148_invpcid_r_u32(record: usize): void { invpcid(record); }
-function h1149_clac_r_u16(record: usize): void { clac(record); }
-function h1150_stac_r_u16(record: usize): void { stac(record); }
-function h1151_clflush_r_u16(record: usize): void { clflush(record); }
-function h1152_vmcall_r_u16(record: usize): void { vmcall(record); }
-function h1153_mfence_r_u16(record: usize): void { fence(record); }
+function h642_loopne_r_u16(record: usize): void { loopnz<u16>(record); }
+function h643_loopne_r_u32(record: usize): void { loopnz<u32>(record); }
+function h644_loopne_r_u64(record: usize): void { loopnz<u64>(record); }
+function h645_loope_r_u16(record: usize): void { loopz<u16>(record); }
+function h646_loope_r_u32(record: usize): void { loopz<u32>(record); }
+function h647_loope_r_u64(record: usize): void { loopz<u64>(record); }
+function h648_loop_r_u16(record: usize): void { loop<u16>(record); }
+function h649_loop_r_u32(record: usize): void { loop<u32>(record); }
+function h650_loop_r_u64(record: usize): void { loop<u64>(record); }
+function h651_jcxz_r_u16(record: usize): void { jcxz<u16>(record); }
+function h652_jcxz_r_u32(record: usize): void { jcxz<u32>(record); }
+function h653_jcxz_r_u64(record: usize): void { jcxz<u64>(record); }
+function h654_in_r_u8(record: usize): void { portIn<u8>(record, <u32>Op.imm<u8>(record), true); }
+function h655_in_r_u16(record: usize): void { portIn<u16>(record, <u32>Op.imm<u8>(record), true); }
+function h656_in_r_u32(record: usize): void { portIn<u32>(record, <u32>Op.imm<u8>(record), true); }
+function h657_out_r_u8(record: usize): void { portOut<u8>(record, <u32>Op.imm<u8>(record), true); }
+function h658_out_r_u16(record: usize): void { portOut<u16>(record, <u32>Op.imm<u8>(record), true); }
+function h659_out_r_u32(record: usize): void { portOut<u32>(record, <u32>Op.imm<u8>(record), true); }
+function h660_call_r_u16(record: usize): void { callRelative<u16>(record); }
+function h661_call_r_u32(record: usize): void { callRelative<u32>(record); }
+function h662_call_r_u64(record: usize): void { callRelative<u64>(record); }
+function h663_jmp_r_u16(record: usize): void { jmpRelative<u16>(record); }
+function h664_jmp_r_u32(record: usize): void { jmpRelative<u32>(record); }
+function h665_jmp_r_u64(record: usize): void { jmpRelative<u64>(record); }
+function h666_jmpf_r_u16(record: usize): void { jmpFarDirect<u16>(record); }
+function h667_jmpf_r_u32(record: usize): void { jmpFarDirect<u32>(record); }
+function h668_jmpf_r_u64(record: usize): void { jmpFarDirect<u64>(record); }
+function h669_in_r_u8(record: usize): void { portIn<u8>(record, <u32>getGpr(RDX) & 0xffff, false); }
+function h670_in_r_u16(record: usize): void { portIn<u16>(record, <u32>getGpr(RDX) & 0xffff, false); }
+function h671_in_r_u32(record: usize): void { portIn<u32>(record, <u32>getGpr(RDX) & 0xffff, false); }
+function h672_out_r_u8(record: usize): void { portOut<u8>(record, <u32>getGpr(RDX) & 0xffff, false); }
+function h673_out_r_u16(record: usize): void { portOut<u16>(record, <u32>getGpr(RDX) & 0xffff, false); }
+function h674_out_r_u32(record: usize): void { portOut<u32>(record, <u32>getGpr(RDX) & 0xffff, false); }
+function h675_int1_r_u16(record: usize): void { int1(record); }
+function h676_hlt_r_u16(record: usize): void { hlt(record); }
+function h677_cmc_r_u16(record: usize): void { Flags.setCf(Flags.cf() ^ 1); }
+function h678_not_r_u8(record: usize): void { Op.setDst<u8>(record, not<u8>(Op.dst<u8>(record))); }
+function h679_not_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, not<u8>(load<u8>(at))); Linear.commit(at); }
+function h680_not_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, not<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = not<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h681_neg_r_u8(record: usize): void { Op.setDst<u8>(record, neg<u8>(Op.dst<u8>(record))); }
+function h682_neg_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, neg<u8>(load<u8>(at))); Linear.commit(at); }
+function h683_neg_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, neg<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = neg<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h684_mul_r_u8(record: usize): void { mul<u8>(record, Op.dst<u8>(record)); }
+function h685_mul_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; mul<u8>(record, load<u8>(at)); }
+function h686_imul_r_u8(record: usize): void { imul<u8>(record, Op.dst<u8>(record)); }
+function h687_imul_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; imul<u8>(record, load<u8>(at)); }
+function h688_div_r_u8(record: usize): void { div<u8>(record, Op.dst<u8>(record)); }
+function h689_div_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; div<u8>(record, load<u8>(at)); }
+function h690_idiv_r_u8(record: usize): void { idiv<u8>(record, Op.dst<u8>(record)); }
+function h691_idiv_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; idiv<u8>(record, load<u8>(at)); }
+function h692_not_r_u16(record: usize): void { Op.setDst<u16>(record, not<u16>(Op.dst<u16>(record))); }
+function h693_not_r_u32(record: usize): void { Op.setDst<u32>(record, not<u32>(Op.dst<u32>(record))); }
+function h694_not_r_u64(record: usize): void { Op.setDst<u64>(record, not<u64>(Op.dst<u64>(record))); }
+function h695_not_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, not<u16>(load<u16>(at))); Linear.commit(at); }
+function h696_not_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, not<u32>(load<u32>(at))); Linear.commit(at); }
+function h697_not_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, not<u64>(load<u64>(at))); Linear.commit(at); }
+function h698_not_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, not<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = not<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h699_not_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, not<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = not<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h700_not_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, not<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = not<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h701_neg_r_u16(record: usize): void { Op.setDst<u16>(record, neg<u16>(Op.dst<u16>(record))); }
+function h702_neg_r_u32(record: usize): void { Op.setDst<u32>(record, neg<u32>(Op.dst<u32>(record))); }
+function h703_neg_r_u64(record: usize): void { Op.setDst<u64>(record, neg<u64>(Op.dst<u64>(record))); }
+function h704_neg_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, neg<u16>(load<u16>(at))); Linear.commit(at); }
+function h705_neg_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, neg<u32>(load<u32>(at))); Linear.commit(at); }
+function h706_neg_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, neg<u64>(load<u64>(at))); Linear.commit(at); }
+function h707_neg_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, neg<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = neg<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h708_neg_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, neg<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = neg<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h709_neg_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, neg<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = neg<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h710_mul_r_u16(record: usize): void { mul<u16>(record, Op.dst<u16>(record)); }
+function h711_mul_r_u32(record: usize): void { mul<u32>(record, Op.dst<u32>(record)); }
+function h712_mul_r_u64(record: usize): void { mul<u64>(record, Op.dst<u64>(record)); }
+function h713_mul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; mul<u16>(record, load<u16>(at)); }
+function h714_mul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; mul<u32>(record, load<u32>(at)); }
+function h715_mul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; mul<u64>(record, load<u64>(at)); }
+function h716_imul_r_u16(record: usize): void { imul<u16>(record, Op.dst<u16>(record)); }
+function h717_imul_r_u32(record: usize): void { imul<u32>(record, Op.dst<u32>(record)); }
+function h718_imul_r_u64(record: usize): void { imul<u64>(record, Op.dst<u64>(record)); }
+function h719_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; imul<u16>(record, load<u16>(at)); }
+function h720_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; imul<u32>(record, load<u32>(at)); }
+function h721_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; imul<u64>(record, load<u64>(at)); }
+function h722_div_r_u16(record: usize): void { div<u16>(record, Op.dst<u16>(record)); }
+function h723_div_r_u32(record: usize): void { div<u32>(record, Op.dst<u32>(record)); }
+function h724_div_r_u64(record: usize): void { div<u64>(record, Op.dst<u64>(record)); }
+function h725_div_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; div<u16>(record, load<u16>(at)); }
+function h726_div_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; div<u32>(record, load<u32>(at)); }
+function h727_div_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; div<u64>(record, load<u64>(at)); }
+function h728_idiv_r_u16(record: usize): void { idiv<u16>(record, Op.dst<u16>(record)); }
+function h729_idiv_r_u32(record: usize): void { idiv<u32>(record, Op.dst<u32>(record)); }
+function h730_idiv_r_u64(record: usize): void { idiv<u64>(record, Op.dst<u64>(record)); }
+function h731_idiv_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; idiv<u16>(record, load<u16>(at)); }
+function h732_idiv_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; idiv<u32>(record, load<u32>(at)); }
+function h733_idiv_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; idiv<u64>(record, load<u64>(at)); }
+function h734_clc_r_u16(record: usize): void { Flags.setCf(0); }
+function h735_stc_r_u16(record: usize): void { Flags.setCf(1); }
+function h736_cli_r_u16(record: usize): void { cli(record); }
+function h737_sti_r_u16(record: usize): void { sti(record); }
+function h738_cld_r_u16(record: usize): void { cpu.rflags &= ~FLAG_DF; }
+function h739_std_r_u16(record: usize): void { cpu.rflags |= FLAG_DF; }
+function h740_inc_r_u8(record: usize): void { Op.setDst<u8>(record, inc<u8>(Op.dst<u8>(record))); }
+function h741_inc_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, inc<u8>(load<u8>(at))); Linear.commit(at); }
+function h742_inc_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, inc<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = inc<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h743_dec_r_u8(record: usize): void { Op.setDst<u8>(record, dec<u8>(Op.dst<u8>(record))); }
+function h744_dec_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, dec<u8>(load<u8>(at))); Linear.commit(at); }
+function h745_dec_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, dec<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = dec<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h746_call_r_u16(record: usize): void { callTo<u16>(record, <u64>Op.dst<u16>(record)); }
+function h747_call_r_u32(record: usize): void { callTo<u32>(record, <u64>Op.dst<u32>(record)); }
+function h748_call_r_u64(record: usize): void { callTo<u64>(record, <u64>Op.dst<u64>(record)); }
+function h749_call_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; callTo<u16>(record, <u64>load<u16>(at)); }
+function h750_call_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; callTo<u32>(record, <u64>load<u32>(at)); }
+function h751_call_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; callTo<u64>(record, <u64>load<u64>(at)); }
+function h752_callf_r_u16(record: usize): void { callFarMemory<u16>(record); }
+function h753_callf_r_u32(record: usize): void { callFarMemory<u32>(record); }
+function h754_callf_r_u64(record: usize): void { callFarMemory<u64>(record); }
+function h755_jmp_r_u16(record: usize): void { jumpTo<u16>(<u64>Op.dst<u16>(record)); }
+function h756_jmp_r_u32(record: usize): void { jumpTo<u32>(<u64>Op.dst<u32>(record)); }
+function h757_jmp_r_u64(record: usize): void { jumpTo<u64>(<u64>Op.dst<u64>(record)); }
+function h758_jmp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; jumpTo<u16>(<u64>load<u16>(at)); }
+function h759_jmp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; jumpTo<u32>(<u64>load<u32>(at)); }
+function h760_jmp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; jumpTo<u64>(<u64>load<u64>(at)); }
+function h761_jmpf_r_u16(record: usize): void { jmpFarMemory<u16>(record); }
+function h762_jmpf_r_u32(record: usize): void { jmpFarMemory<u32>(record); }
+function h763_jmpf_r_u64(record: usize): void { jmpFarMemory<u64>(record); }
+function h764_sldt_r_u16(record: usize): void { sldt<u16>(record); }
+function h765_sldt_r_u32(record: usize): void { sldt<u32>(record); }
+function h766_sldt_r_u64(record: usize): void { sldt<u64>(record); }
+function h767_str_r_u16(record: usize): void { str<u16>(record); }
+function h768_str_r_u32(record: usize): void { str<u32>(record); }
+function h769_str_r_u64(record: usize): void { str<u64>(record); }
+function h770_lldt_r_u16(record: usize): void { lldt(record); }
+function h771_ltr_r_u16(record: usize): void { ltr(record); }
+function h772_verr_r_u16(record: usize): void { verr(record); }
+function h773_verw_r_u16(record: usize): void { verw(record); }
+function h774_sgdt_r_u16(record: usize): void { sgdt(record); }
+function h775_sidt_r_u16(record: usize): void { sidt(record); }
+function h776_lgdt_r_u16(record: usize): void { lgdt(record); }
+function h777_lidt_r_u16(record: usize): void { lidt(record); }
+function h778_smsw_r_u16(record: usize): void { smsw<u16>(record); }
+function h779_smsw_r_u32(record: usize): void { smsw<u32>(record); }
+function h780_smsw_r_u64(record: usize): void { smsw<u64>(record); }
+function h781_lmsw_r_u16(record: usize): void { lmsw(record); }
+function h782_invlpg_r_u16(record: usize): void { invlpg(record); }
+function h783_swapgs_r_u16(record: usize): void { swapgs(record); }
+function h784_lar_r_u16(record: usize): void { lar<u16>(record); }
+function h785_lar_r_u32(record: usize): void { lar<u32>(record); }
+function h786_lar_r_u64(record: usize): void { lar<u64>(record); }
+function h787_lsl_r_u16(record: usize): void { lsl<u16>(record); }
+function h788_lsl_r_u32(record: usize): void { lsl<u32>(record); }
+function h789_lsl_r_u64(record: usize): void { lsl<u64>(record); }
+function h790_clts_r_u16(record: usize): void { clts(record); }
+function h791_invd_r_u16(record: usize): void { wbinvd(record); }
+function h792_ud2_r_u16(record: usize): void { ud(record); }
+function h793_mov_r_u32(record: usize): void { moveFromControl(record); }
+function h794_mov_r_u32(record: usize): void { moveFromDebug(record); }
+function h795_mov_r_u32(record: usize): void { moveToControl(record); }
+function h796_mov_r_u32(record: usize): void { moveToDebug(record); }
+function h797_wrmsr_r_u16(record: usize): void { wrmsr(record); }
+function h798_rdtsc_r_u16(record: usize): void { rdtsc(record); }
+function h799_rdmsr_r_u16(record: usize): void { rdmsr(record); }
+function h800_rdpmc_r_u16(record: usize): void { rdpmc(record); }
+function h801_seto_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c0()); }
+function h802_seto_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c0()); Linear.commit(at); }
+function h803_setno_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c1()); }
+function h804_setno_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c1()); Linear.commit(at); }
+function h805_setb_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c2()); }
+function h806_setb_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c2()); Linear.commit(at); }
+function h807_setnb_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c3()); }
+function h808_setnb_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c3()); Linear.commit(at); }
+function h809_setz_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c4()); }
+function h810_setz_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c4()); Linear.commit(at); }
+function h811_setnz_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c5()); }
+function h812_setnz_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c5()); Linear.commit(at); }
+function h813_setbe_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c6()); }
+function h814_setbe_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c6()); Linear.commit(at); }
+function h815_setnbe_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c7()); }
+function h816_setnbe_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c7()); Linear.commit(at); }
+function h817_sets_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c8()); }
+function h818_sets_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c8()); Linear.commit(at); }
+function h819_setns_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c9()); }
+function h820_setns_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c9()); Linear.commit(at); }
+function h821_setp_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c10()); }
+function h822_setp_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c10()); Linear.commit(at); }
+function h823_setnp_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c11()); }
+function h824_setnp_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c11()); Linear.commit(at); }
+function h825_setl_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c12()); }
+function h826_setl_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c12()); Linear.commit(at); }
+function h827_setnl_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c13()); }
+function h828_setnl_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c13()); Linear.commit(at); }
+function h829_setle_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c14()); }
+function h830_setle_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c14()); Linear.commit(at); }
+function h831_setnle_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c15()); }
+function h832_setnle_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c15()); Linear.commit(at); }
+function h833_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(FS)); }
+function h834_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(FS)); }
+function h835_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(FS)); }
+function h836_pop_r_u16(record: usize): void { popSegment<u16>(FS); }
+function h837_pop_r_u32(record: usize): void { popSegment<u32>(FS); }
+function h838_pop_r_u64(record: usize): void { popSegment<u64>(FS); }
+function h839_cpuid_r_u16(record: usize): void { cpuid(record); }
+function h840_bt_r_u16(record: usize): void { bt<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record)); }
+function h841_bt_r_u32(record: usize): void { bt<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record)); }
+function h842_bt_r_u64(record: usize): void { bt<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record)); }
+function h843_bt_m_u16(record: usize): void { const at = Linear.readable<u16>(bitStringAddress<u16>(record, false)); if (at == 0) return; bt<u16>(load<u16>(at), <u32>Op.src<u16>(record)); }
+function h844_bt_m_u32(record: usize): void { const at = Linear.readable<u32>(bitStringAddress<u32>(record, false)); if (at == 0) return; bt<u32>(load<u32>(at), <u32>Op.src<u32>(record)); }
+function h845_bt_m_u64(record: usize): void { const at = Linear.readable<u64>(bitStringAddress<u64>(record, false)); if (at == 0) return; bt<u64>(load<u64>(at), <u32>Op.src<u64>(record)); }
+function h846_shld_r_u16(record: usize): void { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); }
+function h847_shld_r_u32(record: usize): void { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); }
+function h848_shld_r_u64(record: usize): void { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); }
+function h849_shld_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h850_shld_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h851_shld_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h852_shld_r_u16(record: usize): void { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); }
+function h853_shld_r_u32(record: usize): void { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); }
+function h854_shld_r_u64(record: usize): void { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); }
+function h855_shld_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
+function h856_shld_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
+function h857_shld_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
+function h858_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(GS)); }
+function h859_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(GS)); }
+function h860_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(GS)); }
+function h861_pop_r_u16(record: usize): void { popSegment<u16>(GS); }
+function h862_pop_r_u32(record: usize): void { popSegment<u32>(GS); }
+function h863_pop_r_u64(record: usize): void { popSegment<u64>(GS); }
+function h864_bts_r_u16(record: usize): void { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
+function h865_bts_r_u32(record: usize): void { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
+function h866_bts_r_u64(record: usize): void { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
+function h867_bts_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
+function h868_bts_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
+function h869_bts_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
+function h870_bts_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h871_bts_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h872_bts_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h873_shrd_r_u16(record: usize): void { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); }
+function h874_shrd_r_u32(record: usize): void { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); }
+function h875_shrd_r_u64(record: usize): void { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); }
+function h876_shrd_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h877_shrd_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h878_shrd_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h879_shrd_r_u16(record: usize): void { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); }
+function h880_shrd_r_u32(record: usize): void { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); }
+function h881_shrd_r_u64(record: usize): void { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); }
+function h882_shrd_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
+function h883_shrd_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
+function h884_shrd_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
+function h885_imul_r_u16(record: usize): void { Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
+function h886_imul_r_u32(record: usize): void { Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
+function h887_imul_r_u64(record: usize): void { Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
+function h888_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), load<u16>(at))); }
+function h889_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), load<u32>(at))); }
+function h890_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), load<u64>(at))); }
+function h891_cmpxchg_r_u8(record: usize): void { cmpxchg<u8>(record); }
+function h892_cmpxchg_r_u16(record: usize): void { cmpxchg<u16>(record); }
+function h893_cmpxchg_r_u32(record: usize): void { cmpxchg<u32>(record); }
+function h894_cmpxchg_r_u64(record: usize): void { cmpxchg<u64>(record); }
+function h895_lss_r_u16(record: usize): void { lss<u16>(record); }
+function h896_lss_r_u32(record: usize): void { lss<u32>(record); }
+function h897_lss_r_u64(record: usize): void { lss<u64>(record); }
+function h898_btr_r_u16(record: usize): void { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
+function h899_btr_r_u32(record: usize): void { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
+function h900_btr_r_u64(record: usize): void { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
+function h901_btr_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
+function h902_btr_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
+function h903_btr_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
+function h904_btr_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h905_btr_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h906_btr_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h907_lfs_r_u16(record: usize): void { lfs<u16>(record); }
+function h908_lfs_r_u32(record: usize): void { lfs<u32>(record); }
+function h909_lfs_r_u64(record: usize): void { lfs<u64>(record); }
+function h910_lgs_r_u16(record: usize): void { lgs<u16>(record); }
+function h911_lgs_r_u32(record: usize): void { lgs<u32>(record); }
+function h912_lgs_r_u64(record: usize): void { lgs<u64>(record); }
+function h913_movzx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(Op.src<u8>(record))); }
+function h914_movzx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(Op.src<u8>(record))); }
+function h915_movzx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(Op.src<u8>(record))); }
+function h916_movzx_m_u16(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(load<u8>(at))); }
+function h917_movzx_m_u32(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(load<u8>(at))); }
+function h918_movzx_m_u64(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(load<u8>(at))); }
+function h919_movzx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(Op.src<u16>(record))); }
+function h920_movzx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(Op.src<u16>(record))); }
+function h921_movzx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(Op.src<u16>(record))); }
+function h922_movzx_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(load<u16>(at))); }
+function h923_movzx_m_u32(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(load<u16>(at))); }
+function h924_movzx_m_u64(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(load<u16>(at))); }
+function h925_bt_r_u16(record: usize): void { bt<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record)); }
+function h926_bt_r_u32(record: usize): void { bt<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record)); }
+function h927_bt_r_u64(record: usize): void { bt<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record)); }
+function h928_bt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bt<u16>(load<u16>(at), <u32>Op.imm<u8>(record)); }
+function h929_bt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bt<u32>(load<u32>(at), <u32>Op.imm<u8>(record)); }
+function h930_bt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bt<u64>(load<u64>(at), <u32>Op.imm<u8>(record)); }
+function h931_bts_r_u16(record: usize): void { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
+function h932_bts_r_u32(record: usize): void { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
+function h933_bts_r_u64(record: usize): void { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
+function h934_bts_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h935_bts_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h936_bts_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h937_bts_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h938_bts_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h939_bts_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h940_btr_r_u16(record: usize): void { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
+function h941_btr_r_u32(record: usize): void { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
+function h942_btr_r_u64(record: usize): void { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
+function h943_btr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h944_btr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h945_btr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h946_btr_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h947_btr_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h948_btr_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h949_btc_r_u16(record: usize): void { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
+function h950_btc_r_u32(record: usize): void { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
+function h951_btc_r_u64(record: usize): void { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
+function h952_btc_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h953_btc_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h954_btc_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
+function h955_btc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h956_btc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h957_btc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h958_btc_r_u16(record: usize): void { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
+function h959_btc_r_u32(record: usize): void { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
+function h960_btc_r_u64(record: usize): void { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
+function h961_btc_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
+function h962_btc_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
+function h963_btc_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
+function h964_btc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h965_btc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h966_btc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
+function h967_bsf_r_u16(record: usize): void { bsf<u16>(record, Op.src<u16>(record)); }
+function h968_bsf_r_u32(record: usize): void { bsf<u32>(record, Op.src<u32>(record)); }
+function h969_bsf_r_u64(record: usize): void { bsf<u64>(record, Op.src<u64>(record)); }
+function h970_bsf_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bsf<u16>(record, load<u16>(at)); }
+function h971_bsf_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bsf<u32>(record, load<u32>(at)); }
+function h972_bsf_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bsf<u64>(record, load<u64>(at)); }
+function h973_bsr_r_u16(record: usize): void { bsr<u16>(record, Op.src<u16>(record)); }
+function h974_bsr_r_u32(record: usize): void { bsr<u32>(record, Op.src<u32>(record)); }
+function h975_bsr_r_u64(record: usize): void { bsr<u64>(record, Op.src<u64>(record)); }
+function h976_bsr_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bsr<u16>(record, load<u16>(at)); }
+function h977_bsr_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bsr<u32>(record, load<u32>(at)); }
+function h978_bsr_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bsr<u64>(record, load<u64>(at)); }
+function h979_movsx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(<i64>Op.src<i8>(record))); }
+function h980_movsx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(<i64>Op.src<i8>(record))); }
+function h981_movsx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(<i64>Op.src<i8>(record))); }
+function h982_movsx_m_u16(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(<i64>load<i8>(at))); }
+function h983_movsx_m_u32(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(<i64>load<i8>(at))); }
+function h984_movsx_m_u64(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(<i64>load<i8>(at))); }
+function h985_movsx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(<i64>Op.src<i16>(record))); }
+function h986_movsx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(<i64>Op.src<i16>(record))); }
+function h987_movsx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(<i64>Op.src<i16>(record))); }
+function h988_movsx_m_u16(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(<i64>load<i16>(at))); }
+function h989_movsx_m_u32(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(<i64>load<i16>(at))); }
+function h990_movsx_m_u64(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(<i64>load<i16>(at))); }
+function h991_xadd_r_u8(record: usize): void { xadd<u8>(record); }
+function h992_xadd_r_u16(record: usize): void { xadd<u16>(record); }
+function h993_xadd_r_u32(record: usize): void { xadd<u32>(record); }
+function h994_xadd_r_u64(record: usize): void { xadd<u64>(record); }
+function h995_bswap_r_u16(record: usize): void { Op.setDst<u16>(record, byteSwap<u16>(Op.dst<u16>(record))); }
+function h996_bswap_r_u32(record: usize): void { Op.setDst<u32>(record, byteSwap<u32>(Op.dst<u32>(record))); }
+function h997_bswap_r_u64(record: usize): void { Op.setDst<u64>(record, byteSwap<u64>(Op.dst<u64>(record))); }
+function h998_cmovo_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c0() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h999_cmovo_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c0() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1000_cmovo_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c0() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1001_cmovo_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c0() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1002_cmovo_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c0() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1003_cmovo_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c0() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1004_cmovno_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c1() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1005_cmovno_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c1() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1006_cmovno_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c1() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1007_cmovno_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c1() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1008_cmovno_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c1() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1009_cmovno_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c1() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1010_cmovb_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c2() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1011_cmovb_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c2() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1012_cmovb_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c2() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1013_cmovb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c2() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1014_cmovb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c2() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1015_cmovb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c2() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1016_cmovnb_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c3() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1017_cmovnb_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c3() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1018_cmovnb_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c3() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1019_cmovnb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c3() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1020_cmovnb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c3() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1021_cmovnb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c3() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1022_cmovz_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c4() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1023_cmovz_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c4() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1024_cmovz_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c4() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1025_cmovz_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c4() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1026_cmovz_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c4() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1027_cmovz_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c4() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1028_cmovnz_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c5() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1029_cmovnz_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c5() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1030_cmovnz_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c5() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1031_cmovnz_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c5() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1032_cmovnz_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c5() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1033_cmovnz_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c5() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1034_cmovbe_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c6() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1035_cmovbe_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c6() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1036_cmovbe_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c6() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1037_cmovbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c6() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1038_cmovbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c6() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1039_cmovbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c6() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1040_cmovnbe_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c7() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1041_cmovnbe_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c7() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1042_cmovnbe_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c7() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1043_cmovnbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c7() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1044_cmovnbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c7() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1045_cmovnbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c7() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1046_cmovs_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c8() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1047_cmovs_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c8() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1048_cmovs_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c8() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1049_cmovs_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c8() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1050_cmovs_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c8() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1051_cmovs_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c8() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1052_cmovns_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c9() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1053_cmovns_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c9() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1054_cmovns_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c9() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1055_cmovns_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c9() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1056_cmovns_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c9() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1057_cmovns_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c9() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1058_cmovp_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c10() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1059_cmovp_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c10() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1060_cmovp_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c10() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1061_cmovp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c10() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1062_cmovp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c10() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1063_cmovp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c10() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1064_cmovnp_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c11() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1065_cmovnp_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c11() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1066_cmovnp_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c11() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1067_cmovnp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c11() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1068_cmovnp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c11() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1069_cmovnp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c11() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1070_cmovl_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c12() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1071_cmovl_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c12() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1072_cmovl_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c12() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1073_cmovl_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c12() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1074_cmovl_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c12() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1075_cmovl_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c12() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1076_cmovnl_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c13() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1077_cmovnl_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c13() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1078_cmovnl_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c13() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1079_cmovnl_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c13() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1080_cmovnl_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c13() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1081_cmovnl_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c13() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1082_cmovle_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c14() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1083_cmovle_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c14() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1084_cmovle_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c14() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1085_cmovle_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c14() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1086_cmovle_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c14() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1087_cmovle_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c14() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1088_cmovnle_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c15() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
+function h1089_cmovnle_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c15() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
+function h1090_cmovnle_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c15() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
+function h1091_cmovnle_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c15() ? load<u16>(at) : Op.dst<u16>(record)); }
+function h1092_cmovnle_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c15() ? load<u32>(at) : Op.dst<u32>(record)); }
+function h1093_cmovnle_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c15() ? load<u64>(at) : Op.dst<u64>(record)); }
+function h1094_cmpxchg8b_r_u16(record: usize): void { cmpxchg8b(record); }
+function h1095_cmpxchg16b_r_u16(record: usize): void { cmpxchg16b(record); }
+function h1096_syscall_r_u16(record: usize): void { syscall(record); }
+function h1097_sysret_r_u16(record: usize): void { sysret<u16>(record); }
+function h1098_sysret_r_u32(record: usize): void { sysret<u32>(record); }
+function h1099_sysret_r_u64(record: usize): void { sysret<u64>(record); }
+function h1100_sysenter_r_u16(record: usize): void { sysenter(record); }
+function h1101_sysexit_r_u16(record: usize): void { sysexit<u16>(record); }
+function h1102_sysexit_r_u32(record: usize): void { sysexit<u32>(record); }
+function h1103_sysexit_r_u64(record: usize): void { sysexit<u64>(record); }
+function h1104_lzcnt_r_u16(record: usize): void { Op.setDst<u16>(record, lzcnt<u16>(Op.src<u16>(record))); }
+function h1105_lzcnt_r_u32(record: usize): void { Op.setDst<u32>(record, lzcnt<u32>(Op.src<u32>(record))); }
+function h1106_lzcnt_r_u64(record: usize): void { Op.setDst<u64>(record, lzcnt<u64>(Op.src<u64>(record))); }
+function h1107_lzcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, lzcnt<u16>(load<u16>(at))); }
+function h1108_lzcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, lzcnt<u32>(load<u32>(at))); }
+function h1109_lzcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, lzcnt<u64>(load<u64>(at))); }
+function h1110_tzcnt_r_u16(record: usize): void { Op.setDst<u16>(record, tzcnt<u16>(Op.src<u16>(record))); }
+function h1111_tzcnt_r_u32(record: usize): void { Op.setDst<u32>(record, tzcnt<u32>(Op.src<u32>(record))); }
+function h1112_tzcnt_r_u64(record: usize): void { Op.setDst<u64>(record, tzcnt<u64>(Op.src<u64>(record))); }
+function h1113_tzcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, tzcnt<u16>(load<u16>(at))); }
+function h1114_tzcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, tzcnt<u32>(load<u32>(at))); }
+function h1115_tzcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, tzcnt<u64>(load<u64>(at))); }
+function h1116_popcnt_r_u16(record: usize): void { Op.setDst<u16>(record, popCount<u16>(Op.src<u16>(record))); }
+function h1117_popcnt_r_u32(record: usize): void { Op.setDst<u32>(record, popCount<u32>(Op.src<u32>(record))); }
+function h1118_popcnt_r_u64(record: usize): void { Op.setDst<u64>(record, popCount<u64>(Op.src<u64>(record))); }
+function h1119_popcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, popCount<u16>(load<u16>(at))); }
+function h1120_popcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, popCount<u32>(load<u32>(at))); }
+function h1121_popcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, popCount<u64>(load<u64>(at))); }
+function h1122_movbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, byteSwap<u16>(load<u16>(at))); }
+function h1123_movbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, byteSwap<u32>(load<u32>(at))); }
+function h1124_movbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, byteSwap<u64>(load<u64>(at))); }
+function h1125_movbe_m_u16(record: usize): void { const at = Linear.storable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, byteSwap<u16>(Op.src<u16>(record))); Linear.commit(at); }
+function h1126_movbe_m_u32(record: usize): void { const at = Linear.storable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, byteSwap<u32>(Op.src<u32>(record))); Linear.commit(at); }
+function h1127_movbe_m_u64(record: usize): void { const at = Linear.storable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, byteSwap<u64>(Op.src<u64>(record))); Linear.commit(at); }
+function h1128_adcx_r_u32(record: usize): void { Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
+function h1129_adcx_r_u64(record: usize): void { Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
+function h1130_adcx_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), load<u32>(at))); }
+function h1131_adcx_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), load<u64>(at))); }
+function h1132_adox_r_u32(record: usize): void { Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
+function h1133_adox_r_u64(record: usize): void { Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
+function h1134_adox_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), load<u32>(at))); }
+function h1135_adox_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), load<u64>(at))); }
+function h1136_crc32_r_u8(record: usize): void { crc32<u8>(record, Op.src<u8>(record)); }
+function h1137_crc32_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; crc32<u8>(record, load<u8>(at)); }
+function h1138_crc32_r_u16(record: usize): void { crc32<u16>(record, Op.src<u16>(record)); }
+function h1139_crc32_r_u32(record: usize): void { crc32<u32>(record, Op.src<u32>(record)); }
+function h1140_crc32_r_u64(record: usize): void { crc32<u64>(record, Op.src<u64>(record)); }
+function h1141_crc32_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; crc32<u16>(record, load<u16>(at)); }
+function h1142_crc32_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; crc32<u32>(record, load<u32>(at)); }
+function h1143_crc32_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; crc32<u64>(record, load<u64>(at)); }
+function h1144_rdtscp_r_u16(record: usize): void { rdtscp(record); }
+function h1145_rdpid_r_u32(record: usize): void { rdpid(record); }
+function h1146_rdfsbase_r_u32(record: usize): void { rdfsbase<u32>(record); }
+function h1147_rdfsbase_r_u64(record: usize): void { rdfsbase<u64>(record); }
+function h1148_rdgsbase_r_u32(record: usize): void { rdgsbase<u32>(record); }
+function h1149_rdgsbase_r_u64(record: usize): void { rdgsbase<u64>(record); }
+function h1150_wrfsbase_r_u32(record: usize): void { wrfsbase<u32>(record); }
+function h1151_wrfsbase_r_u64(record: usize): void { wrfsbase<u64>(record); }
+function h1152_wrgsbase_r_u32(record: usize): void { wrgsbase<u32>(record); }
+function h1153_wrgsbase_r_u64(record: usize): void { wrgsbase<u64>(record); }
+function h1154_invpcid_r_u32(record: usize): void { invpcid(record); }
+function h1155_clac_r_u16(record: usize): void { clac(record); }
+function h1156_stac_r_u16(record: usize): void { stac(record); }
+function h1157_clflush_r_u16(record: usize): void { clflush(record); }
+function h1158_vmcall_r_u16(record: usize): void { vmcall(record); }
+function h1159_mfence_r_u16(record: usize): void { fence(record); }
 
-export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => void> = [undefinedInstruction, h1_add_r_u8, h2_add_m_u8, h3_add_m_lock_u8, h4_add_r_u16, h5_add_r_u32, h6_add_r_u64, h7_add_m_u16, h8_add_m_u32, h9_add_m_u64, h10_add_m_lock_u16, h11_add_m_lock_u32, h12_add_m_lock_u64, h13_add_m_u8, h14_add_m_u16, h15_add_m_u32, h16_add_m_u64, h17_add_r_u8, h18_add_r_u16, h19_add_r_u32, h20_add_r_u64, h21_push_r_u16, h22_push_r_u32, h23_push_r_u64, h24_pop_r_u16, h25_pop_r_u32, h26_pop_r_u64, h27_or_r_u8, h28_or_m_u8, h29_or_m_lock_u8, h30_or_r_u16, h31_or_r_u32, h32_or_r_u64, h33_or_m_u16, h34_or_m_u32, h35_or_m_u64, h36_or_m_lock_u16, h37_or_m_lock_u32, h38_or_m_lock_u64, h39_or_m_u8, h40_or_m_u16, h41_or_m_u32, h42_or_m_u64, h43_or_r_u8, h44_or_r_u16, h45_or_r_u32, h46_or_r_u64, h47_push_r_u16, h48_push_r_u32, h49_push_r_u64, h50_adc_r_u8, h51_adc_m_u8, h52_adc_m_lock_u8, h53_adc_r_u16, h54_adc_r_u32, h55_adc_r_u64, h56_adc_m_u16, h57_adc_m_u32, h58_adc_m_u64, h59_adc_m_lock_u16, h60_adc_m_lock_u32, h61_adc_m_lock_u64, h62_adc_m_u8, h63_adc_m_u16, h64_adc_m_u32, h65_adc_m_u64, h66_adc_r_u8, h67_adc_r_u16, h68_adc_r_u32, h69_adc_r_u64, h70_push_r_u16, h71_push_r_u32, h72_push_r_u64, h73_pop_r_u16, h74_pop_r_u32, h75_pop_r_u64, h76_sbb_r_u8, h77_sbb_m_u8, h78_sbb_m_lock_u8, h79_sbb_r_u16, h80_sbb_r_u32, h81_sbb_r_u64, h82_sbb_m_u16, h83_sbb_m_u32, h84_sbb_m_u64, h85_sbb_m_lock_u16, h86_sbb_m_lock_u32, h87_sbb_m_lock_u64, h88_sbb_m_u8, h89_sbb_m_u16, h90_sbb_m_u32, h91_sbb_m_u64, h92_sbb_r_u8, h93_sbb_r_u16, h94_sbb_r_u32, h95_sbb_r_u64, h96_push_r_u16, h97_push_r_u32, h98_push_r_u64, h99_pop_r_u16, h100_pop_r_u32, h101_pop_r_u64, h102_and_r_u8, h103_and_m_u8, h104_and_m_lock_u8, h105_and_r_u16, h106_and_r_u32, h107_and_r_u64, h108_and_m_u16, h109_and_m_u32, h110_and_m_u64, h111_and_m_lock_u16, h112_and_m_lock_u32, h113_and_m_lock_u64, h114_and_m_u8, h115_and_m_u16, h116_and_m_u32, h117_and_m_u64, h118_and_r_u8, h119_and_r_u16, h120_and_r_u32, h121_and_r_u64, h122_daa_r_u16, h123_sub_r_u8, h124_sub_m_u8, h125_sub_m_lock_u8, h126_sub_r_u16, h127_sub_r_u32, h128_sub_r_u64, h129_sub_m_u16, h130_sub_m_u32, h131_sub_m_u64, h132_sub_m_lock_u16, h133_sub_m_lock_u32, h134_sub_m_lock_u64, h135_sub_m_u8, h136_sub_m_u16, h137_sub_m_u32, h138_sub_m_u64, h139_sub_r_u8, h140_sub_r_u16, h141_sub_r_u32, h142_sub_r_u64, h143_das_r_u16, h144_xor_r_u8, h145_xor_m_u8, h146_xor_m_lock_u8, h147_xor_r_u16, h148_xor_r_u32, h149_xor_r_u64, h150_xor_m_u16, h151_xor_m_u32, h152_xor_m_u64, h153_xor_m_lock_u16, h154_xor_m_lock_u32, h155_xor_m_lock_u64, h156_xor_m_u8, h157_xor_m_u16, h158_xor_m_u32, h159_xor_m_u64, h160_xor_r_u8, h161_xor_r_u16, h162_xor_r_u32, h163_xor_r_u64, h164_aaa_r_u16, h165_cmp_r_u8, h166_cmp_m_u8, h167_cmp_r_u16, h168_cmp_r_u32, h169_cmp_r_u64, h170_cmp_m_u16, h171_cmp_m_u32, h172_cmp_m_u64, h173_cmp_m_u8, h174_cmp_m_u16, h175_cmp_m_u32, h176_cmp_m_u64, h177_cmp_r_u8, h178_cmp_m_u8, h179_cmp_r_u16, h180_cmp_r_u32, h181_cmp_r_u64, h182_cmp_m_u16, h183_cmp_m_u32, h184_cmp_m_u64, h185_aas_r_u16, h186_inc_r_u16, h187_inc_r_u32, h188_inc_r_u64, h189_inc_m_u16, h190_inc_m_u32, h191_inc_m_u64, h192_inc_m_lock_u16, h193_inc_m_lock_u32, h194_inc_m_lock_u64, h195_dec_r_u16, h196_dec_r_u32, h197_dec_r_u64, h198_dec_m_u16, h199_dec_m_u32, h200_dec_m_u64, h201_dec_m_lock_u16, h202_dec_m_lock_u32, h203_dec_m_lock_u64, h204_push_r_u16, h205_push_r_u32, h206_push_r_u64, h207_push_m_u16, h208_push_m_u32, h209_push_m_u64, h210_pop_r_u16, h211_pop_r_u32, h212_pop_r_u64, h213_pop_m_u16, h214_pop_m_u32, h215_pop_m_u64, h216_pusha_r_u16, h217_pusha_r_u32, h218_pusha_r_u64, h219_popa_r_u16, h220_popa_r_u32, h221_popa_r_u64, h222_bound_r_u16, h223_bound_r_u32, h224_bound_r_u64, h225_arpl_r_u16, h226_movsxd_r_u16, h227_movsxd_r_u32, h228_movsxd_r_u64, h229_push_r_u16, h230_push_r_u32, h231_push_r_u64, h232_imul_r_u16, h233_imul_r_u32, h234_imul_r_u64, h235_imul_m_u16, h236_imul_m_u32, h237_imul_m_u64, h238_ins_r_u8, h239_ins_r_u16, h240_ins_r_u32, h241_outs_r_u8, h242_outs_r_u16, h243_outs_r_u32, h244_jo_r_u16, h245_jo_r_u32, h246_jo_r_u64, h247_jno_r_u16, h248_jno_r_u32, h249_jno_r_u64, h250_jb_r_u16, h251_jb_r_u32, h252_jb_r_u64, h253_jnb_r_u16, h254_jnb_r_u32, h255_jnb_r_u64, h256_jz_r_u16, h257_jz_r_u32, h258_jz_r_u64, h259_jnz_r_u16, h260_jnz_r_u32, h261_jnz_r_u64, h262_jbe_r_u16, h263_jbe_r_u32, h264_jbe_r_u64, h265_jnbe_r_u16, h266_jnbe_r_u32, h267_jnbe_r_u64, h268_js_r_u16, h269_js_r_u32, h270_js_r_u64, h271_jns_r_u16, h272_jns_r_u32, h273_jns_r_u64, h274_jp_r_u16, h275_jp_r_u32, h276_jp_r_u64, h277_jnp_r_u16, h278_jnp_r_u32, h279_jnp_r_u64, h280_jl_r_u16, h281_jl_r_u32, h282_jl_r_u64, h283_jnl_r_u16, h284_jnl_r_u32, h285_jnl_r_u64, h286_jle_r_u16, h287_jle_r_u32, h288_jle_r_u64, h289_jnle_r_u16, h290_jnle_r_u32, h291_jnle_r_u64, h292_add_m_u8, h293_add_m_lock_u8, h294_or_m_u8, h295_or_m_lock_u8, h296_adc_m_u8, h297_adc_m_lock_u8, h298_sbb_m_u8, h299_sbb_m_lock_u8, h300_and_m_u8, h301_and_m_lock_u8, h302_sub_m_u8, h303_sub_m_lock_u8, h304_xor_m_u8, h305_xor_m_lock_u8, h306_add_m_u16, h307_add_m_u32, h308_add_m_u64, h309_add_m_lock_u16, h310_add_m_lock_u32, h311_add_m_lock_u64, h312_or_m_u16, h313_or_m_u32, h314_or_m_u64, h315_or_m_lock_u16, h316_or_m_lock_u32, h317_or_m_lock_u64, h318_adc_m_u16, h319_adc_m_u32, h320_adc_m_u64, h321_adc_m_lock_u16, h322_adc_m_lock_u32, h323_adc_m_lock_u64, h324_sbb_m_u16, h325_sbb_m_u32, h326_sbb_m_u64, h327_sbb_m_lock_u16, h328_sbb_m_lock_u32, h329_sbb_m_lock_u64, h330_and_m_u16, h331_and_m_u32, h332_and_m_u64, h333_and_m_lock_u16, h334_and_m_lock_u32, h335_and_m_lock_u64, h336_sub_m_u16, h337_sub_m_u32, h338_sub_m_u64, h339_sub_m_lock_u16, h340_sub_m_lock_u32, h341_sub_m_lock_u64, h342_xor_m_u16, h343_xor_m_u32, h344_xor_m_u64, h345_xor_m_lock_u16, h346_xor_m_lock_u32, h347_xor_m_lock_u64, h348_test_r_u8, h349_test_m_u8, h350_test_r_u16, h351_test_r_u32, h352_test_r_u64, h353_test_m_u16, h354_test_m_u32, h355_test_m_u64, h356_xchg_r_u8, h357_xchg_m_u8, h358_xchg_r_u16, h359_xchg_r_u32, h360_xchg_r_u64, h361_xchg_m_u16, h362_xchg_m_u32, h363_xchg_m_u64, h364_mov_r_u8, h365_mov_m_u8, h366_mov_r_u16, h367_mov_r_u32, h368_mov_r_u64, h369_mov_m_u16, h370_mov_m_u32, h371_mov_m_u64, h372_mov_m_u8, h373_mov_m_u16, h374_mov_m_u32, h375_mov_m_u64, h376_mov_r_u16, h377_mov_r_u32, h378_mov_r_u64, h379_mov_m_u16, h380_lea_m_u16, h381_lea_m_u32, h382_lea_m_u64, h383_mov_r_u16, h384_mov_m_u16, h385_pause_r_u16, h386_nop_r_u16, h387_cbw_r_u16, h388_cbw_r_u32, h389_cbw_r_u64, h390_cwd_r_u16, h391_cwd_r_u32, h392_cwd_r_u64, h393_callf_r_u16, h394_callf_r_u32, h395_callf_r_u64, h396_pushf_r_u16, h397_pushf_r_u32, h398_pushf_r_u64, h399_popf_r_u16, h400_popf_r_u32, h401_popf_r_u64, h402_sahf_r_u16, h403_lahf_r_u16, h404_movs_r_u8, h405_movs_r_u16, h406_movs_r_u32, h407_movs_r_u64, h408_cmps_r_u8, h409_cmps_r_u16, h410_cmps_r_u32, h411_cmps_r_u64, h412_test_r_u8, h413_test_m_u8, h414_test_r_u16, h415_test_r_u32, h416_test_r_u64, h417_test_m_u16, h418_test_m_u32, h419_test_m_u64, h420_stos_r_u8, h421_stos_r_u16, h422_stos_r_u32, h423_stos_r_u64, h424_lods_r_u8, h425_lods_r_u16, h426_lods_r_u32, h427_lods_r_u64, h428_scas_r_u8, h429_scas_r_u16, h430_scas_r_u32, h431_scas_r_u64, h432_mov_r_u8, h433_mov_m_u8, h434_mov_r_u16, h435_mov_r_u32, h436_mov_r_u64, h437_mov_m_u16, h438_mov_m_u32, h439_mov_m_u64, h440_rol_r_u8, h441_rol_m_u8, h442_ror_r_u8, h443_ror_m_u8, h444_rcl_r_u8, h445_rcl_m_u8, h446_rcr_r_u8, h447_rcr_m_u8, h448_shl_r_u8, h449_shl_m_u8, h450_shr_r_u8, h451_shr_m_u8, h452_sar_r_u8, h453_sar_m_u8, h454_rol_r_u16, h455_rol_r_u32, h456_rol_r_u64, h457_rol_m_u16, h458_rol_m_u32, h459_rol_m_u64, h460_ror_r_u16, h461_ror_r_u32, h462_ror_r_u64, h463_ror_m_u16, h464_ror_m_u32, h465_ror_m_u64, h466_rcl_r_u16, h467_rcl_r_u32, h468_rcl_r_u64, h469_rcl_m_u16, h470_rcl_m_u32, h471_rcl_m_u64, h472_rcr_r_u16, h473_rcr_r_u32, h474_rcr_r_u64, h475_rcr_m_u16, h476_rcr_m_u32, h477_rcr_m_u64, h478_shl_r_u16, h479_shl_r_u32, h480_shl_r_u64, h481_shl_m_u16, h482_shl_m_u32, h483_shl_m_u64, h484_shr_r_u16, h485_shr_r_u32, h486_shr_r_u64, h487_shr_m_u16, h488_shr_m_u32, h489_shr_m_u64, h490_sar_r_u16, h491_sar_r_u32, h492_sar_r_u64, h493_sar_m_u16, h494_sar_m_u32, h495_sar_m_u64, h496_ret_r_u16, h497_ret_r_u32, h498_ret_r_u64, h499_ret_r_u16, h500_ret_r_u32, h501_ret_r_u64, h502_les_r_u16, h503_les_r_u32, h504_les_r_u64, h505_lds_r_u16, h506_lds_r_u32, h507_lds_r_u64, h508_enter_r_u16, h509_enter_r_u32, h510_enter_r_u64, h511_leave_r_u16, h512_leave_r_u32, h513_leave_r_u64, h514_retf_r_u16, h515_retf_r_u32, h516_retf_r_u64, h517_retf_r_u16, h518_retf_r_u32, h519_retf_r_u64, h520_int3_r_u16, h521_int_r_u16, h522_into_r_u16, h523_iret_r_u16, h524_iret_r_u32, h525_iret_r_u64, h526_rol_r_u8, h527_rol_m_u8, h528_ror_r_u8, h529_ror_m_u8, h530_rcl_r_u8, h531_rcl_m_u8, h532_rcr_r_u8, h533_rcr_m_u8, h534_shl_r_u8, h535_shl_m_u8, h536_shr_r_u8, h537_shr_m_u8, h538_sar_r_u8, h539_sar_m_u8, h540_rol_r_u16, h541_rol_r_u32, h542_rol_r_u64, h543_rol_m_u16, h544_rol_m_u32, h545_rol_m_u64, h546_ror_r_u16, h547_ror_r_u32, h548_ror_r_u64, h549_ror_m_u16, h550_ror_m_u32, h551_ror_m_u64, h552_rcl_r_u16, h553_rcl_r_u32, h554_rcl_r_u64, h555_rcl_m_u16, h556_rcl_m_u32, h557_rcl_m_u64, h558_rcr_r_u16, h559_rcr_r_u32, h560_rcr_r_u64, h561_rcr_m_u16, h562_rcr_m_u32, h563_rcr_m_u64, h564_shl_r_u16, h565_shl_r_u32, h566_shl_r_u64, h567_shl_m_u16, h568_shl_m_u32, h569_shl_m_u64, h570_shr_r_u16, h571_shr_r_u32, h572_shr_r_u64, h573_shr_m_u16, h574_shr_m_u32, h575_shr_m_u64, h576_sar_r_u16, h577_sar_r_u32, h578_sar_r_u64, h579_sar_m_u16, h580_sar_m_u32, h581_sar_m_u64, h582_rol_r_u8, h583_rol_m_u8, h584_ror_r_u8, h585_ror_m_u8, h586_rcl_r_u8, h587_rcl_m_u8, h588_rcr_r_u8, h589_rcr_m_u8, h590_shl_r_u8, h591_shl_m_u8, h592_shr_r_u8, h593_shr_m_u8, h594_sar_r_u8, h595_sar_m_u8, h596_rol_r_u16, h597_rol_r_u32, h598_rol_r_u64, h599_rol_m_u16, h600_rol_m_u32, h601_rol_m_u64, h602_ror_r_u16, h603_ror_r_u32, h604_ror_r_u64, h605_ror_m_u16, h606_ror_m_u32, h607_ror_m_u64, h608_rcl_r_u16, h609_rcl_r_u32, h610_rcl_r_u64, h611_rcl_m_u16, h612_rcl_m_u32, h613_rcl_m_u64, h614_rcr_r_u16, h615_rcr_r_u32, h616_rcr_r_u64, h617_rcr_m_u16, h618_rcr_m_u32, h619_rcr_m_u64, h620_shl_r_u16, h621_shl_r_u32, h622_shl_r_u64, h623_shl_m_u16, h624_shl_m_u32, h625_shl_m_u64, h626_shr_r_u16, h627_shr_r_u32, h628_shr_r_u64, h629_shr_m_u16, h630_shr_m_u32, h631_shr_m_u64, h632_sar_r_u16, h633_sar_r_u32, h634_sar_r_u64, h635_sar_m_u16, h636_sar_m_u32, h637_sar_m_u64, h638_aam_r_u16, h639_aad_r_u16, h640_salc_r_u16, h641_xlat_r_u8, h642_loop_r_u16, h643_loop_r_u32, h644_loop_r_u64, h645_jcxz_r_u16, h646_jcxz_r_u32, h647_jcxz_r_u64, h648_in_r_u8, h649_in_r_u16, h650_in_r_u32, h651_out_r_u8, h652_out_r_u16, h653_out_r_u32, h654_call_r_u16, h655_call_r_u32, h656_call_r_u64, h657_jmp_r_u16, h658_jmp_r_u32, h659_jmp_r_u64, h660_jmpf_r_u16, h661_jmpf_r_u32, h662_jmpf_r_u64, h663_in_r_u8, h664_in_r_u16, h665_in_r_u32, h666_out_r_u8, h667_out_r_u16, h668_out_r_u32, h669_int1_r_u16, h670_hlt_r_u16, h671_cmc_r_u16, h672_not_r_u8, h673_not_m_u8, h674_not_m_lock_u8, h675_neg_r_u8, h676_neg_m_u8, h677_neg_m_lock_u8, h678_mul_r_u8, h679_mul_m_u8, h680_imul_r_u8, h681_imul_m_u8, h682_div_r_u8, h683_div_m_u8, h684_idiv_r_u8, h685_idiv_m_u8, h686_not_r_u16, h687_not_r_u32, h688_not_r_u64, h689_not_m_u16, h690_not_m_u32, h691_not_m_u64, h692_not_m_lock_u16, h693_not_m_lock_u32, h694_not_m_lock_u64, h695_neg_r_u16, h696_neg_r_u32, h697_neg_r_u64, h698_neg_m_u16, h699_neg_m_u32, h700_neg_m_u64, h701_neg_m_lock_u16, h702_neg_m_lock_u32, h703_neg_m_lock_u64, h704_mul_r_u16, h705_mul_r_u32, h706_mul_r_u64, h707_mul_m_u16, h708_mul_m_u32, h709_mul_m_u64, h710_imul_r_u16, h711_imul_r_u32, h712_imul_r_u64, h713_imul_m_u16, h714_imul_m_u32, h715_imul_m_u64, h716_div_r_u16, h717_div_r_u32, h718_div_r_u64, h719_div_m_u16, h720_div_m_u32, h721_div_m_u64, h722_idiv_r_u16, h723_idiv_r_u32, h724_idiv_r_u64, h725_idiv_m_u16, h726_idiv_m_u32, h727_idiv_m_u64, h728_clc_r_u16, h729_stc_r_u16, h730_cli_r_u16, h731_sti_r_u16, h732_cld_r_u16, h733_std_r_u16, h734_inc_r_u8, h735_inc_m_u8, h736_inc_m_lock_u8, h737_dec_r_u8, h738_dec_m_u8, h739_dec_m_lock_u8, h740_call_r_u16, h741_call_r_u32, h742_call_r_u64, h743_call_m_u16, h744_call_m_u32, h745_call_m_u64, h746_callf_r_u16, h747_callf_r_u32, h748_callf_r_u64, h749_jmp_r_u16, h750_jmp_r_u32, h751_jmp_r_u64, h752_jmp_m_u16, h753_jmp_m_u32, h754_jmp_m_u64, h755_jmpf_r_u16, h756_jmpf_r_u32, h757_jmpf_r_u64, h758_sldt_r_u16, h759_sldt_r_u32, h760_sldt_r_u64, h761_str_r_u16, h762_str_r_u32, h763_str_r_u64, h764_lldt_r_u16, h765_ltr_r_u16, h766_verr_r_u16, h767_verw_r_u16, h768_sgdt_r_u16, h769_sidt_r_u16, h770_lgdt_r_u16, h771_lidt_r_u16, h772_smsw_r_u16, h773_smsw_r_u32, h774_smsw_r_u64, h775_lmsw_r_u16, h776_invlpg_r_u16, h777_swapgs_r_u16, h778_lar_r_u16, h779_lar_r_u32, h780_lar_r_u64, h781_lsl_r_u16, h782_lsl_r_u32, h783_lsl_r_u64, h784_clts_r_u16, h785_invd_r_u16, h786_ud2_r_u16, h787_mov_r_u32, h788_mov_r_u32, h789_mov_r_u32, h790_mov_r_u32, h791_wrmsr_r_u16, h792_rdtsc_r_u16, h793_rdmsr_r_u16, h794_rdpmc_r_u16, h795_seto_r_u8, h796_seto_m_u8, h797_setno_r_u8, h798_setno_m_u8, h799_setb_r_u8, h800_setb_m_u8, h801_setnb_r_u8, h802_setnb_m_u8, h803_setz_r_u8, h804_setz_m_u8, h805_setnz_r_u8, h806_setnz_m_u8, h807_setbe_r_u8, h808_setbe_m_u8, h809_setnbe_r_u8, h810_setnbe_m_u8, h811_sets_r_u8, h812_sets_m_u8, h813_setns_r_u8, h814_setns_m_u8, h815_setp_r_u8, h816_setp_m_u8, h817_setnp_r_u8, h818_setnp_m_u8, h819_setl_r_u8, h820_setl_m_u8, h821_setnl_r_u8, h822_setnl_m_u8, h823_setle_r_u8, h824_setle_m_u8, h825_setnle_r_u8, h826_setnle_m_u8, h827_push_r_u16, h828_push_r_u32, h829_push_r_u64, h830_pop_r_u16, h831_pop_r_u32, h832_pop_r_u64, h833_cpuid_r_u16, h834_bt_r_u16, h835_bt_r_u32, h836_bt_r_u64, h837_bt_m_u16, h838_bt_m_u32, h839_bt_m_u64, h840_shld_r_u16, h841_shld_r_u32, h842_shld_r_u64, h843_shld_m_u16, h844_shld_m_u32, h845_shld_m_u64, h846_shld_r_u16, h847_shld_r_u32, h848_shld_r_u64, h849_shld_m_u16, h850_shld_m_u32, h851_shld_m_u64, h852_push_r_u16, h853_push_r_u32, h854_push_r_u64, h855_pop_r_u16, h856_pop_r_u32, h857_pop_r_u64, h858_bts_r_u16, h859_bts_r_u32, h860_bts_r_u64, h861_bts_m_u16, h862_bts_m_u32, h863_bts_m_u64, h864_bts_m_lock_u16, h865_bts_m_lock_u32, h866_bts_m_lock_u64, h867_shrd_r_u16, h868_shrd_r_u32, h869_shrd_r_u64, h870_shrd_m_u16, h871_shrd_m_u32, h872_shrd_m_u64, h873_shrd_r_u16, h874_shrd_r_u32, h875_shrd_r_u64, h876_shrd_m_u16, h877_shrd_m_u32, h878_shrd_m_u64, h879_imul_r_u16, h880_imul_r_u32, h881_imul_r_u64, h882_imul_m_u16, h883_imul_m_u32, h884_imul_m_u64, h885_cmpxchg_r_u8, h886_cmpxchg_r_u16, h887_cmpxchg_r_u32, h888_cmpxchg_r_u64, h889_lss_r_u16, h890_lss_r_u32, h891_lss_r_u64, h892_btr_r_u16, h893_btr_r_u32, h894_btr_r_u64, h895_btr_m_u16, h896_btr_m_u32, h897_btr_m_u64, h898_btr_m_lock_u16, h899_btr_m_lock_u32, h900_btr_m_lock_u64, h901_lfs_r_u16, h902_lfs_r_u32, h903_lfs_r_u64, h904_lgs_r_u16, h905_lgs_r_u32, h906_lgs_r_u64, h907_movzx_r_u16, h908_movzx_r_u32, h909_movzx_r_u64, h910_movzx_m_u16, h911_movzx_m_u32, h912_movzx_m_u64, h913_movzx_r_u16, h914_movzx_r_u32, h915_movzx_r_u64, h916_movzx_m_u16, h917_movzx_m_u32, h918_movzx_m_u64, h919_bt_r_u16, h920_bt_r_u32, h921_bt_r_u64, h922_bt_m_u16, h923_bt_m_u32, h924_bt_m_u64, h925_bts_r_u16, h926_bts_r_u32, h927_bts_r_u64, h928_bts_m_u16, h929_bts_m_u32, h930_bts_m_u64, h931_bts_m_lock_u16, h932_bts_m_lock_u32, h933_bts_m_lock_u64, h934_btr_r_u16, h935_btr_r_u32, h936_btr_r_u64, h937_btr_m_u16, h938_btr_m_u32, h939_btr_m_u64, h940_btr_m_lock_u16, h941_btr_m_lock_u32, h942_btr_m_lock_u64, h943_btc_r_u16, h944_btc_r_u32, h945_btc_r_u64, h946_btc_m_u16, h947_btc_m_u32, h948_btc_m_u64, h949_btc_m_lock_u16, h950_btc_m_lock_u32, h951_btc_m_lock_u64, h952_btc_r_u16, h953_btc_r_u32, h954_btc_r_u64, h955_btc_m_u16, h956_btc_m_u32, h957_btc_m_u64, h958_btc_m_lock_u16, h959_btc_m_lock_u32, h960_btc_m_lock_u64, h961_bsf_r_u16, h962_bsf_r_u32, h963_bsf_r_u64, h964_bsf_m_u16, h965_bsf_m_u32, h966_bsf_m_u64, h967_bsr_r_u16, h968_bsr_r_u32, h969_bsr_r_u64, h970_bsr_m_u16, h971_bsr_m_u32, h972_bsr_m_u64, h973_movsx_r_u16, h974_movsx_r_u32, h975_movsx_r_u64, h976_movsx_m_u16, h977_movsx_m_u32, h978_movsx_m_u64, h979_movsx_r_u16, h980_movsx_r_u32, h981_movsx_r_u64, h982_movsx_m_u16, h983_movsx_m_u32, h984_movsx_m_u64, h985_xadd_r_u8, h986_xadd_r_u16, h987_xadd_r_u32, h988_xadd_r_u64, h989_bswap_r_u16, h990_bswap_r_u32, h991_bswap_r_u64, h992_cmovo_r_u16, h993_cmovo_r_u32, h994_cmovo_r_u64, h995_cmovo_m_u16, h996_cmovo_m_u32, h997_cmovo_m_u64, h998_cmovno_r_u16, h999_cmovno_r_u32, h1000_cmovno_r_u64, h1001_cmovno_m_u16, h1002_cmovno_m_u32, h1003_cmovno_m_u64, h1004_cmovb_r_u16, h1005_cmovb_r_u32, h1006_cmovb_r_u64, h1007_cmovb_m_u16, h1008_cmovb_m_u32, h1009_cmovb_m_u64, h1010_cmovnb_r_u16, h1011_cmovnb_r_u32, h1012_cmovnb_r_u64, h1013_cmovnb_m_u16, h1014_cmovnb_m_u32, h1015_cmovnb_m_u64, h1016_cmovz_r_u16, h1017_cmovz_r_u32, h1018_cmovz_r_u64, h1019_cmovz_m_u16, h1020_cmovz_m_u32, h1021_cmovz_m_u64, h1022_cmovnz_r_u16, h1023_cmovnz_r_u32, h1024_cmovnz_r_u64, h1025_cmovnz_m_u16, h1026_cmovnz_m_u32, h1027_cmovnz_m_u64, h1028_cmovbe_r_u16, h1029_cmovbe_r_u32, h1030_cmovbe_r_u64, h1031_cmovbe_m_u16, h1032_cmovbe_m_u32, h1033_cmovbe_m_u64, h1034_cmovnbe_r_u16, h1035_cmovnbe_r_u32, h1036_cmovnbe_r_u64, h1037_cmovnbe_m_u16, h1038_cmovnbe_m_u32, h1039_cmovnbe_m_u64, h1040_cmovs_r_u16, h1041_cmovs_r_u32, h1042_cmovs_r_u64, h1043_cmovs_m_u16, h1044_cmovs_m_u32, h1045_cmovs_m_u64, h1046_cmovns_r_u16, h1047_cmovns_r_u32, h1048_cmovns_r_u64, h1049_cmovns_m_u16, h1050_cmovns_m_u32, h1051_cmovns_m_u64, h1052_cmovp_r_u16, h1053_cmovp_r_u32, h1054_cmovp_r_u64, h1055_cmovp_m_u16, h1056_cmovp_m_u32, h1057_cmovp_m_u64, h1058_cmovnp_r_u16, h1059_cmovnp_r_u32, h1060_cmovnp_r_u64, h1061_cmovnp_m_u16, h1062_cmovnp_m_u32, h1063_cmovnp_m_u64, h1064_cmovl_r_u16, h1065_cmovl_r_u32, h1066_cmovl_r_u64, h1067_cmovl_m_u16, h1068_cmovl_m_u32, h1069_cmovl_m_u64, h1070_cmovnl_r_u16, h1071_cmovnl_r_u32, h1072_cmovnl_r_u64, h1073_cmovnl_m_u16, h1074_cmovnl_m_u32, h1075_cmovnl_m_u64, h1076_cmovle_r_u16, h1077_cmovle_r_u32, h1078_cmovle_r_u64, h1079_cmovle_m_u16, h1080_cmovle_m_u32, h1081_cmovle_m_u64, h1082_cmovnle_r_u16, h1083_cmovnle_r_u32, h1084_cmovnle_r_u64, h1085_cmovnle_m_u16, h1086_cmovnle_m_u32, h1087_cmovnle_m_u64, h1088_cmpxchg8b_r_u16, h1089_cmpxchg16b_r_u16, h1090_syscall_r_u16, h1091_sysret_r_u16, h1092_sysret_r_u32, h1093_sysret_r_u64, h1094_sysenter_r_u16, h1095_sysexit_r_u16, h1096_sysexit_r_u32, h1097_sysexit_r_u64, h1098_lzcnt_r_u16, h1099_lzcnt_r_u32, h1100_lzcnt_r_u64, h1101_lzcnt_m_u16, h1102_lzcnt_m_u32, h1103_lzcnt_m_u64, h1104_tzcnt_r_u16, h1105_tzcnt_r_u32, h1106_tzcnt_r_u64, h1107_tzcnt_m_u16, h1108_tzcnt_m_u32, h1109_tzcnt_m_u64, h1110_popcnt_r_u16, h1111_popcnt_r_u32, h1112_popcnt_r_u64, h1113_popcnt_m_u16, h1114_popcnt_m_u32, h1115_popcnt_m_u64, h1116_movbe_m_u16, h1117_movbe_m_u32, h1118_movbe_m_u64, h1119_movbe_m_u16, h1120_movbe_m_u32, h1121_movbe_m_u64, h1122_adcx_r_u32, h1123_adcx_r_u64, h1124_adcx_m_u32, h1125_adcx_m_u64, h1126_adox_r_u32, h1127_adox_r_u64, h1128_adox_m_u32, h1129_adox_m_u64, h1130_crc32_r_u8, h1131_crc32_m_u8, h1132_crc32_r_u16, h1133_crc32_r_u32, h1134_crc32_r_u64, h1135_crc32_m_u16, h1136_crc32_m_u32, h1137_crc32_m_u64, h1138_rdtscp_r_u16, h1139_rdpid_r_u32, h1140_rdfsbase_r_u32, h1141_rdfsbase_r_u64, h1142_rdgsbase_r_u32, h1143_rdgsbase_r_u64, h1144_wrfsbase_r_u32, h1145_wrfsbase_r_u64, h1146_wrgsbase_r_u32, h1147_wrgsbase_r_u64, h1148_invpcid_r_u32, h1149_clac_r_u16, h1150_stac_r_u16, h1151_clflush_r_u16, h1152_vmcall_r_u16, h1153_mfence_r_u16];
+export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => void> = [undefinedInstruction, h1_add_r_u8, h2_add_m_u8, h3_add_m_lock_u8, h4_add_r_u16, h5_add_r_u32, h6_add_r_u64, h7_add_m_u16, h8_add_m_u32, h9_add_m_u64, h10_add_m_lock_u16, h11_add_m_lock_u32, h12_add_m_lock_u64, h13_add_m_u8, h14_add_m_u16, h15_add_m_u32, h16_add_m_u64, h17_add_r_u8, h18_add_r_u16, h19_add_r_u32, h20_add_r_u64, h21_push_r_u16, h22_push_r_u32, h23_push_r_u64, h24_pop_r_u16, h25_pop_r_u32, h26_pop_r_u64, h27_or_r_u8, h28_or_m_u8, h29_or_m_lock_u8, h30_or_r_u16, h31_or_r_u32, h32_or_r_u64, h33_or_m_u16, h34_or_m_u32, h35_or_m_u64, h36_or_m_lock_u16, h37_or_m_lock_u32, h38_or_m_lock_u64, h39_or_m_u8, h40_or_m_u16, h41_or_m_u32, h42_or_m_u64, h43_or_r_u8, h44_or_r_u16, h45_or_r_u32, h46_or_r_u64, h47_push_r_u16, h48_push_r_u32, h49_push_r_u64, h50_adc_r_u8, h51_adc_m_u8, h52_adc_m_lock_u8, h53_adc_r_u16, h54_adc_r_u32, h55_adc_r_u64, h56_adc_m_u16, h57_adc_m_u32, h58_adc_m_u64, h59_adc_m_lock_u16, h60_adc_m_lock_u32, h61_adc_m_lock_u64, h62_adc_m_u8, h63_adc_m_u16, h64_adc_m_u32, h65_adc_m_u64, h66_adc_r_u8, h67_adc_r_u16, h68_adc_r_u32, h69_adc_r_u64, h70_push_r_u16, h71_push_r_u32, h72_push_r_u64, h73_pop_r_u16, h74_pop_r_u32, h75_pop_r_u64, h76_sbb_r_u8, h77_sbb_m_u8, h78_sbb_m_lock_u8, h79_sbb_r_u16, h80_sbb_r_u32, h81_sbb_r_u64, h82_sbb_m_u16, h83_sbb_m_u32, h84_sbb_m_u64, h85_sbb_m_lock_u16, h86_sbb_m_lock_u32, h87_sbb_m_lock_u64, h88_sbb_m_u8, h89_sbb_m_u16, h90_sbb_m_u32, h91_sbb_m_u64, h92_sbb_r_u8, h93_sbb_r_u16, h94_sbb_r_u32, h95_sbb_r_u64, h96_push_r_u16, h97_push_r_u32, h98_push_r_u64, h99_pop_r_u16, h100_pop_r_u32, h101_pop_r_u64, h102_and_r_u8, h103_and_m_u8, h104_and_m_lock_u8, h105_and_r_u16, h106_and_r_u32, h107_and_r_u64, h108_and_m_u16, h109_and_m_u32, h110_and_m_u64, h111_and_m_lock_u16, h112_and_m_lock_u32, h113_and_m_lock_u64, h114_and_m_u8, h115_and_m_u16, h116_and_m_u32, h117_and_m_u64, h118_and_r_u8, h119_and_r_u16, h120_and_r_u32, h121_and_r_u64, h122_daa_r_u16, h123_sub_r_u8, h124_sub_m_u8, h125_sub_m_lock_u8, h126_sub_r_u16, h127_sub_r_u32, h128_sub_r_u64, h129_sub_m_u16, h130_sub_m_u32, h131_sub_m_u64, h132_sub_m_lock_u16, h133_sub_m_lock_u32, h134_sub_m_lock_u64, h135_sub_m_u8, h136_sub_m_u16, h137_sub_m_u32, h138_sub_m_u64, h139_sub_r_u8, h140_sub_r_u16, h141_sub_r_u32, h142_sub_r_u64, h143_das_r_u16, h144_xor_r_u8, h145_xor_m_u8, h146_xor_m_lock_u8, h147_xor_r_u16, h148_xor_r_u32, h149_xor_r_u64, h150_xor_m_u16, h151_xor_m_u32, h152_xor_m_u64, h153_xor_m_lock_u16, h154_xor_m_lock_u32, h155_xor_m_lock_u64, h156_xor_m_u8, h157_xor_m_u16, h158_xor_m_u32, h159_xor_m_u64, h160_xor_r_u8, h161_xor_r_u16, h162_xor_r_u32, h163_xor_r_u64, h164_aaa_r_u16, h165_cmp_r_u8, h166_cmp_m_u8, h167_cmp_r_u16, h168_cmp_r_u32, h169_cmp_r_u64, h170_cmp_m_u16, h171_cmp_m_u32, h172_cmp_m_u64, h173_cmp_m_u8, h174_cmp_m_u16, h175_cmp_m_u32, h176_cmp_m_u64, h177_cmp_r_u8, h178_cmp_m_u8, h179_cmp_r_u16, h180_cmp_r_u32, h181_cmp_r_u64, h182_cmp_m_u16, h183_cmp_m_u32, h184_cmp_m_u64, h185_aas_r_u16, h186_inc_r_u16, h187_inc_r_u32, h188_inc_r_u64, h189_inc_m_u16, h190_inc_m_u32, h191_inc_m_u64, h192_inc_m_lock_u16, h193_inc_m_lock_u32, h194_inc_m_lock_u64, h195_dec_r_u16, h196_dec_r_u32, h197_dec_r_u64, h198_dec_m_u16, h199_dec_m_u32, h200_dec_m_u64, h201_dec_m_lock_u16, h202_dec_m_lock_u32, h203_dec_m_lock_u64, h204_push_r_u16, h205_push_r_u32, h206_push_r_u64, h207_push_m_u16, h208_push_m_u32, h209_push_m_u64, h210_pop_r_u16, h211_pop_r_u32, h212_pop_r_u64, h213_pop_m_u16, h214_pop_m_u32, h215_pop_m_u64, h216_pusha_r_u16, h217_pusha_r_u32, h218_pusha_r_u64, h219_popa_r_u16, h220_popa_r_u32, h221_popa_r_u64, h222_bound_r_u16, h223_bound_r_u32, h224_bound_r_u64, h225_arpl_r_u16, h226_movsxd_r_u16, h227_movsxd_r_u32, h228_movsxd_r_u64, h229_push_r_u16, h230_push_r_u32, h231_push_r_u64, h232_imul_r_u16, h233_imul_r_u32, h234_imul_r_u64, h235_imul_m_u16, h236_imul_m_u32, h237_imul_m_u64, h238_ins_r_u8, h239_ins_r_u16, h240_ins_r_u32, h241_outs_r_u8, h242_outs_r_u16, h243_outs_r_u32, h244_jo_r_u16, h245_jo_r_u32, h246_jo_r_u64, h247_jno_r_u16, h248_jno_r_u32, h249_jno_r_u64, h250_jb_r_u16, h251_jb_r_u32, h252_jb_r_u64, h253_jnb_r_u16, h254_jnb_r_u32, h255_jnb_r_u64, h256_jz_r_u16, h257_jz_r_u32, h258_jz_r_u64, h259_jnz_r_u16, h260_jnz_r_u32, h261_jnz_r_u64, h262_jbe_r_u16, h263_jbe_r_u32, h264_jbe_r_u64, h265_jnbe_r_u16, h266_jnbe_r_u32, h267_jnbe_r_u64, h268_js_r_u16, h269_js_r_u32, h270_js_r_u64, h271_jns_r_u16, h272_jns_r_u32, h273_jns_r_u64, h274_jp_r_u16, h275_jp_r_u32, h276_jp_r_u64, h277_jnp_r_u16, h278_jnp_r_u32, h279_jnp_r_u64, h280_jl_r_u16, h281_jl_r_u32, h282_jl_r_u64, h283_jnl_r_u16, h284_jnl_r_u32, h285_jnl_r_u64, h286_jle_r_u16, h287_jle_r_u32, h288_jle_r_u64, h289_jnle_r_u16, h290_jnle_r_u32, h291_jnle_r_u64, h292_add_m_u8, h293_add_m_lock_u8, h294_or_m_u8, h295_or_m_lock_u8, h296_adc_m_u8, h297_adc_m_lock_u8, h298_sbb_m_u8, h299_sbb_m_lock_u8, h300_and_m_u8, h301_and_m_lock_u8, h302_sub_m_u8, h303_sub_m_lock_u8, h304_xor_m_u8, h305_xor_m_lock_u8, h306_add_m_u16, h307_add_m_u32, h308_add_m_u64, h309_add_m_lock_u16, h310_add_m_lock_u32, h311_add_m_lock_u64, h312_or_m_u16, h313_or_m_u32, h314_or_m_u64, h315_or_m_lock_u16, h316_or_m_lock_u32, h317_or_m_lock_u64, h318_adc_m_u16, h319_adc_m_u32, h320_adc_m_u64, h321_adc_m_lock_u16, h322_adc_m_lock_u32, h323_adc_m_lock_u64, h324_sbb_m_u16, h325_sbb_m_u32, h326_sbb_m_u64, h327_sbb_m_lock_u16, h328_sbb_m_lock_u32, h329_sbb_m_lock_u64, h330_and_m_u16, h331_and_m_u32, h332_and_m_u64, h333_and_m_lock_u16, h334_and_m_lock_u32, h335_and_m_lock_u64, h336_sub_m_u16, h337_sub_m_u32, h338_sub_m_u64, h339_sub_m_lock_u16, h340_sub_m_lock_u32, h341_sub_m_lock_u64, h342_xor_m_u16, h343_xor_m_u32, h344_xor_m_u64, h345_xor_m_lock_u16, h346_xor_m_lock_u32, h347_xor_m_lock_u64, h348_test_r_u8, h349_test_m_u8, h350_test_r_u16, h351_test_r_u32, h352_test_r_u64, h353_test_m_u16, h354_test_m_u32, h355_test_m_u64, h356_xchg_r_u8, h357_xchg_m_u8, h358_xchg_r_u16, h359_xchg_r_u32, h360_xchg_r_u64, h361_xchg_m_u16, h362_xchg_m_u32, h363_xchg_m_u64, h364_mov_r_u8, h365_mov_m_u8, h366_mov_r_u16, h367_mov_r_u32, h368_mov_r_u64, h369_mov_m_u16, h370_mov_m_u32, h371_mov_m_u64, h372_mov_m_u8, h373_mov_m_u16, h374_mov_m_u32, h375_mov_m_u64, h376_mov_r_u16, h377_mov_r_u32, h378_mov_r_u64, h379_mov_m_u16, h380_lea_m_u16, h381_lea_m_u32, h382_lea_m_u64, h383_mov_r_u16, h384_mov_m_u16, h385_pause_r_u16, h386_nop_r_u16, h387_cbw_r_u16, h388_cbw_r_u32, h389_cbw_r_u64, h390_cwd_r_u16, h391_cwd_r_u32, h392_cwd_r_u64, h393_callf_r_u16, h394_callf_r_u32, h395_callf_r_u64, h396_pushf_r_u16, h397_pushf_r_u32, h398_pushf_r_u64, h399_popf_r_u16, h400_popf_r_u32, h401_popf_r_u64, h402_sahf_r_u16, h403_lahf_r_u16, h404_movs_r_u8, h405_movs_r_u16, h406_movs_r_u32, h407_movs_r_u64, h408_cmps_r_u8, h409_cmps_r_u16, h410_cmps_r_u32, h411_cmps_r_u64, h412_test_r_u8, h413_test_m_u8, h414_test_r_u16, h415_test_r_u32, h416_test_r_u64, h417_test_m_u16, h418_test_m_u32, h419_test_m_u64, h420_stos_r_u8, h421_stos_r_u16, h422_stos_r_u32, h423_stos_r_u64, h424_lods_r_u8, h425_lods_r_u16, h426_lods_r_u32, h427_lods_r_u64, h428_scas_r_u8, h429_scas_r_u16, h430_scas_r_u32, h431_scas_r_u64, h432_mov_r_u8, h433_mov_m_u8, h434_mov_r_u16, h435_mov_r_u32, h436_mov_r_u64, h437_mov_m_u16, h438_mov_m_u32, h439_mov_m_u64, h440_rol_r_u8, h441_rol_m_u8, h442_ror_r_u8, h443_ror_m_u8, h444_rcl_r_u8, h445_rcl_m_u8, h446_rcr_r_u8, h447_rcr_m_u8, h448_shl_r_u8, h449_shl_m_u8, h450_shr_r_u8, h451_shr_m_u8, h452_sar_r_u8, h453_sar_m_u8, h454_rol_r_u16, h455_rol_r_u32, h456_rol_r_u64, h457_rol_m_u16, h458_rol_m_u32, h459_rol_m_u64, h460_ror_r_u16, h461_ror_r_u32, h462_ror_r_u64, h463_ror_m_u16, h464_ror_m_u32, h465_ror_m_u64, h466_rcl_r_u16, h467_rcl_r_u32, h468_rcl_r_u64, h469_rcl_m_u16, h470_rcl_m_u32, h471_rcl_m_u64, h472_rcr_r_u16, h473_rcr_r_u32, h474_rcr_r_u64, h475_rcr_m_u16, h476_rcr_m_u32, h477_rcr_m_u64, h478_shl_r_u16, h479_shl_r_u32, h480_shl_r_u64, h481_shl_m_u16, h482_shl_m_u32, h483_shl_m_u64, h484_shr_r_u16, h485_shr_r_u32, h486_shr_r_u64, h487_shr_m_u16, h488_shr_m_u32, h489_shr_m_u64, h490_sar_r_u16, h491_sar_r_u32, h492_sar_r_u64, h493_sar_m_u16, h494_sar_m_u32, h495_sar_m_u64, h496_ret_r_u16, h497_ret_r_u32, h498_ret_r_u64, h499_ret_r_u16, h500_ret_r_u32, h501_ret_r_u64, h502_les_r_u16, h503_les_r_u32, h504_les_r_u64, h505_lds_r_u16, h506_lds_r_u32, h507_lds_r_u64, h508_enter_r_u16, h509_enter_r_u32, h510_enter_r_u64, h511_leave_r_u16, h512_leave_r_u32, h513_leave_r_u64, h514_retf_r_u16, h515_retf_r_u32, h516_retf_r_u64, h517_retf_r_u16, h518_retf_r_u32, h519_retf_r_u64, h520_int3_r_u16, h521_int_r_u16, h522_into_r_u16, h523_iret_r_u16, h524_iret_r_u32, h525_iret_r_u64, h526_rol_r_u8, h527_rol_m_u8, h528_ror_r_u8, h529_ror_m_u8, h530_rcl_r_u8, h531_rcl_m_u8, h532_rcr_r_u8, h533_rcr_m_u8, h534_shl_r_u8, h535_shl_m_u8, h536_shr_r_u8, h537_shr_m_u8, h538_sar_r_u8, h539_sar_m_u8, h540_rol_r_u16, h541_rol_r_u32, h542_rol_r_u64, h543_rol_m_u16, h544_rol_m_u32, h545_rol_m_u64, h546_ror_r_u16, h547_ror_r_u32, h548_ror_r_u64, h549_ror_m_u16, h550_ror_m_u32, h551_ror_m_u64, h552_rcl_r_u16, h553_rcl_r_u32, h554_rcl_r_u64, h555_rcl_m_u16, h556_rcl_m_u32, h557_rcl_m_u64, h558_rcr_r_u16, h559_rcr_r_u32, h560_rcr_r_u64, h561_rcr_m_u16, h562_rcr_m_u32, h563_rcr_m_u64, h564_shl_r_u16, h565_shl_r_u32, h566_shl_r_u64, h567_shl_m_u16, h568_shl_m_u32, h569_shl_m_u64, h570_shr_r_u16, h571_shr_r_u32, h572_shr_r_u64, h573_shr_m_u16, h574_shr_m_u32, h575_shr_m_u64, h576_sar_r_u16, h577_sar_r_u32, h578_sar_r_u64, h579_sar_m_u16, h580_sar_m_u32, h581_sar_m_u64, h582_rol_r_u8, h583_rol_m_u8, h584_ror_r_u8, h585_ror_m_u8, h586_rcl_r_u8, h587_rcl_m_u8, h588_rcr_r_u8, h589_rcr_m_u8, h590_shl_r_u8, h591_shl_m_u8, h592_shr_r_u8, h593_shr_m_u8, h594_sar_r_u8, h595_sar_m_u8, h596_rol_r_u16, h597_rol_r_u32, h598_rol_r_u64, h599_rol_m_u16, h600_rol_m_u32, h601_rol_m_u64, h602_ror_r_u16, h603_ror_r_u32, h604_ror_r_u64, h605_ror_m_u16, h606_ror_m_u32, h607_ror_m_u64, h608_rcl_r_u16, h609_rcl_r_u32, h610_rcl_r_u64, h611_rcl_m_u16, h612_rcl_m_u32, h613_rcl_m_u64, h614_rcr_r_u16, h615_rcr_r_u32, h616_rcr_r_u64, h617_rcr_m_u16, h618_rcr_m_u32, h619_rcr_m_u64, h620_shl_r_u16, h621_shl_r_u32, h622_shl_r_u64, h623_shl_m_u16, h624_shl_m_u32, h625_shl_m_u64, h626_shr_r_u16, h627_shr_r_u32, h628_shr_r_u64, h629_shr_m_u16, h630_shr_m_u32, h631_shr_m_u64, h632_sar_r_u16, h633_sar_r_u32, h634_sar_r_u64, h635_sar_m_u16, h636_sar_m_u32, h637_sar_m_u64, h638_aam_r_u16, h639_aad_r_u16, h640_salc_r_u16, h641_xlat_r_u8, h642_loopne_r_u16, h643_loopne_r_u32, h644_loopne_r_u64, h645_loope_r_u16, h646_loope_r_u32, h647_loope_r_u64, h648_loop_r_u16, h649_loop_r_u32, h650_loop_r_u64, h651_jcxz_r_u16, h652_jcxz_r_u32, h653_jcxz_r_u64, h654_in_r_u8, h655_in_r_u16, h656_in_r_u32, h657_out_r_u8, h658_out_r_u16, h659_out_r_u32, h660_call_r_u16, h661_call_r_u32, h662_call_r_u64, h663_jmp_r_u16, h664_jmp_r_u32, h665_jmp_r_u64, h666_jmpf_r_u16, h667_jmpf_r_u32, h668_jmpf_r_u64, h669_in_r_u8, h670_in_r_u16, h671_in_r_u32, h672_out_r_u8, h673_out_r_u16, h674_out_r_u32, h675_int1_r_u16, h676_hlt_r_u16, h677_cmc_r_u16, h678_not_r_u8, h679_not_m_u8, h680_not_m_lock_u8, h681_neg_r_u8, h682_neg_m_u8, h683_neg_m_lock_u8, h684_mul_r_u8, h685_mul_m_u8, h686_imul_r_u8, h687_imul_m_u8, h688_div_r_u8, h689_div_m_u8, h690_idiv_r_u8, h691_idiv_m_u8, h692_not_r_u16, h693_not_r_u32, h694_not_r_u64, h695_not_m_u16, h696_not_m_u32, h697_not_m_u64, h698_not_m_lock_u16, h699_not_m_lock_u32, h700_not_m_lock_u64, h701_neg_r_u16, h702_neg_r_u32, h703_neg_r_u64, h704_neg_m_u16, h705_neg_m_u32, h706_neg_m_u64, h707_neg_m_lock_u16, h708_neg_m_lock_u32, h709_neg_m_lock_u64, h710_mul_r_u16, h711_mul_r_u32, h712_mul_r_u64, h713_mul_m_u16, h714_mul_m_u32, h715_mul_m_u64, h716_imul_r_u16, h717_imul_r_u32, h718_imul_r_u64, h719_imul_m_u16, h720_imul_m_u32, h721_imul_m_u64, h722_div_r_u16, h723_div_r_u32, h724_div_r_u64, h725_div_m_u16, h726_div_m_u32, h727_div_m_u64, h728_idiv_r_u16, h729_idiv_r_u32, h730_idiv_r_u64, h731_idiv_m_u16, h732_idiv_m_u32, h733_idiv_m_u64, h734_clc_r_u16, h735_stc_r_u16, h736_cli_r_u16, h737_sti_r_u16, h738_cld_r_u16, h739_std_r_u16, h740_inc_r_u8, h741_inc_m_u8, h742_inc_m_lock_u8, h743_dec_r_u8, h744_dec_m_u8, h745_dec_m_lock_u8, h746_call_r_u16, h747_call_r_u32, h748_call_r_u64, h749_call_m_u16, h750_call_m_u32, h751_call_m_u64, h752_callf_r_u16, h753_callf_r_u32, h754_callf_r_u64, h755_jmp_r_u16, h756_jmp_r_u32, h757_jmp_r_u64, h758_jmp_m_u16, h759_jmp_m_u32, h760_jmp_m_u64, h761_jmpf_r_u16, h762_jmpf_r_u32, h763_jmpf_r_u64, h764_sldt_r_u16, h765_sldt_r_u32, h766_sldt_r_u64, h767_str_r_u16, h768_str_r_u32, h769_str_r_u64, h770_lldt_r_u16, h771_ltr_r_u16, h772_verr_r_u16, h773_verw_r_u16, h774_sgdt_r_u16, h775_sidt_r_u16, h776_lgdt_r_u16, h777_lidt_r_u16, h778_smsw_r_u16, h779_smsw_r_u32, h780_smsw_r_u64, h781_lmsw_r_u16, h782_invlpg_r_u16, h783_swapgs_r_u16, h784_lar_r_u16, h785_lar_r_u32, h786_lar_r_u64, h787_lsl_r_u16, h788_lsl_r_u32, h789_lsl_r_u64, h790_clts_r_u16, h791_invd_r_u16, h792_ud2_r_u16, h793_mov_r_u32, h794_mov_r_u32, h795_mov_r_u32, h796_mov_r_u32, h797_wrmsr_r_u16, h798_rdtsc_r_u16, h799_rdmsr_r_u16, h800_rdpmc_r_u16, h801_seto_r_u8, h802_seto_m_u8, h803_setno_r_u8, h804_setno_m_u8, h805_setb_r_u8, h806_setb_m_u8, h807_setnb_r_u8, h808_setnb_m_u8, h809_setz_r_u8, h810_setz_m_u8, h811_setnz_r_u8, h812_setnz_m_u8, h813_setbe_r_u8, h814_setbe_m_u8, h815_setnbe_r_u8, h816_setnbe_m_u8, h817_sets_r_u8, h818_sets_m_u8, h819_setns_r_u8, h820_setns_m_u8, h821_setp_r_u8, h822_setp_m_u8, h823_setnp_r_u8, h824_setnp_m_u8, h825_setl_r_u8, h826_setl_m_u8, h827_setnl_r_u8, h828_setnl_m_u8, h829_setle_r_u8, h830_setle_m_u8, h831_setnle_r_u8, h832_setnle_m_u8, h833_push_r_u16, h834_push_r_u32, h835_push_r_u64, h836_pop_r_u16, h837_pop_r_u32, h838_pop_r_u64, h839_cpuid_r_u16, h840_bt_r_u16, h841_bt_r_u32, h842_bt_r_u64, h843_bt_m_u16, h844_bt_m_u32, h845_bt_m_u64, h846_shld_r_u16, h847_shld_r_u32, h848_shld_r_u64, h849_shld_m_u16, h850_shld_m_u32, h851_shld_m_u64, h852_shld_r_u16, h853_shld_r_u32, h854_shld_r_u64, h855_shld_m_u16, h856_shld_m_u32, h857_shld_m_u64, h858_push_r_u16, h859_push_r_u32, h860_push_r_u64, h861_pop_r_u16, h862_pop_r_u32, h863_pop_r_u64, h864_bts_r_u16, h865_bts_r_u32, h866_bts_r_u64, h867_bts_m_u16, h868_bts_m_u32, h869_bts_m_u64, h870_bts_m_lock_u16, h871_bts_m_lock_u32, h872_bts_m_lock_u64, h873_shrd_r_u16, h874_shrd_r_u32, h875_shrd_r_u64, h876_shrd_m_u16, h877_shrd_m_u32, h878_shrd_m_u64, h879_shrd_r_u16, h880_shrd_r_u32, h881_shrd_r_u64, h882_shrd_m_u16, h883_shrd_m_u32, h884_shrd_m_u64, h885_imul_r_u16, h886_imul_r_u32, h887_imul_r_u64, h888_imul_m_u16, h889_imul_m_u32, h890_imul_m_u64, h891_cmpxchg_r_u8, h892_cmpxchg_r_u16, h893_cmpxchg_r_u32, h894_cmpxchg_r_u64, h895_lss_r_u16, h896_lss_r_u32, h897_lss_r_u64, h898_btr_r_u16, h899_btr_r_u32, h900_btr_r_u64, h901_btr_m_u16, h902_btr_m_u32, h903_btr_m_u64, h904_btr_m_lock_u16, h905_btr_m_lock_u32, h906_btr_m_lock_u64, h907_lfs_r_u16, h908_lfs_r_u32, h909_lfs_r_u64, h910_lgs_r_u16, h911_lgs_r_u32, h912_lgs_r_u64, h913_movzx_r_u16, h914_movzx_r_u32, h915_movzx_r_u64, h916_movzx_m_u16, h917_movzx_m_u32, h918_movzx_m_u64, h919_movzx_r_u16, h920_movzx_r_u32, h921_movzx_r_u64, h922_movzx_m_u16, h923_movzx_m_u32, h924_movzx_m_u64, h925_bt_r_u16, h926_bt_r_u32, h927_bt_r_u64, h928_bt_m_u16, h929_bt_m_u32, h930_bt_m_u64, h931_bts_r_u16, h932_bts_r_u32, h933_bts_r_u64, h934_bts_m_u16, h935_bts_m_u32, h936_bts_m_u64, h937_bts_m_lock_u16, h938_bts_m_lock_u32, h939_bts_m_lock_u64, h940_btr_r_u16, h941_btr_r_u32, h942_btr_r_u64, h943_btr_m_u16, h944_btr_m_u32, h945_btr_m_u64, h946_btr_m_lock_u16, h947_btr_m_lock_u32, h948_btr_m_lock_u64, h949_btc_r_u16, h950_btc_r_u32, h951_btc_r_u64, h952_btc_m_u16, h953_btc_m_u32, h954_btc_m_u64, h955_btc_m_lock_u16, h956_btc_m_lock_u32, h957_btc_m_lock_u64, h958_btc_r_u16, h959_btc_r_u32, h960_btc_r_u64, h961_btc_m_u16, h962_btc_m_u32, h963_btc_m_u64, h964_btc_m_lock_u16, h965_btc_m_lock_u32, h966_btc_m_lock_u64, h967_bsf_r_u16, h968_bsf_r_u32, h969_bsf_r_u64, h970_bsf_m_u16, h971_bsf_m_u32, h972_bsf_m_u64, h973_bsr_r_u16, h974_bsr_r_u32, h975_bsr_r_u64, h976_bsr_m_u16, h977_bsr_m_u32, h978_bsr_m_u64, h979_movsx_r_u16, h980_movsx_r_u32, h981_movsx_r_u64, h982_movsx_m_u16, h983_movsx_m_u32, h984_movsx_m_u64, h985_movsx_r_u16, h986_movsx_r_u32, h987_movsx_r_u64, h988_movsx_m_u16, h989_movsx_m_u32, h990_movsx_m_u64, h991_xadd_r_u8, h992_xadd_r_u16, h993_xadd_r_u32, h994_xadd_r_u64, h995_bswap_r_u16, h996_bswap_r_u32, h997_bswap_r_u64, h998_cmovo_r_u16, h999_cmovo_r_u32, h1000_cmovo_r_u64, h1001_cmovo_m_u16, h1002_cmovo_m_u32, h1003_cmovo_m_u64, h1004_cmovno_r_u16, h1005_cmovno_r_u32, h1006_cmovno_r_u64, h1007_cmovno_m_u16, h1008_cmovno_m_u32, h1009_cmovno_m_u64, h1010_cmovb_r_u16, h1011_cmovb_r_u32, h1012_cmovb_r_u64, h1013_cmovb_m_u16, h1014_cmovb_m_u32, h1015_cmovb_m_u64, h1016_cmovnb_r_u16, h1017_cmovnb_r_u32, h1018_cmovnb_r_u64, h1019_cmovnb_m_u16, h1020_cmovnb_m_u32, h1021_cmovnb_m_u64, h1022_cmovz_r_u16, h1023_cmovz_r_u32, h1024_cmovz_r_u64, h1025_cmovz_m_u16, h1026_cmovz_m_u32, h1027_cmovz_m_u64, h1028_cmovnz_r_u16, h1029_cmovnz_r_u32, h1030_cmovnz_r_u64, h1031_cmovnz_m_u16, h1032_cmovnz_m_u32, h1033_cmovnz_m_u64, h1034_cmovbe_r_u16, h1035_cmovbe_r_u32, h1036_cmovbe_r_u64, h1037_cmovbe_m_u16, h1038_cmovbe_m_u32, h1039_cmovbe_m_u64, h1040_cmovnbe_r_u16, h1041_cmovnbe_r_u32, h1042_cmovnbe_r_u64, h1043_cmovnbe_m_u16, h1044_cmovnbe_m_u32, h1045_cmovnbe_m_u64, h1046_cmovs_r_u16, h1047_cmovs_r_u32, h1048_cmovs_r_u64, h1049_cmovs_m_u16, h1050_cmovs_m_u32, h1051_cmovs_m_u64, h1052_cmovns_r_u16, h1053_cmovns_r_u32, h1054_cmovns_r_u64, h1055_cmovns_m_u16, h1056_cmovns_m_u32, h1057_cmovns_m_u64, h1058_cmovp_r_u16, h1059_cmovp_r_u32, h1060_cmovp_r_u64, h1061_cmovp_m_u16, h1062_cmovp_m_u32, h1063_cmovp_m_u64, h1064_cmovnp_r_u16, h1065_cmovnp_r_u32, h1066_cmovnp_r_u64, h1067_cmovnp_m_u16, h1068_cmovnp_m_u32, h1069_cmovnp_m_u64, h1070_cmovl_r_u16, h1071_cmovl_r_u32, h1072_cmovl_r_u64, h1073_cmovl_m_u16, h1074_cmovl_m_u32, h1075_cmovl_m_u64, h1076_cmovnl_r_u16, h1077_cmovnl_r_u32, h1078_cmovnl_r_u64, h1079_cmovnl_m_u16, h1080_cmovnl_m_u32, h1081_cmovnl_m_u64, h1082_cmovle_r_u16, h1083_cmovle_r_u32, h1084_cmovle_r_u64, h1085_cmovle_m_u16, h1086_cmovle_m_u32, h1087_cmovle_m_u64, h1088_cmovnle_r_u16, h1089_cmovnle_r_u32, h1090_cmovnle_r_u64, h1091_cmovnle_m_u16, h1092_cmovnle_m_u32, h1093_cmovnle_m_u64, h1094_cmpxchg8b_r_u16, h1095_cmpxchg16b_r_u16, h1096_syscall_r_u16, h1097_sysret_r_u16, h1098_sysret_r_u32, h1099_sysret_r_u64, h1100_sysenter_r_u16, h1101_sysexit_r_u16, h1102_sysexit_r_u32, h1103_sysexit_r_u64, h1104_lzcnt_r_u16, h1105_lzcnt_r_u32, h1106_lzcnt_r_u64, h1107_lzcnt_m_u16, h1108_lzcnt_m_u32, h1109_lzcnt_m_u64, h1110_tzcnt_r_u16, h1111_tzcnt_r_u32, h1112_tzcnt_r_u64, h1113_tzcnt_m_u16, h1114_tzcnt_m_u32, h1115_tzcnt_m_u64, h1116_popcnt_r_u16, h1117_popcnt_r_u32, h1118_popcnt_r_u64, h1119_popcnt_m_u16, h1120_popcnt_m_u32, h1121_popcnt_m_u64, h1122_movbe_m_u16, h1123_movbe_m_u32, h1124_movbe_m_u64, h1125_movbe_m_u16, h1126_movbe_m_u32, h1127_movbe_m_u64, h1128_adcx_r_u32, h1129_adcx_r_u64, h1130_adcx_m_u32, h1131_adcx_m_u64, h1132_adox_r_u32, h1133_adox_r_u64, h1134_adox_m_u32, h1135_adox_m_u64, h1136_crc32_r_u8, h1137_crc32_m_u8, h1138_crc32_r_u16, h1139_crc32_r_u32, h1140_crc32_r_u64, h1141_crc32_m_u16, h1142_crc32_m_u32, h1143_crc32_m_u64, h1144_rdtscp_r_u16, h1145_rdpid_r_u32, h1146_rdfsbase_r_u32, h1147_rdfsbase_r_u64, h1148_rdgsbase_r_u32, h1149_rdgsbase_r_u64, h1150_wrfsbase_r_u32, h1151_wrfsbase_r_u64, h1152_wrgsbase_r_u32, h1153_wrgsbase_r_u64, h1154_invpcid_r_u32, h1155_clac_r_u16, h1156_stac_r_u16, h1157_clflush_r_u16, h1158_vmcall_r_u16, h1159_mfence_r_u16];
 
 /** By row × 12 + LOCK × 6 + memory × 3 + size (2, 4, 8 → 0, 1, 2): index into HANDLER_FUNCTIONS. */
 export const ROW_HANDLERS: usize = memory.data<u16>([
@@ -1283,51 +1289,51 @@ export const ROW_HANDLERS: usize = memory.data<u16>([
   626, 627, 628, 629, 630, 631, 626, 627, 628, 629, 630, 631, 620, 621, 622, 623, 624, 625, 620, 621, 622, 623, 624, 625,
   632, 633, 634, 635, 636, 637, 632, 633, 634, 635, 636, 637, 638, 638, 638, 638, 638, 638, 638, 638, 638, 638, 638, 638,
   639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640,
-  641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 642, 643, 644, 642, 643, 644, 642, 643, 644, 642, 643, 644,
-  645, 646, 647, 645, 646, 647, 645, 646, 647, 645, 646, 647, 648, 648, 648, 0, 0, 0, 648, 648, 648, 0, 0, 0,
-  649, 650, 650, 0, 0, 0, 649, 650, 650, 0, 0, 0, 651, 651, 651, 0, 0, 0, 651, 651, 651, 0, 0, 0,
-  652, 653, 653, 0, 0, 0, 652, 653, 653, 0, 0, 0, 654, 655, 656, 654, 655, 656, 654, 655, 656, 654, 655, 656,
-  657, 658, 659, 657, 658, 659, 657, 658, 659, 657, 658, 659, 660, 661, 662, 660, 661, 662, 660, 661, 662, 660, 661, 662,
-  657, 658, 659, 657, 658, 659, 657, 658, 659, 657, 658, 659, 663, 663, 663, 0, 0, 0, 663, 663, 663, 0, 0, 0,
-  664, 665, 665, 0, 0, 0, 664, 665, 665, 0, 0, 0, 666, 666, 666, 0, 0, 0, 666, 666, 666, 0, 0, 0,
-  667, 668, 668, 0, 0, 0, 667, 668, 668, 0, 0, 0, 669, 669, 669, 669, 669, 669, 669, 669, 669, 669, 669, 669,
-  670, 670, 670, 670, 670, 670, 670, 670, 670, 670, 670, 670, 671, 671, 671, 0, 0, 0, 671, 671, 671, 0, 0, 0,
+  641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 642, 643, 644, 642, 643, 644, 642, 643, 644, 642, 643, 644,
+  645, 646, 647, 645, 646, 647, 645, 646, 647, 645, 646, 647, 648, 649, 650, 648, 649, 650, 648, 649, 650, 648, 649, 650,
+  651, 652, 653, 651, 652, 653, 651, 652, 653, 651, 652, 653, 654, 654, 654, 0, 0, 0, 654, 654, 654, 0, 0, 0,
+  655, 656, 656, 0, 0, 0, 655, 656, 656, 0, 0, 0, 657, 657, 657, 0, 0, 0, 657, 657, 657, 0, 0, 0,
+  658, 659, 659, 0, 0, 0, 658, 659, 659, 0, 0, 0, 660, 661, 662, 660, 661, 662, 660, 661, 662, 660, 661, 662,
+  663, 664, 665, 663, 664, 665, 663, 664, 665, 663, 664, 665, 666, 667, 668, 666, 667, 668, 666, 667, 668, 666, 667, 668,
+  663, 664, 665, 663, 664, 665, 663, 664, 665, 663, 664, 665, 669, 669, 669, 0, 0, 0, 669, 669, 669, 0, 0, 0,
+  670, 671, 671, 0, 0, 0, 670, 671, 671, 0, 0, 0, 672, 672, 672, 0, 0, 0, 672, 672, 672, 0, 0, 0,
+  673, 674, 674, 0, 0, 0, 673, 674, 674, 0, 0, 0, 675, 675, 675, 675, 675, 675, 675, 675, 675, 675, 675, 675,
+  676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 677, 677, 677, 0, 0, 0, 677, 677, 677, 0, 0, 0,
   412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413,
-  672, 672, 672, 673, 673, 673, 672, 672, 672, 674, 674, 674, 675, 675, 675, 676, 676, 676, 675, 675, 675, 677, 677, 677,
-  678, 678, 678, 679, 679, 679, 678, 678, 678, 679, 679, 679, 680, 680, 680, 681, 681, 681, 680, 680, 680, 681, 681, 681,
-  682, 682, 682, 683, 683, 683, 682, 682, 682, 683, 683, 683, 684, 684, 684, 685, 685, 685, 684, 684, 684, 685, 685, 685,
+  678, 678, 678, 679, 679, 679, 678, 678, 678, 680, 680, 680, 681, 681, 681, 682, 682, 682, 681, 681, 681, 683, 683, 683,
+  684, 684, 684, 685, 685, 685, 684, 684, 684, 685, 685, 685, 686, 686, 686, 687, 687, 687, 686, 686, 686, 687, 687, 687,
+  688, 688, 688, 689, 689, 689, 688, 688, 688, 689, 689, 689, 690, 690, 690, 691, 691, 691, 690, 690, 690, 691, 691, 691,
   414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419,
-  686, 687, 688, 689, 690, 691, 686, 687, 688, 692, 693, 694, 695, 696, 697, 698, 699, 700, 695, 696, 697, 701, 702, 703,
-  704, 705, 706, 707, 708, 709, 704, 705, 706, 707, 708, 709, 710, 711, 712, 713, 714, 715, 710, 711, 712, 713, 714, 715,
-  716, 717, 718, 719, 720, 721, 716, 717, 718, 719, 720, 721, 722, 723, 724, 725, 726, 727, 722, 723, 724, 725, 726, 727,
-  728, 728, 728, 0, 0, 0, 728, 728, 728, 0, 0, 0, 729, 729, 729, 0, 0, 0, 729, 729, 729, 0, 0, 0,
-  730, 730, 730, 730, 730, 730, 730, 730, 730, 730, 730, 730, 731, 731, 731, 731, 731, 731, 731, 731, 731, 731, 731, 731,
-  732, 732, 732, 0, 0, 0, 732, 732, 732, 0, 0, 0, 733, 733, 733, 0, 0, 0, 733, 733, 733, 0, 0, 0,
-  734, 734, 734, 735, 735, 735, 734, 734, 734, 736, 736, 736, 737, 737, 737, 738, 738, 738, 737, 737, 737, 739, 739, 739,
+  692, 693, 694, 695, 696, 697, 692, 693, 694, 698, 699, 700, 701, 702, 703, 704, 705, 706, 701, 702, 703, 707, 708, 709,
+  710, 711, 712, 713, 714, 715, 710, 711, 712, 713, 714, 715, 716, 717, 718, 719, 720, 721, 716, 717, 718, 719, 720, 721,
+  722, 723, 724, 725, 726, 727, 722, 723, 724, 725, 726, 727, 728, 729, 730, 731, 732, 733, 728, 729, 730, 731, 732, 733,
+  734, 734, 734, 0, 0, 0, 734, 734, 734, 0, 0, 0, 735, 735, 735, 0, 0, 0, 735, 735, 735, 0, 0, 0,
+  736, 736, 736, 736, 736, 736, 736, 736, 736, 736, 736, 736, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737,
+  738, 738, 738, 0, 0, 0, 738, 738, 738, 0, 0, 0, 739, 739, 739, 0, 0, 0, 739, 739, 739, 0, 0, 0,
+  740, 740, 740, 741, 741, 741, 740, 740, 740, 742, 742, 742, 743, 743, 743, 744, 744, 744, 743, 743, 743, 745, 745, 745,
   186, 187, 188, 189, 190, 191, 186, 187, 188, 192, 193, 194, 195, 196, 197, 198, 199, 200, 195, 196, 197, 201, 202, 203,
-  740, 741, 742, 743, 744, 745, 740, 741, 742, 743, 744, 745, 746, 747, 748, 746, 747, 748, 746, 747, 748, 746, 747, 748,
-  749, 750, 751, 752, 753, 754, 749, 750, 751, 752, 753, 754, 755, 756, 757, 755, 756, 757, 755, 756, 757, 755, 756, 757,
-  204, 205, 206, 207, 208, 209, 204, 205, 206, 207, 208, 209, 758, 759, 760, 758, 759, 760, 758, 759, 760, 758, 759, 760,
-  761, 762, 763, 761, 762, 763, 761, 762, 763, 761, 762, 763, 764, 764, 764, 764, 764, 764, 764, 764, 764, 764, 764, 764,
-  765, 765, 765, 765, 765, 765, 765, 765, 765, 765, 765, 765, 766, 766, 766, 766, 766, 766, 766, 766, 766, 766, 766, 766,
-  767, 767, 767, 767, 767, 767, 767, 767, 767, 767, 767, 767, 768, 768, 768, 768, 768, 768, 768, 768, 768, 768, 768, 768,
-  769, 769, 769, 769, 769, 769, 769, 769, 769, 769, 769, 769, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770,
-  771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 772, 773, 774, 772, 773, 774, 772, 773, 774, 772, 773, 774,
+  746, 747, 748, 749, 750, 751, 746, 747, 748, 749, 750, 751, 752, 753, 754, 752, 753, 754, 752, 753, 754, 752, 753, 754,
+  755, 756, 757, 758, 759, 760, 755, 756, 757, 758, 759, 760, 761, 762, 763, 761, 762, 763, 761, 762, 763, 761, 762, 763,
+  204, 205, 206, 207, 208, 209, 204, 205, 206, 207, 208, 209, 764, 765, 766, 764, 765, 766, 764, 765, 766, 764, 765, 766,
+  767, 768, 769, 767, 768, 769, 767, 768, 769, 767, 768, 769, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770,
+  771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772,
+  773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774,
   775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776,
   777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 778, 779, 780, 778, 779, 780, 778, 779, 780, 778, 779, 780,
-  781, 782, 783, 781, 782, 783, 781, 782, 783, 781, 782, 783, 784, 784, 784, 784, 784, 784, 784, 784, 784, 784, 784, 784,
-  785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785, 785,
-  786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
+  781, 781, 781, 781, 781, 781, 781, 781, 781, 781, 781, 781, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782,
+  783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 784, 785, 786, 784, 785, 786, 784, 785, 786, 784, 785, 786,
+  787, 788, 789, 787, 788, 789, 787, 788, 789, 787, 788, 789, 790, 790, 790, 790, 790, 790, 790, 790, 790, 790, 790, 790,
+  791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791,
+  792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
   386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
   386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
   386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0,
   386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 787, 787, 787, 0, 0, 0, 787, 787, 787, 0, 0, 0,
-  788, 788, 788, 0, 0, 0, 788, 788, 788, 0, 0, 0, 789, 789, 789, 0, 0, 0, 789, 789, 789, 0, 0, 0,
-  790, 790, 790, 0, 0, 0, 790, 790, 790, 0, 0, 0, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791,
-  792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793,
-  794, 794, 794, 794, 794, 794, 794, 794, 794, 794, 794, 794, 244, 245, 246, 244, 245, 246, 244, 245, 246, 244, 245, 246,
+  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 793, 793, 793, 0, 0, 0, 793, 793, 793, 0, 0, 0,
+  794, 794, 794, 0, 0, 0, 794, 794, 794, 0, 0, 0, 795, 795, 795, 0, 0, 0, 795, 795, 795, 0, 0, 0,
+  796, 796, 796, 0, 0, 0, 796, 796, 796, 0, 0, 0, 797, 797, 797, 797, 797, 797, 797, 797, 797, 797, 797, 797,
+  798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799,
+  800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 244, 245, 246, 244, 245, 246, 244, 245, 246, 244, 245, 246,
   247, 248, 249, 247, 248, 249, 247, 248, 249, 247, 248, 249, 250, 251, 252, 250, 251, 252, 250, 251, 252, 250, 251, 252,
   253, 254, 255, 253, 254, 255, 253, 254, 255, 253, 254, 255, 256, 257, 258, 256, 257, 258, 256, 257, 258, 256, 257, 258,
   259, 260, 261, 259, 260, 261, 259, 260, 261, 259, 260, 261, 262, 263, 264, 262, 263, 264, 262, 263, 264, 262, 263, 264,
@@ -1335,64 +1341,64 @@ export const ROW_HANDLERS: usize = memory.data<u16>([
   271, 272, 273, 271, 272, 273, 271, 272, 273, 271, 272, 273, 274, 275, 276, 274, 275, 276, 274, 275, 276, 274, 275, 276,
   277, 278, 279, 277, 278, 279, 277, 278, 279, 277, 278, 279, 280, 281, 282, 280, 281, 282, 280, 281, 282, 280, 281, 282,
   283, 284, 285, 283, 284, 285, 283, 284, 285, 283, 284, 285, 286, 287, 288, 286, 287, 288, 286, 287, 288, 286, 287, 288,
-  289, 290, 291, 289, 290, 291, 289, 290, 291, 289, 290, 291, 795, 795, 795, 796, 796, 796, 795, 795, 795, 796, 796, 796,
-  797, 797, 797, 798, 798, 798, 797, 797, 797, 798, 798, 798, 799, 799, 799, 800, 800, 800, 799, 799, 799, 800, 800, 800,
-  801, 801, 801, 802, 802, 802, 801, 801, 801, 802, 802, 802, 803, 803, 803, 804, 804, 804, 803, 803, 803, 804, 804, 804,
-  805, 805, 805, 806, 806, 806, 805, 805, 805, 806, 806, 806, 807, 807, 807, 808, 808, 808, 807, 807, 807, 808, 808, 808,
-  809, 809, 809, 810, 810, 810, 809, 809, 809, 810, 810, 810, 811, 811, 811, 812, 812, 812, 811, 811, 811, 812, 812, 812,
-  813, 813, 813, 814, 814, 814, 813, 813, 813, 814, 814, 814, 815, 815, 815, 816, 816, 816, 815, 815, 815, 816, 816, 816,
-  817, 817, 817, 818, 818, 818, 817, 817, 817, 818, 818, 818, 819, 819, 819, 820, 820, 820, 819, 819, 819, 820, 820, 820,
-  821, 821, 821, 822, 822, 822, 821, 821, 821, 822, 822, 822, 823, 823, 823, 824, 824, 824, 823, 823, 823, 824, 824, 824,
-  825, 825, 825, 826, 826, 826, 825, 825, 825, 826, 826, 826, 827, 828, 829, 0, 0, 0, 827, 828, 829, 0, 0, 0,
-  830, 831, 832, 0, 0, 0, 830, 831, 832, 0, 0, 0, 833, 833, 833, 833, 833, 833, 833, 833, 833, 833, 833, 833,
-  834, 835, 836, 837, 838, 839, 834, 835, 836, 837, 838, 839, 840, 841, 842, 843, 844, 845, 840, 841, 842, 843, 844, 845,
-  846, 847, 848, 849, 850, 851, 846, 847, 848, 849, 850, 851, 852, 853, 854, 0, 0, 0, 852, 853, 854, 0, 0, 0,
-  855, 856, 857, 0, 0, 0, 855, 856, 857, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  858, 859, 860, 861, 862, 863, 858, 859, 860, 864, 865, 866, 867, 868, 869, 870, 871, 872, 867, 868, 869, 870, 871, 872,
-  873, 874, 875, 876, 877, 878, 873, 874, 875, 876, 877, 878, 879, 880, 881, 882, 883, 884, 879, 880, 881, 882, 883, 884,
-  885, 885, 885, 885, 885, 885, 885, 885, 885, 885, 885, 885, 886, 887, 888, 886, 887, 888, 886, 887, 888, 886, 887, 888,
-  889, 890, 891, 889, 890, 891, 889, 890, 891, 889, 890, 891, 892, 893, 894, 895, 896, 897, 892, 893, 894, 898, 899, 900,
-  901, 902, 903, 901, 902, 903, 901, 902, 903, 901, 902, 903, 904, 905, 906, 904, 905, 906, 904, 905, 906, 904, 905, 906,
-  907, 908, 909, 910, 911, 912, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918, 913, 914, 915, 916, 917, 918,
-  786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 919, 920, 921, 922, 923, 924, 919, 920, 921, 922, 923, 924,
-  925, 926, 927, 928, 929, 930, 925, 926, 927, 931, 932, 933, 934, 935, 936, 937, 938, 939, 934, 935, 936, 940, 941, 942,
-  943, 944, 945, 946, 947, 948, 943, 944, 945, 949, 950, 951, 952, 953, 954, 955, 956, 957, 952, 953, 954, 958, 959, 960,
-  961, 962, 963, 964, 965, 966, 961, 962, 963, 964, 965, 966, 967, 968, 969, 970, 971, 972, 967, 968, 969, 970, 971, 972,
-  973, 974, 975, 976, 977, 978, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 979, 980, 981, 982, 983, 984,
-  985, 985, 985, 985, 985, 985, 985, 985, 985, 985, 985, 985, 986, 987, 988, 986, 987, 988, 986, 987, 988, 986, 987, 988,
-  989, 990, 991, 0, 0, 0, 989, 990, 991, 0, 0, 0, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786, 786,
-  992, 993, 994, 995, 996, 997, 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 998, 999, 1000, 1001, 1002, 1003,
-  1004, 1005, 1006, 1007, 1008, 1009, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1010, 1011, 1012, 1013, 1014, 1015,
-  1016, 1017, 1018, 1019, 1020, 1021, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1023, 1024, 1025, 1026, 1027, 1022, 1023, 1024, 1025, 1026, 1027,
-  1028, 1029, 1030, 1031, 1032, 1033, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1035, 1036, 1037, 1038, 1039, 1034, 1035, 1036, 1037, 1038, 1039,
-  1040, 1041, 1042, 1043, 1044, 1045, 1040, 1041, 1042, 1043, 1044, 1045, 1046, 1047, 1048, 1049, 1050, 1051, 1046, 1047, 1048, 1049, 1050, 1051,
-  1052, 1053, 1054, 1055, 1056, 1057, 1052, 1053, 1054, 1055, 1056, 1057, 1058, 1059, 1060, 1061, 1062, 1063, 1058, 1059, 1060, 1061, 1062, 1063,
-  1064, 1065, 1066, 1067, 1068, 1069, 1064, 1065, 1066, 1067, 1068, 1069, 1070, 1071, 1072, 1073, 1074, 1075, 1070, 1071, 1072, 1073, 1074, 1075,
-  1076, 1077, 1078, 1079, 1080, 1081, 1076, 1077, 1078, 1079, 1080, 1081, 1082, 1083, 1084, 1085, 1086, 1087, 1082, 1083, 1084, 1085, 1086, 1087,
-  1088, 1088, 1088, 1088, 1088, 1088, 1088, 1088, 1088, 1088, 1088, 1088, 1089, 1089, 1089, 1089, 1089, 1089, 1089, 1089, 1089, 1089, 1089, 1089,
-  1090, 1090, 1090, 1090, 1090, 1090, 1090, 1090, 1090, 1090, 1090, 1090, 1091, 1092, 1093, 1091, 1092, 1093, 1091, 1092, 1093, 1091, 1092, 1093,
-  1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1095, 1096, 1097, 1095, 1096, 1097, 1095, 1096, 1097, 1095, 1096, 1097,
+  289, 290, 291, 289, 290, 291, 289, 290, 291, 289, 290, 291, 801, 801, 801, 802, 802, 802, 801, 801, 801, 802, 802, 802,
+  803, 803, 803, 804, 804, 804, 803, 803, 803, 804, 804, 804, 805, 805, 805, 806, 806, 806, 805, 805, 805, 806, 806, 806,
+  807, 807, 807, 808, 808, 808, 807, 807, 807, 808, 808, 808, 809, 809, 809, 810, 810, 810, 809, 809, 809, 810, 810, 810,
+  811, 811, 811, 812, 812, 812, 811, 811, 811, 812, 812, 812, 813, 813, 813, 814, 814, 814, 813, 813, 813, 814, 814, 814,
+  815, 815, 815, 816, 816, 816, 815, 815, 815, 816, 816, 816, 817, 817, 817, 818, 818, 818, 817, 817, 817, 818, 818, 818,
+  819, 819, 819, 820, 820, 820, 819, 819, 819, 820, 820, 820, 821, 821, 821, 822, 822, 822, 821, 821, 821, 822, 822, 822,
+  823, 823, 823, 824, 824, 824, 823, 823, 823, 824, 824, 824, 825, 825, 825, 826, 826, 826, 825, 825, 825, 826, 826, 826,
+  827, 827, 827, 828, 828, 828, 827, 827, 827, 828, 828, 828, 829, 829, 829, 830, 830, 830, 829, 829, 829, 830, 830, 830,
+  831, 831, 831, 832, 832, 832, 831, 831, 831, 832, 832, 832, 833, 834, 835, 0, 0, 0, 833, 834, 835, 0, 0, 0,
+  836, 837, 838, 0, 0, 0, 836, 837, 838, 0, 0, 0, 839, 839, 839, 839, 839, 839, 839, 839, 839, 839, 839, 839,
+  840, 841, 842, 843, 844, 845, 840, 841, 842, 843, 844, 845, 846, 847, 848, 849, 850, 851, 846, 847, 848, 849, 850, 851,
+  852, 853, 854, 855, 856, 857, 852, 853, 854, 855, 856, 857, 858, 859, 860, 0, 0, 0, 858, 859, 860, 0, 0, 0,
+  861, 862, 863, 0, 0, 0, 861, 862, 863, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  864, 865, 866, 867, 868, 869, 864, 865, 866, 870, 871, 872, 873, 874, 875, 876, 877, 878, 873, 874, 875, 876, 877, 878,
+  879, 880, 881, 882, 883, 884, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 885, 886, 887, 888, 889, 890,
+  891, 891, 891, 891, 891, 891, 891, 891, 891, 891, 891, 891, 892, 893, 894, 892, 893, 894, 892, 893, 894, 892, 893, 894,
+  895, 896, 897, 895, 896, 897, 895, 896, 897, 895, 896, 897, 898, 899, 900, 901, 902, 903, 898, 899, 900, 904, 905, 906,
+  907, 908, 909, 907, 908, 909, 907, 908, 909, 907, 908, 909, 910, 911, 912, 910, 911, 912, 910, 911, 912, 910, 911, 912,
+  913, 914, 915, 916, 917, 918, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 919, 920, 921, 922, 923, 924,
+  792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 925, 926, 927, 928, 929, 930, 925, 926, 927, 928, 929, 930,
+  931, 932, 933, 934, 935, 936, 931, 932, 933, 937, 938, 939, 940, 941, 942, 943, 944, 945, 940, 941, 942, 946, 947, 948,
+  949, 950, 951, 952, 953, 954, 949, 950, 951, 955, 956, 957, 958, 959, 960, 961, 962, 963, 958, 959, 960, 964, 965, 966,
+  967, 968, 969, 970, 971, 972, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 973, 974, 975, 976, 977, 978,
+  979, 980, 981, 982, 983, 984, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 985, 986, 987, 988, 989, 990,
+  991, 991, 991, 991, 991, 991, 991, 991, 991, 991, 991, 991, 992, 993, 994, 992, 993, 994, 992, 993, 994, 992, 993, 994,
+  995, 996, 997, 0, 0, 0, 995, 996, 997, 0, 0, 0, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792,
+  998, 999, 1000, 1001, 1002, 1003, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1004, 1005, 1006, 1007, 1008, 1009,
+  1010, 1011, 1012, 1013, 1014, 1015, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1016, 1017, 1018, 1019, 1020, 1021,
+  1022, 1023, 1024, 1025, 1026, 1027, 1022, 1023, 1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1028, 1029, 1030, 1031, 1032, 1033,
+  1034, 1035, 1036, 1037, 1038, 1039, 1034, 1035, 1036, 1037, 1038, 1039, 1040, 1041, 1042, 1043, 1044, 1045, 1040, 1041, 1042, 1043, 1044, 1045,
+  1046, 1047, 1048, 1049, 1050, 1051, 1046, 1047, 1048, 1049, 1050, 1051, 1052, 1053, 1054, 1055, 1056, 1057, 1052, 1053, 1054, 1055, 1056, 1057,
+  1058, 1059, 1060, 1061, 1062, 1063, 1058, 1059, 1060, 1061, 1062, 1063, 1064, 1065, 1066, 1067, 1068, 1069, 1064, 1065, 1066, 1067, 1068, 1069,
+  1070, 1071, 1072, 1073, 1074, 1075, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1077, 1078, 1079, 1080, 1081, 1076, 1077, 1078, 1079, 1080, 1081,
+  1082, 1083, 1084, 1085, 1086, 1087, 1082, 1083, 1084, 1085, 1086, 1087, 1088, 1089, 1090, 1091, 1092, 1093, 1088, 1089, 1090, 1091, 1092, 1093,
+  1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095,
+  1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1097, 1098, 1099, 1097, 1098, 1099, 1097, 1098, 1099, 1097, 1098, 1099,
+  1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1101, 1102, 1103, 1101, 1102, 1103, 1101, 1102, 1103, 1101, 1102, 1103,
   0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 1098, 1099, 1100, 1101, 1102, 1103, 1098, 1099, 1100, 1101, 1102, 1103,
-  1104, 1105, 1106, 1107, 1108, 1109, 1104, 1105, 1106, 1107, 1108, 1109, 1110, 1111, 1112, 1113, 1114, 1115, 1110, 1111, 1112, 1113, 1114, 1115,
-  0, 0, 0, 1116, 1117, 1118, 0, 0, 0, 1116, 1117, 1118, 0, 0, 0, 1119, 1120, 1121, 0, 0, 0, 1119, 1120, 1121,
-  1122, 1122, 1123, 1124, 1124, 1125, 1122, 1122, 1123, 1124, 1124, 1125, 1126, 1126, 1127, 1128, 1128, 1129, 1126, 1126, 1127, 1128, 1128, 1129,
-  1130, 1130, 1130, 1131, 1131, 1131, 1130, 1130, 1130, 1131, 1131, 1131, 1132, 1133, 1134, 1135, 1136, 1137, 1132, 1133, 1134, 1135, 1136, 1137,
-  1138, 1138, 1138, 1138, 1138, 1138, 1138, 1138, 1138, 1138, 1138, 1138, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1139, 1139, 1139, 1139, 1139, 1139, 1139, 1139, 1139, 1139, 1139, 1139,
-  1140, 1140, 1141, 1140, 1140, 1141, 1140, 1140, 1141, 1140, 1140, 1141, 1142, 1142, 1143, 1142, 1142, 1143, 1142, 1142, 1143, 1142, 1142, 1143,
-  1144, 1144, 1145, 1144, 1144, 1145, 1144, 1144, 1145, 1144, 1144, 1145, 1146, 1146, 1147, 1146, 1146, 1147, 1146, 1146, 1147, 1146, 1146, 1147,
+  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 1104, 1105, 1106, 1107, 1108, 1109, 1104, 1105, 1106, 1107, 1108, 1109,
+  1110, 1111, 1112, 1113, 1114, 1115, 1110, 1111, 1112, 1113, 1114, 1115, 1116, 1117, 1118, 1119, 1120, 1121, 1116, 1117, 1118, 1119, 1120, 1121,
+  0, 0, 0, 1122, 1123, 1124, 0, 0, 0, 1122, 1123, 1124, 0, 0, 0, 1125, 1126, 1127, 0, 0, 0, 1125, 1126, 1127,
+  1128, 1128, 1129, 1130, 1130, 1131, 1128, 1128, 1129, 1130, 1130, 1131, 1132, 1132, 1133, 1134, 1134, 1135, 1132, 1132, 1133, 1134, 1134, 1135,
+  1136, 1136, 1136, 1137, 1137, 1137, 1136, 1136, 1136, 1137, 1137, 1137, 1138, 1139, 1140, 1141, 1142, 1143, 1138, 1139, 1140, 1141, 1142, 1143,
+  1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145,
+  1146, 1146, 1147, 1146, 1146, 1147, 1146, 1146, 1147, 1146, 1146, 1147, 1148, 1148, 1149, 1148, 1148, 1149, 1148, 1148, 1149, 1148, 1148, 1149,
+  1150, 1150, 1151, 1150, 1150, 1151, 1150, 1150, 1151, 1150, 1150, 1151, 1152, 1152, 1153, 1152, 1152, 1153, 1152, 1152, 1153, 1152, 1152, 1153,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  1148, 1148, 1148, 1148, 1148, 1148, 1148, 1148, 1148, 1148, 1148, 1148, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1149, 1149, 1149, 1149, 1149, 1149, 1149, 1149, 1149, 1149, 1149, 1149,
-  1150, 1150, 1150, 1150, 1150, 1150, 1150, 1150, 1150, 1150, 1150, 1150, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151,
-  1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151, 1151,
-  1152, 1152, 1152, 1152, 1152, 1152, 1152, 1152, 1152, 1152, 1152, 1152, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155,
+  1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157,
+  1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157,
+  1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -1574,7 +1580,7 @@ export const ROW_HANDLERS: usize = memory.data<u16>([
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0,
-  1153, 1153, 1153, 1153, 1153, 1153, 1153, 1153, 1153, 1153, 1153, 1153, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

@@ -17,6 +17,7 @@ import {
   CR4_SMAP,
   CR4_SMEP,
   CR4_TSD,
+  CR4_VMXE,
   EFER_LMA,
   EFER_LME,
   FLAG_AC,
@@ -29,7 +30,7 @@ import {
 } from "../spec/architecture";
 import { CPU_CPUID, CPU_DR, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
 import { CPU, CS, FS, GS, HALTED, RAX, RBX, RCX, RDX, cpu, getGpr, setGpr } from "../state/cpu";
-import { guestTimeStamp } from "../state/clock";
+import { guestTimeStamp, mustWait } from "../state/clock";
 import {
   is64,
   isLongMode,
@@ -136,7 +137,8 @@ const CR0_DEFINED: u64 = 0xe005003f;
 
 /** CR4 bits that this processor has. */
 export function cr4Supported(): u64 {
-  return cpu.cr4Allowed;
+  // VMXE is fixed to 1 in VMX operation (IA32_VMX_CR4_FIXED0); in a guest it is the hypervisor's.
+  return cpu.vmxNonRoot != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
 }
 
 /** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set. */
@@ -403,7 +405,7 @@ export function rdtsc(record: usize): void {
     raiseGp();
     return;
   }
-  if (exitOnInstruction(record, EXIT_REASON_RDTSC)) return;
+  if (exitOnInstruction(record, EXIT_REASON_RDTSC) || mustWait()) return;
   const value = guestTimeStamp();
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
@@ -414,7 +416,7 @@ export function rdtscp(record: usize): void {
     raiseGp();
     return;
   }
-  if (exitOnInstruction(record, EXIT_REASON_RDTSCP) || faultPending()) return;
+  if (exitOnInstruction(record, EXIT_REASON_RDTSCP) || faultPending() || mustWait()) return;
   const value = guestTimeStamp();
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);

@@ -5,6 +5,7 @@
  * access is done and 1 when it must be made again later (another thread holds the device's lock).
  */
 import { cpu } from "../state/cpu";
+import { mustWait } from "../state/clock";
 import { FAULT_RETRY, raise } from "../interrupts/raise";
 import { APIC_BASE_ENABLE, APIC_BASE_X2APIC, apicRead, apicWrite } from "../interrupts/local-apic";
 
@@ -34,6 +35,7 @@ export function readBus(physical: u64, size: u32, into: usize): bool {
   cpu.ioAddress = physical & 0xfffffffffffff;
   cpu.ioSize = size;
   cpu.ioWrite = 0;
+  if (mustWait()) return false;
   if (memoryAccess() != 0) {
     raise(FAULT_RETRY);
     return false;
@@ -62,6 +64,7 @@ export function writeBus(physical: u64, size: u32, from: usize): bool {
   cpu.ioSize = size;
   cpu.ioWrite = 1;
   cpu.ioValue = value;
+  if (mustWait()) return false;
   if (memoryAccess() != 0) {
     raise(FAULT_RETRY);
     return false;
@@ -74,6 +77,7 @@ export function readPort(port: u32, size: u32): u32 {
   cpu.ioAddress = <u64>port;
   cpu.ioSize = size;
   cpu.ioWrite = 0;
+  if (mustWait()) return 0;
   if (portAccess() != 0) {
     raise(FAULT_RETRY);
     return 0;
@@ -87,6 +91,7 @@ export function writePort(port: u32, size: u32, value: u32): bool {
   cpu.ioSize = size;
   cpu.ioWrite = 1;
   cpu.ioValue = <u64>value;
+  if (mustWait()) return false;
   if (portAccess() != 0) {
     raise(FAULT_RETRY);
     return false;

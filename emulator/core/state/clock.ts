@@ -4,6 +4,7 @@
  * Virtual mode: instructions × cycles per instruction + what the cost profile charged. Wall mode: the host's
  * clock, read through an import.
  */
+import { FAULT_RETRY, raise } from "../interrupts/raise";
 import { cpu } from "./cpu";
 
 // @ts-ignore: decorator is AssemblyScript's
@@ -25,6 +26,17 @@ export function now(): u64 {
   if (cpu.clockMode != CLOCK_VIRTUAL) return <u64>wallClock();
   settleCount();
   return cpu.instructions * <u64>cpu.cyclesPerInstruction + cpu.charged;
+}
+
+/**
+ * In virtual mode, what depends on time waits until this CPU is not ahead of the others (DESIGN §5). True: the
+ * instruction must be made again (the fault is recorded).
+ */
+export function mustWait(): bool {
+  // The hypervisor's emulator acts within an exit, which has begun: it does not wait half-way.
+  if (cpu.clockMode != CLOCK_VIRTUAL || cpu.emulating != 0 || now() <= cpu.yieldAbove) return false;
+  raise(FAULT_RETRY);
+  return true;
 }
 
 /** The time-stamp counter as root-mode software sees it. */

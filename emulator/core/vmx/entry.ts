@@ -78,12 +78,19 @@ function loadControls(): void {
     (cpu.pinControls & X.PIN_PREEMPTION_TIMER) != 0 ? now() + (Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) << PREEMPTION_SHIFT) : NEVER;
 }
 
+/** Loads controls and guest state for one instruction of the hypervisor's emulator: no checks, no event. */
+export function loadForEmulation(): void {
+  loadControls();
+  loadGuestState();
+  cpu.activity = ACTIVE;
+}
+
 function restore(slot: usize, at: usize): void {
   store<u64>(CPU + at, load<u64>(<usize>cpu.vmcs + slot));
 }
 
-/** Loads the guest state without injecting anything; also what the instruction emulator starts from. */
-export function loadGuestState(): void {
+/** Loads the guest-state area. */
+function loadGuestState(): void {
   const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
   cpu.cr0 = Vmcs.get(X.VMCS_GUEST_CR0);
   cpu.cr3 = Vmcs.get(X.VMCS_GUEST_CR3);

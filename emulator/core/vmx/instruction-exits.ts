@@ -57,7 +57,7 @@ export function exitOnInvlpg(record: usize, linear: u64): bool {
 
 /** SGDT … LTR under descriptor-table exiting; the qualification is the displacement. */
 export function exitOnDescriptorTable(record: usize): bool {
-  if (cpu.vmxNonRoot == 0 || (cpu.proc2Controls & X.SECONDARY_DESCRIPTOR_TABLE_EXITING) == 0) return false;
+  if (cpu.vmxNonRoot == 0 || cpu.emulating != 0 || (cpu.proc2Controls & X.SECONDARY_DESCRIPTOR_TABLE_EXITING) == 0) return false;
   const kind = load<u8>(record, R_KIND);
   // Bits 29:28 of the instruction information: which of the four of its group.
   const isLdtOrTr = kind >= 4;

@@ -25,7 +25,7 @@ function isIntercepted(port: u32, size: u32): bool {
 
 /** True when the access exits. */
 export function exitOnPort(record: usize, port: u32, size: u32, isIn: bool, isString: bool, isImmediate: bool): bool {
-  if (cpu.vmxNonRoot == 0 || !isIntercepted(port, size)) return false;
+  if (cpu.vmxNonRoot == 0 || cpu.emulating != 0 || !isIntercepted(port, size)) return false;
   let qualification = <u64>(size - 1) | (<u64>port << 16);
   if (isIn) qualification |= 1 << 3;
   if (isString) qualification |= 1 << 4;

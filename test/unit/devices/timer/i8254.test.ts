@@ -223,6 +223,21 @@ describe("interrupts of counter 0", () => {
     expect(times).toEqual([1001, 2001, 3001, 4001, 5001]);
   });
 
+  test("a new count for counter 0 in mid-period leaves the running period alone", () => {
+    control(0x34);
+    write(0, 100, 0);
+    run(1 + 40);
+    const rises = line.rises;
+    write(0, 50, 0);
+    expect(readWord(0)).toBe(60);
+    run(59);
+    expect([readWord(0), line.rises - rises]).toEqual([1, 0]);
+    run(1);
+    expect([readWord(0), line.rises - rises]).toEqual([50, 1]);
+    run(50);
+    expect(line.rises - rises).toBe(2);
+  });
+
   test("mode 3 gives both edges; mode 0 rises once", () => {
     control(0x36);
     write(0, 100, 0);

@@ -1,0 +1,348 @@
+/**
+ * The physical machine: CPUs, RAM, chipset and cards on one clock and one event queue.
+ *
+ * A `Board` object is one thread's view: all volatile state is in the shared memory, so several threads build equal
+ * boards on the same memory, or one board goes on with a restored memory.
+ */
+import type { DeviceContext, InterruptLine, SystemControl, Timer } from "../../devices/ports.ts";
+import { StateAllocator, i32, nestedArray, struct, u32, u53, u8, type ViewOf } from "../../layout/struct.ts";
+import { Core, MachineMemory, type CoreHost } from "../host/core.ts";
+import { CpuStruct } from "../../layout/cpu.ts";
+import { LocalApics, type ApicTarget } from "./apic-bus.ts";
+import { BoardClock } from "./clock.ts";
+import { cpuClock, leaveSoon } from "./cpu-actor.ts";
+import { Dma } from "./dma.ts";
+import { EventQueue, NEVER } from "./events.ts";
+import { MSI_BASE, MSI_END } from "./layout.ts";
+import { Pc, type PcDisk } from "./pc.ts";
+
+const MOST_IPIS = 64;
+
+const IpiStruct = struct("PendingIpi", { time: u53, order: u53, icrLow: u32, destination: u32, sender: u32 });
+
+export const BoardStruct = struct("Board", {
+  /** What the guest asked for: 0 nothing, 1 power-off, 2 debug exit, 3 system reset, 4 CPU reset, 5 triple fault. */
+  request: u8,
+  exitCode: u32,
+  /** INTR, the 8259 pair's output. */
+  intr: u8,
+  ipiOrder: u53,
+  ipiCount: u32,
+  resets: u32,
+  /** CPU that asked for a retried access, -1 none. */
+  retrying: i32,
+  ipis: nestedArray(IpiStruct, MOST_IPIS),
+});
+
+export const BoardRequest = {
+  NONE: 0,
+  POWER_OFF: 1,
+  DEBUG_EXIT: 2,
+  SYSTEM_RESET: 3,
+  CPU_RESET: 4,
+  TRIPLE_FAULT: 5,
+} as const;
+
+export interface BoardOptions {
+  readonly memory: MachineMemory;
+  readonly module: WebAssembly.Module;
+  /** CPUs that this thread runs; the others exist on other threads. All, in deterministic mode. */
+  readonly localCpus: readonly number[];
+  readonly clock: BoardClock;
+  readonly deterministic: boolean;
+  /** Latency between two CPUs, cycles. */
+  readonly lookAhead: number;
+  readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
+  readonly transmit: (byte: number) => void;
+  /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
+  readonly processors: number;
+  /** Called after a CPU on another thread was given something to look at. */
+  readonly kickRemote?: (index: number) => void;
+}
+
+export class Board {
+  readonly memory: MachineMemory;
+  readonly state: ViewOf<typeof BoardStruct>;
+  readonly allocator: StateAllocator;
+  readonly context: DeviceContext;
+  readonly clock: BoardClock;
+  readonly events: EventQueue;
+  readonly cores: readonly (Core | undefined)[];
+  readonly apics: LocalApics;
+  readonly pc: Pc;
+  readonly dma: Dma;
+  /** Answers the accesses of an instruction that a hypervisor's emulator runs. */
+  emulatedAccess: ((core: Core, space: "memory" | "port") => void) | undefined;
+  /** A CPU of this thread was given something to look at: it may have been idle. */
+  kicked: (index: number) => void = () => undefined;
+  /** A host thread has come to have something to do at this time on its own clock. */
+  woken: (time: number) => void = () => undefined;
+  readonly #ipiTimer: Timer;
+  readonly #options: BoardOptions;
+
+  constructor(options: BoardOptions) {
+    this.#options = options;
+    const { memory } = options;
+    this.memory = memory;
+    const { stateBase, stateEnd, cpus } = memory.plan;
+    this.allocator = new StateAllocator(memory.state, stateBase, stateEnd);
+    this.state = this.allocator.place("board", BoardStruct);
+    this.clock = options.clock;
+    this.events = new EventQueue(this.allocator);
+    this.context = {
+      state: this.allocator,
+      clock: this.clock,
+      timer: (label, fire) => this.events.timer(label, fire),
+    };
+    this.#ipiTimer = this.events.timer("interprocessor interrupts", () => this.#deliverIpis());
+    this.cores = Array.from({ length: cpus }, (_, index) =>
+      options.localCpus.includes(index)
+        ? new Core(options.module, memory, index, this.#hostOf(index))
+        : undefined,
+    );
+    this.apics = new LocalApics(Array.from({ length: cpus }, (_, index) => this.#apicTarget(index)));
+    this.dma = new Dma(
+      memory,
+      (address, length) => memory.ramOffset(address, length),
+      (offset, length) => this.noteWrite(offset, length),
+    );
+    this.pc = new Pc({
+      label: "board",
+      context: this.context,
+      memory: this.dma,
+      apicBus: this.apics,
+      messages: this.apics,
+      system: this.#systemControl(),
+      intr: this.#intr(),
+      serial: { transmit: options.transmit },
+      disks: options.disks.map((make) => make(this.context)),
+      memoryBelow4G: memory.plan.lowRam,
+      memoryAbove4G: memory.plan.highRam,
+      processors: options.processors,
+    });
+  }
+
+  /** A core of this thread, or a RangeError. */
+  core(index: number): Core {
+    const core = this.cores[index];
+    if (core === undefined) throw new RangeError(`CPU ${index} is not on this thread`);
+    return core;
+  }
+
+  /** Power-on: CPUs, queue, devices. Only the thread that creates the machine calls it, with all CPUs local. */
+  powerOn(): void {
+    for (const core of this.cores) core?.exports.resetForPowerOn();
+    this.events.reset();
+    this.resetDevices();
+  }
+
+  /** System reset of everything but the CPUs. */
+  resetDevices(): void {
+    this.state.request = BoardRequest.NONE;
+    this.state.ipiCount = 0;
+    this.pc.reset();
+    this.pc.setUpPci();
+  }
+
+  /** RAM has been written by somebody other than a CPU's fast path. */
+  noteWrite(offset: number, length: number): void {
+    const core = this.#options.localCpus[0];
+    if (core !== undefined) this.cores[core]!.exports.noteWriteRange(offset, length);
+  }
+
+  /** CPU `index` has something to look at. */
+  kick(index: number): void {
+    const core = this.cores[index];
+    if (core === undefined) this.#options.kickRemote?.(index);
+    else {
+      leaveSoon(core);
+      this.kicked(index);
+    }
+  }
+
+  /** Notes a request of the guest to the whole machine and stops the CPUs of this thread. */
+  request(request: number, code = 0): void {
+    if (this.state.request !== BoardRequest.NONE) return;
+    this.state.request = request;
+    this.state.exitCode = code;
+    for (const core of this.cores) if (core) stopCore(core);
+  }
+
+  #apicTarget(index: number): ApicTarget {
+    const cpu = this.cores[index]?.state ?? this.memory.cpuState(index);
+    const attention = (this.memory.cpuOffset(index) + CpuStruct.offsets.attention) >>> 2;
+    return {
+      id: index,
+      registers: cpu.apicRegister,
+      base: () => cpu.apicBase,
+      setSipiVector: (vector) => void (cpu.sipiVector = vector),
+      notify: (bit) => {
+        Atomics.or(this.memory.state.u32, attention, bit);
+        this.kick(index);
+      },
+    };
+  }
+
+  #systemControl(): SystemControl {
+    return {
+      requestReset: (scope) =>
+        this.request(scope === "system" ? BoardRequest.SYSTEM_RESET : BoardRequest.CPU_RESET),
+      requestPowerOff: () => this.request(BoardRequest.POWER_OFF),
+      requestExit: (code) => this.request(BoardRequest.DEBUG_EXIT, code),
+      setA20: () => undefined,
+    };
+  }
+
+  #intr(): InterruptLine {
+    return {
+      set: (level) => {
+        this.state.intr = level ? 1 : 0;
+        const bsp = this.cores[0]?.state ?? this.memory.cpuState(0);
+        if ((bsp.intrLine !== 0) === level) return;
+        bsp.intrLine = level ? 1 : 0;
+        this.kick(0);
+      },
+    };
+  }
+
+  // --- what a core asks
+
+  #hostOf(index: number): CoreHost {
+    return {
+      portAccess: () => this.#portAccess(index),
+      memoryAccess: () => this.#memoryAccess(index),
+      wallClock: () => this.clock.now(),
+      sendInterrupt: (icrLow, destination) => this.#sendIpi(index, icrLow, destination),
+      endOfInterrupt: (vector) => this.pc.ioapic.eoi(vector),
+      acknowledgeInterrupt: () => this.pc.pic.acknowledge(),
+    };
+  }
+
+  #portAccess(index: number): boolean {
+    const core = this.cores[index]!;
+    const cpu = core.state;
+    if (cpu.emulating !== 0) {
+      this.emulatedAccess?.(core, "port");
+      return false;
+    }
+    const port = cpu.ioAddress;
+    const size = cpu.ioSize as 1 | 2 | 4;
+    if (cpu.ioWrite !== 0) this.pc.ports.write(port, size, ioValueLow(core));
+    else setIoValue(core, this.pc.ports.read(port, size), 0);
+    return false;
+  }
+
+  #memoryAccess(index: number): boolean {
+    const core = this.cores[index]!;
+    const cpu = core.state;
+    if (cpu.ioGuest !== 0) {
+      this.emulatedAccess?.(core, "memory");
+      return false;
+    }
+    const address = cpu.ioAddress;
+    if (cpu.ioWrite !== 0) {
+      if (address >= MSI_BASE && address < MSI_END) {
+        this.apics.send(address, ioValueLow(core));
+        return false;
+      }
+      writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
+    } else readMmio(this.pc.mmio, address, cpu.ioSize, core);
+    return false;
+  }
+
+  // --- interprocessor interrupts: with the latency between CPUs, in virtual time
+
+  /** An interrupt from another CPU's thread (a host thread's) to CPU `index`, fixed, with the latency between CPUs. */
+  sendPhysicalIpi(index: number, vector: number): void {
+    this.#queueIpi(0, vector, index, this.clock.now());
+  }
+
+  #sendIpi(sender: number, icrLow: number, destination: number): void {
+    this.#queueIpi(
+      sender,
+      icrLow,
+      destination,
+      this.#options.deterministic ? cpuClock(this.cores[sender]!) : 0,
+    );
+  }
+
+  #queueIpi(sender: number, icrLow: number, destination: number, now: number): void {
+    const s = this.state;
+    if (!this.#options.deterministic || s.ipiCount >= MOST_IPIS) {
+      this.apics.sendIpi(sender, icrLow, destination);
+      return;
+    }
+    const entry = s.ipis[s.ipiCount++]!;
+    entry.time = now + this.#options.lookAhead;
+    entry.order = s.ipiOrder++;
+    entry.icrLow = icrLow;
+    entry.destination = destination;
+    entry.sender = sender;
+    const armed = this.#ipiTimer.armedAt;
+    if (armed === undefined || entry.time < armed) this.#ipiTimer.arm(entry.time);
+  }
+
+  /** Delivers what is due, in order of time and sending; re-arms for the rest. */
+  #deliverIpis(): void {
+    const s = this.state;
+    const now = this.clock.now();
+    for (;;) {
+      let first = -1;
+      for (let i = 0; i < s.ipiCount; i++) {
+        const entry = s.ipis[i]!;
+        if (entry.time > now) continue;
+        if (
+          first < 0 ||
+          entry.time < s.ipis[first]!.time ||
+          (entry.time === s.ipis[first]!.time && entry.order < s.ipis[first]!.order)
+        )
+          first = i;
+      }
+      if (first < 0) break;
+      const { sender, icrLow, destination } = s.ipis[first]!;
+      const last = s.ipis[--s.ipiCount]!;
+      Object.assign(s.ipis[first]!, {
+        time: last.time,
+        order: last.order,
+        icrLow: last.icrLow,
+        destination: last.destination,
+        sender: last.sender,
+      });
+      this.apics.sendIpi(sender, icrLow, destination);
+    }
+    let next = NEVER;
+    for (let i = 0; i < s.ipiCount; i++) next = Math.min(next, s.ipis[i]!.time);
+    if (next !== NEVER) this.#ipiTimer.arm(next);
+  }
+}
+
+/** Makes `run` return at the next boundary. */
+export function stopCore(core: Core): void {
+  core.state.attention |= 1 << 5;
+  leaveSoon(core);
+}
+
+/** The low and high halves of the value exchanged in an access. */
+export function ioValueLow(core: Core): number {
+  return core.memory.state.u32[core.ioValueAt >>> 2]!;
+}
+export function ioValueHigh(core: Core): number {
+  return core.memory.state.u32[(core.ioValueAt >>> 2) + 1]!;
+}
+export function setIoValue(core: Core, low: number, high: number): void {
+  core.memory.state.u32[core.ioValueAt >>> 2] = low;
+  core.memory.state.u32[(core.ioValueAt >>> 2) + 1] = high;
+}
+
+/** Reads 1, 2, 4 or 8 bytes from a bus into the exchange field. */
+export function readMmio(bus: Pc["mmio"], address: number, size: number, core: Core): void {
+  if (size === 8) setIoValue(core, bus.read(address, 4), bus.read(address + 4, 4));
+  else setIoValue(core, bus.read(address, size as 1 | 2 | 4), 0);
+}
+
+export function writeMmio(bus: Pc["mmio"], address: number, size: number, low: number, high: number): void {
+  if (size === 8) {
+    bus.write(address, 4, low);
+    bus.write(address + 4, 4, high);
+  } else bus.write(address, size as 1 | 2 | 4, low);
+}

@@ -1,0 +1,76 @@
+/** A physical CPU as an actor of the deterministic scheduler: bare metal. */
+import { Activity, Stop, type Core } from "../host/core.ts";
+import { NEVER } from "./events.ts";
+import type { Actor } from "./scheduler.ts";
+
+/** Bytes of a decoded record; instructions of the running block that are not counted yet are records apart. */
+const RECORD_SHIFT = 5;
+
+/** The CPU's clock, exact inside a block too. Does not change the CPU's state. */
+export function cpuClock(core: Core): number {
+  const cpu = core.state;
+  const pending = (cpu.record - cpu.blockFirst) >>> RECORD_SHIFT;
+  return (cpu.instructions + pending) * cpu.cyclesPerInstruction + cpu.charged;
+}
+
+/** Makes a running CPU look at its limits and requests before its next block; harmless when it is not running. */
+export function leaveSoon(core: Core): void {
+  core.state.leave = 1;
+  core.state.recordEnd = 0;
+}
+
+export interface CpuOutcome {
+  /** The CPU shut down (triple fault on metal). */
+  shutdown(index: number): void;
+}
+
+export class CpuActor implements Actor {
+  readonly label: string;
+  readonly core: Core;
+  readonly #outcome: CpuOutcome;
+
+  constructor(core: Core, outcome: CpuOutcome) {
+    this.label = `CPU ${core.index}`;
+    this.core = core;
+    this.#outcome = outcome;
+  }
+
+  clock(): number {
+    return cpuClock(this.core);
+  }
+
+  isIdle(): boolean {
+    const cpu = this.core.state;
+    if (cpu.attention !== 0) return false;
+    if (cpu.activity === Activity.ACTIVE) return false;
+    return cpu.activity !== Activity.HALTED || this.core.exports.isWakeUpPending() === 0;
+  }
+
+  wakeTime(): number {
+    const cpu = this.core.state;
+    if (cpu.activity !== Activity.HALTED) return NEVER;
+    const deadline = cpu.timerDeadline;
+    return deadline < NEVER ? deadline : NEVER;
+  }
+
+  waitUntil(time: number): void {
+    const behind = time - this.clock();
+    if (behind > 0) this.core.state.charged += behind;
+  }
+
+  act(limit: number, others: number): boolean {
+    const cpu = this.core.state;
+    cpu.stopAt = limit;
+    cpu.yieldAbove = others;
+    const stop = this.core.exports.run();
+    if (stop === Stop.SHUTDOWN) this.#outcome.shutdown(this.core.index);
+    return stop === Stop.RETRY;
+  }
+
+  limitTo(time: number): void {
+    if (time < this.core.state.stopAt) {
+      this.core.state.stopAt = time;
+      leaveSoon(this.core);
+    }
+  }
+}

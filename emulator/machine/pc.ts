@@ -1,0 +1,223 @@
+/**
+ * A PC's chipset and cards, wired: the same board serves as the physical machine and, inside the hypervisor, as a VM's
+ * emulated one. What differs is handed in: memory, the way to the local APICs, and who acts on power and reset.
+ */
+import { AcpiPm } from "../../devices/acpi/pm.ts";
+import { ResetControl } from "../../devices/acpi/reset-control.ts";
+import { MmioBus } from "../../devices/bus/mmio-bus.ts";
+import { PortBus } from "../../devices/bus/port-bus.ts";
+import { DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit } from "../../devices/debug/debug-exit.ts";
+import { IdeController } from "../../devices/ide/controller.ts";
+import { I8042 } from "../../devices/input/i8042.ts";
+import { I8259Pair } from "../../devices/interrupt/i8259.ts";
+import { IOAPIC_WINDOW } from "../../devices/interrupt/ioapic-spec.ts";
+import { IoApic } from "../../devices/interrupt/ioapic.ts";
+import { WiredOr } from "../../devices/interrupt/wired-or.ts";
+import { HostBridge, IsaBridge, PmFunction } from "../../devices/pci/chipset.ts";
+import { setUpPci } from "../../devices/pci/firmware-setup.ts";
+import { PciBus } from "../../devices/pci/pci-bus.ts";
+import type {
+  ApicBus,
+  DeviceContext,
+  DiskTiming,
+  DmaMemory,
+  InterruptLine,
+  MessageSink,
+  Resettable,
+  SerialSink,
+  Storage,
+  SystemControl,
+} from "../../devices/ports.ts";
+import { Uart16550 } from "../../devices/serial/uart16550.ts";
+import { I8254 } from "../../devices/timer/i8254.ts";
+import { Mc146818 } from "../../devices/timer/mc146818.ts";
+import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import * as at from "./layout.ts";
+
+export interface PcDisk {
+  readonly interface: "ide" | "virtio";
+  readonly storage: Storage;
+  readonly timing: DiskTiming;
+  /** virtio request queues. */
+  readonly queues?: number;
+}
+
+export interface PcOptions {
+  /** Prefix of the devices' labels: "board", "vm0". */
+  readonly label: string;
+  readonly context: DeviceContext;
+  /** For disks, when their completions are served elsewhere than the other timers. */
+  readonly diskContext?: DeviceContext;
+  readonly memory: DmaMemory;
+  readonly apicBus: ApicBus;
+  readonly messages: MessageSink;
+  readonly system: SystemControl;
+  /** The 8259 pair's output. */
+  readonly intr: InterruptLine;
+  readonly serial: SerialSink;
+  readonly disks: readonly PcDisk[];
+  readonly memoryBelow4G: number;
+  readonly memoryAbove4G: number;
+  readonly processors: number;
+}
+
+export class Pc {
+  readonly ports = new PortBus();
+  readonly mmio = new MmioBus();
+  readonly pic: I8259Pair;
+  readonly pit: I8254;
+  readonly ioapic: IoApic;
+  readonly uart: Uart16550;
+  readonly pci: PciBus;
+  readonly ide: IdeController;
+  readonly virtio: readonly VirtioBlk[];
+  readonly pm: AcpiPm;
+  readonly #devices: readonly Resettable[];
+
+  constructor(options: PcOptions) {
+    const { context, label, system } = options;
+    const name = (device: string): string => `${label} ${device}`;
+    this.pic = new I8259Pair(context, { label: name("PIC"), intr: options.intr });
+    this.ioapic = new IoApic(context, { label: name("IOAPIC"), bus: options.apicBus, version: 0x20 });
+    const pins = this.#isaPins(context, label);
+    const irq = (n: number): InterruptLine => pins[n]!.source();
+
+    this.pit = new I8254(context, { label: name("PIT"), irq: irq(at.PIT_IRQ) });
+    const rtc = new Mc146818(context, {
+      label: name("RTC"),
+      irq: irq(at.RTC_IRQ),
+      cmos: {
+        memoryBelow4G: options.memoryBelow4G,
+        memoryAbove4G: options.memoryAbove4G,
+        processors: options.processors,
+      },
+    });
+    this.uart = new Uart16550(context, { label: name("COM1"), irq: irq(at.COM1_IRQ), sink: options.serial });
+    const keyboard = new I8042(context, { label: name("8042"), irq: irq(at.KEYBOARD_IRQ), system });
+    this.pm = new AcpiPm(context, { label: name("ACPI PM"), sci: irq(at.SCI_IRQ), system });
+    const resetControl = new ResetControl(context, { label: name("reset control"), system });
+
+    this.pci = new PciBus(context, { label: name("PCI"), ports: this.ports, memory: this.mmio });
+    const hostBridge = new HostBridge(context, { label: name("host bridge") });
+    const isaBridge = new IsaBridge(context, {
+      label: name("ISA bridge"),
+      irq,
+      pirq: [this.ioapic.line(16), this.ioapic.line(17), this.ioapic.line(18), this.ioapic.line(19)],
+    });
+    const diskContext = options.diskContext ?? context;
+    this.ide = new IdeController(diskContext, {
+      label: name("IDE"),
+      memory: options.memory,
+      ports: this.ports,
+      irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
+      drives: options.disks.filter((disk) => disk.interface === "ide"),
+    });
+    const pmFunction = new PmFunction(context, {
+      label: name("PM function"),
+      pm: this.pm,
+      ports: this.ports,
+    });
+    this.pci.add(at.SLOT_HOST_BRIDGE, 0, hostBridge.pci);
+    this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
+    this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
+    this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
+    this.virtio = options.disks
+      .filter((disk) => disk.interface === "virtio")
+      .map((disk, index) => {
+        const slot = at.SLOT_FIRST_CARD + index;
+        const device = new VirtioBlk(diskContext, {
+          label: name(`virtio-blk ${index}`),
+          memory: options.memory,
+          messages: options.messages,
+          intx: isaBridge.intx(slot, 1),
+          storage: disk.storage,
+          timing: disk.timing,
+          queues: disk.queues ?? 1,
+        });
+        this.pci.add(slot, 0, device.pci);
+        return device;
+      });
+
+    const fixed = (
+      label: string,
+      base: number,
+      size: number,
+      device: Parameters<PortBus["addFixed"]>[0]["device"],
+      more = {},
+    ): void => this.ports.addFixed({ label: name(label), base, size, device, ...more });
+    fixed("PIC 1", 0x20, 2, this.pic.masterPorts, { maxAccess: 1 });
+    fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1 });
+    fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1 });
+    fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1 });
+    fixed("8042 data", 0x60, 1, keyboard.dataPort, { maxAccess: 1 });
+    fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1 });
+    fixed("8042 command", 0x64, 1, keyboard.commandPort, { maxAccess: 1 });
+    fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
+    fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
+    fixed("APM control", 0xb2, 2, this.pm.smiPorts, { maxAccess: 1 });
+    fixed("debug exit", DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, new DebugExit(system));
+    fixed("COM1", at.COM1_PORT, 8, this.uart, { maxAccess: 1 });
+    fixed("PCI address", 0xcf8, 4, this.pci.addressPort, { exactly: 4 });
+    fixed("reset control", 0xcf9, 1, resetControl.resetControlPort, { maxAccess: 1 });
+    fixed("PCI data", 0xcfc, 4, this.pci.dataPorts);
+    this.mmio.addFixed({
+      label: name("IOAPIC"),
+      base: at.IOAPIC_BASE,
+      size: IOAPIC_WINDOW,
+      device: this.ioapic,
+    });
+    this.mmio.addFixed({
+      label: name("ECAM"),
+      base: at.ECAM_BASE,
+      size: at.ECAM_SIZE,
+      device: this.pci.ecam,
+    });
+
+    this.#devices = [
+      this.pic,
+      this.ioapic,
+      ...pins,
+      this.pit,
+      rtc,
+      this.uart,
+      keyboard,
+      this.pm,
+      resetControl,
+      this.pci,
+      hostBridge,
+      isaBridge,
+      this.ide,
+      pmFunction,
+      ...this.virtio,
+    ];
+  }
+
+  /** One wired-OR per ISA interrupt, to the PIC and to the I/O APIC pin (the PIT's to pin 2). */
+  #isaPins(context: DeviceContext, label: string): WiredOr[] {
+    return Array.from({ length: 16 }, (_, n) => {
+      const toPic = n === 2 ? undefined : this.pic.line(n);
+      const pin = n === at.PIT_IRQ ? at.PIT_GSI : n;
+      const toIoApic = n === 2 ? undefined : this.ioapic.line(pin);
+      return new WiredOr(context, `${label} IRQ ${n}`, {
+        set: (level) => {
+          toPic?.set(level);
+          toIoApic?.set(level);
+        },
+      });
+    });
+  }
+
+  /** Power-on or system reset of every device. */
+  reset(): void {
+    for (const device of this.#devices) device.reset();
+  }
+
+  /** What firmware would do to PCI; for boots without firmware. */
+  setUpPci(): void {
+    setUpPci(this.pci, this.ports, {
+      ioBase: at.PCI_IO_BASE,
+      memoryBase: at.PCI_MEMORY_BASE,
+      pmBase: at.PM_BASE,
+    });
+  }
+}

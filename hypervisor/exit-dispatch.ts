@@ -1,0 +1,415 @@
+/** What the hypervisor does for each exit reason. */
+import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
+import * as X from "../layout/vmx.ts";
+import { walkGuest } from "./guest-walk.ts";
+import { VcpuRun, type Vcpu } from "./vcpu.ts";
+
+const F = X.VmcsField;
+const R = X.ExitReason;
+
+const LOCAL_APIC_PAGE = 0xfee00000;
+const PAGE = 4096;
+
+// MSRs that always exit.
+const MSR_TSC = 0x10;
+const MSR_APIC_BASE = 0x1b;
+const MSR_FEATURE_CONTROL = 0x3a;
+const MSR_TSC_ADJUST = 0x3b;
+const MSR_TSC_DEADLINE = 0x6e0;
+const MSR_X2APIC = 0x800;
+const MSR_X2APIC_END = 0x840;
+const MSR_X2APIC_EOI = 0x80b;
+
+const VECTOR_NP = 11;
+const VECTOR_GP = 13;
+const VECTOR_UD = 6;
+const TYPE_EXCEPTION = 3;
+const INFO_VALID = 0x80000000;
+const INFO_HAS_ERROR = 1 << 11;
+
+export class ExitDispatch {
+  readonly #vcpu: Vcpu;
+
+  constructor(vcpu: Vcpu) {
+    this.#vcpu = vcpu;
+  }
+
+  handle(reason: number): void {
+    const vcpu = this.#vcpu;
+    switch (reason) {
+      case R.EXTERNAL_INTERRUPT:
+        this.#externalInterrupt(vcpu.vmcs.read32(F.EXIT_INTERRUPTION_INFO) & 0xff);
+        return;
+      case R.EXCEPTION_NMI:
+        this.#exception();
+        return;
+      case R.INTERRUPT_WINDOW:
+        // The window is open: the next entry injects.
+        vcpu.phase = "completion";
+        vcpu.handler = "interrupt window";
+        return;
+      case R.HLT:
+        vcpu.handler = "halt";
+        this.#skip();
+        this.#halt();
+        return;
+      case R.CPUID:
+        vcpu.handler = "cpuid";
+        this.#cpuid();
+        this.#skip();
+        return;
+      case R.IO_INSTRUCTION:
+        this.#io();
+        return;
+      case R.MSR_READ:
+        this.#msrRead();
+        return;
+      case R.MSR_WRITE:
+        this.#msrWrite();
+        return;
+      case R.CR_ACCESS:
+        this.#controlRegister();
+        return;
+      case R.EPT_VIOLATION:
+        this.#eptViolation();
+        return;
+      case R.GDTR_IDTR_ACCESS:
+        this.#descriptorTable();
+        return;
+      case R.LDTR_TR_ACCESS:
+      case R.WBINVD:
+      case R.INVD:
+        vcpu.handler = "emulate";
+        this.#emulate(-1);
+        return;
+      case R.VMCALL:
+        vcpu.handler = "hypercall";
+        vcpu.state.hypercalls++;
+        vcpu.charge(vcpu.vm.cost("hypercall"));
+        // No hypercall is defined yet: the answer is KVM's "not supported".
+        vcpu.core.state.gpr[0] = 0xfffffffffffffc18n;
+        this.#skip();
+        return;
+      case R.TRIPLE_FAULT:
+        vcpu.handler = "triple fault";
+        vcpu.state.run = VcpuRun.SHUTDOWN;
+        vcpu.vm.tripleFault();
+        return;
+      case R.INIT_SIGNAL:
+      case R.PREEMPTION_TIMER:
+        vcpu.handler = "host";
+        return;
+      case R.VMCLEAR:
+      case R.VMLAUNCH:
+      case R.VMPTRLD:
+      case R.VMPTRST:
+      case R.VMREAD:
+      case R.VMRESUME:
+      case R.VMWRITE:
+      case R.VMXOFF:
+      case R.VMXON:
+      case R.INVEPT:
+      case R.INVVPID:
+        vcpu.handler = "no nested VMX";
+        this.#inject(VECTOR_UD);
+        return;
+      default:
+        throw new Error(
+          `${vcpu.label}: exit reason ${reason} has no handler (RIP ${vcpu.vmcs.read(F.GUEST_RIP).toString(16)})`,
+        );
+    }
+  }
+
+  // --- helpers
+
+  #skip(): void {
+    const { vmcs, core } = this.#vcpu;
+    vmcs.skipInstruction(
+      F.GUEST_RIP,
+      F.EXIT_INSTRUCTION_LENGTH,
+      F.GUEST_INTERRUPTIBILITY,
+      core.state.codeSize === 2,
+    );
+  }
+
+  /** Injects a fault at the next entry. */
+  #inject(vector: number, errorCode?: number): void {
+    const s = this.#vcpu.state;
+    s.injectInfo =
+      (INFO_VALID | (TYPE_EXCEPTION << 8) | vector | (errorCode === undefined ? 0 : INFO_HAS_ERROR)) >>> 0;
+    s.injectError = errorCode ?? 0;
+  }
+
+  /** Charges the hop to the user process and back where the device lives there. */
+  #chargeDevice(isInKernel: boolean): void {
+    const { vm } = this.#vcpu;
+    this.#vcpu.charge(vm.cost("deviceRegister"));
+    if (vm.path === "user" && !isInKernel) {
+      this.#vcpu.charge(vm.cost("userModeHop"));
+      if (this.#vcpu.phase === "other") this.#vcpu.phase = "emulation";
+    }
+  }
+
+  /** Runs the guest's instruction with one guest-physical page handed to the VM's devices. */
+  #emulate(page: number, cost = this.#vcpu.vm.cost("instructionEmulation")): void {
+    const vcpu = this.#vcpu;
+    const { core, vm } = vcpu;
+    vcpu.charge(cost);
+    core.state.emulatedPage = page < 0 ? 0xffffffffffffffffn : BigInt(page);
+    vm.emulating = vcpu;
+    const exited = core.exports.emulateOne();
+    vm.emulating = undefined;
+    core.state.emulatedPage = 0xffffffffffffffffn;
+    // The instruction was not finished: something else in it exits. That exit is counted and handled by itself.
+    if (exited !== 0) vcpu.nestedExit();
+  }
+
+  #halt(): void {
+    const { state, apic } = this.#vcpu;
+    if (state.nmiPending !== 0 || apic.isExternalPending() || apic.pendingVector() >= 0) return;
+    state.run = VcpuRun.HALTED;
+  }
+
+  #externalInterrupt(vector: number): void {
+    const vcpu = this.#vcpu;
+    vcpu.phase = "completion";
+    vcpu.handler = "host interrupt";
+    vcpu.core.exports.apicWrite(0xb0, 0);
+    vcpu.hostInterrupt(vector);
+  }
+
+  #exception(): void {
+    const vcpu = this.#vcpu;
+    const { vmcs } = vcpu;
+    const info = vmcs.read32(F.EXIT_INTERRUPTION_INFO);
+    const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
+    if ((info & 0x7ff) === ((TYPE_EXCEPTION << 8) | VECTOR_NP)) {
+      const type = (vectoring >>> 8) & 7;
+      if ((vectoring & INFO_VALID) !== 0 && type === 0) {
+        // A vector that is not the guest's came through the shadow IDT: the physical APIC has acknowledged it, and
+        // the host dispatches it in software. It is not re-injected.
+        vcpu.handler = "not-present vector";
+        vcpu.phase = "completion";
+        vcpu.core.exports.apicWrite(0xb0, 0);
+        vcpu.hostInterrupt(vectoring & 0xff);
+        return;
+      }
+      vcpu.handler = "guest #NP";
+      if ((vectoring & INFO_VALID) !== 0) {
+        // INT n through a gate that only the shadow has cleared: again, with the guest's own IDT.
+        vcpu.state.injectInfo = (INFO_VALID | (type << 8) | (vectoring & 0xff)) >>> 0;
+        vcpu.state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
+        return;
+      }
+      this.#inject(VECTOR_NP, vmcs.read32(F.EXIT_INTERRUPTION_ERROR_CODE));
+      return;
+    }
+    throw new Error(`${vcpu.label}: exception exit ${info.toString(16)} that nobody asked for`);
+  }
+
+  #cpuid(): void {
+    const { core, vm, index } = this.#vcpu;
+    const [eax, ebx, ecx, edx] = vm.cpuid(core.gprLow(0), core.gprLow(1), index);
+    core.setGprLow(0, eax);
+    core.setGprLow(3, ebx);
+    core.setGprLow(1, ecx);
+    core.setGprLow(2, edx);
+  }
+
+  #io(): void {
+    const vcpu = this.#vcpu;
+    const { vmcs, core, vm } = vcpu;
+    const qualification = vmcs.read(F.EXIT_QUALIFICATION);
+    const size = ((qualification & 7) + 1) as 1 | 2 | 4;
+    const isIn = (qualification & 8) !== 0;
+    const isString = (qualification & 16) !== 0;
+    const port = (qualification / 65536) & 0xffff;
+    const owner = vm.portOwner(port);
+    vcpu.phase = owner.phase;
+    vcpu.handler = owner.label;
+    if (isString) {
+      // INS and OUTS touch memory: the emulator runs them with the port handed to the VM's board.
+      this.#chargeDevice(owner.isInKernel);
+      this.#emulate(-1);
+      return;
+    }
+    this.#chargeDevice(owner.isInKernel);
+    if (isIn) {
+      const value = vm.pc.ports.read(port, size);
+      if (size === 4) core.setGprLow(0, value);
+      else {
+        const mask = size === 1 ? 0xffn : 0xffffn;
+        core.state.gpr[0] = (core.state.gpr[0]! & ~mask) | BigInt(value);
+      }
+    } else {
+      const value = core.gprLow(0);
+      vm.pc.ports.write(port, size, size === 4 ? value : value & (size === 1 ? 0xff : 0xffff));
+    }
+    this.#skip();
+  }
+
+  #msrRead(): void {
+    const vcpu = this.#vcpu;
+    const { core, vm, apic } = vcpu;
+    const index = core.gprLow(1);
+    vcpu.handler = "msr read";
+    vcpu.charge(vm.cost("msrEmulation"));
+    let value: bigint | undefined;
+    if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
+      vcpu.handler = "x2apic";
+      value = apic.readX2(index - MSR_X2APIC);
+    } else if (index === MSR_APIC_BASE) value = apic.state.base;
+    else if (index === MSR_TSC_DEADLINE) value = apic.readTscDeadline();
+    else if (index === MSR_TSC) value = BigInt(vcpu.clock()) + core.state.tscAdjust;
+    else if (index === MSR_TSC_ADJUST) value = core.state.tscAdjust;
+    else if (index === MSR_FEATURE_CONTROL) value = 1n;
+    if (value === undefined) {
+      this.#inject(VECTOR_GP, 0);
+      return;
+    }
+    core.state.gpr[0] = value & 0xffffffffn;
+    core.state.gpr[2] = value >> 32n;
+    this.#skip();
+  }
+
+  #msrWrite(): void {
+    const vcpu = this.#vcpu;
+    const { core, vm, apic } = vcpu;
+    const index = core.gprLow(1);
+    const low = core.gprLow(0);
+    const high = core.gprLow(2);
+    const value = (BigInt(high) << 32n) | BigInt(low);
+    vcpu.handler = "msr write";
+    vcpu.charge(vm.cost("msrEmulation"));
+    let done = false;
+    // RIP moves on first: what the write sets off may look at it.
+    this.#skip();
+    if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
+      vcpu.handler = index === MSR_X2APIC_EOI ? "eoi" : "x2apic";
+      if (index === MSR_X2APIC_EOI) vcpu.phase = "completion";
+      done = apic.writeX2(index - MSR_X2APIC, low, high);
+    } else if (index === MSR_APIC_BASE) done = apic.writeBase(value);
+    else if (index === MSR_TSC_DEADLINE) {
+      apic.writeTscDeadline(value);
+      done = true;
+    } else if (index === MSR_TSC_ADJUST) {
+      core.state.tscAdjust = value;
+      done = true;
+    } else if (index === MSR_TSC) {
+      core.state.tscAdjust = value - BigInt(vcpu.clock());
+      done = true;
+    }
+    if (done) return;
+    vcpu.vmcs.write(F.GUEST_RIP, vcpu.vmcs.read(F.GUEST_RIP) - vcpu.vmcs.read32(F.EXIT_INSTRUCTION_LENGTH));
+    this.#inject(VECTOR_GP, 0);
+  }
+
+  /** MOV to CR0 or CR4 that changes a masked bit, MOV to and from CR8. */
+  #controlRegister(): void {
+    const vcpu = this.#vcpu;
+    const { vmcs, core, apic } = vcpu;
+    const qualification = vmcs.read32(F.EXIT_QUALIFICATION);
+    const number = qualification & 15;
+    const type = (qualification >>> 4) & 3;
+    const register = (qualification >>> 8) & 15;
+    vcpu.handler = `cr${number}`;
+    const source = register === 4 ? vmcs.readBig(F.GUEST_RSP) : core.state.gpr[register]!;
+    if (number === 8) {
+      if (type === 0) {
+        if (source > 15n) {
+          this.#inject(VECTOR_GP, 0);
+          return;
+        }
+        apic.write(0x08, Number(source) << 4);
+      } else core.state.gpr[register] = BigInt(apic.read(0x08) >>> 4);
+      this.#skip();
+      return;
+    }
+    // The masked bits alone are the hypervisor's: the shadow takes the guest's value, the rest is done by the
+    // instruction itself, which no longer differs from the shadow.
+    const [mask, shadow] = number === 0 ? [F.CR0_MASK, F.CR0_READ_SHADOW] : [F.CR4_MASK, F.CR4_READ_SHADOW];
+    const maskBits = vmcs.read32(mask);
+    const value = type === 3 ? (qualification >>> 16) & 0xffff : Number(source & 0xffffffffn);
+    if (number === 4 && (value & 0x2000) !== 0) {
+      // CR4.VMXE is not offered (CPUID has no VMX).
+      this.#inject(VECTOR_GP, 0);
+      return;
+    }
+    vmcs.write(shadow, ((vmcs.read32(shadow) & ~maskBits) | (value & maskBits)) >>> 0);
+    this.#emulate(-1);
+  }
+
+  #eptViolation(): void {
+    const vcpu = this.#vcpu;
+    const { vmcs, vm } = vcpu;
+    const address = vmcs.read(F.GUEST_PHYSICAL_ADDRESS);
+    const page = address - (address % PAGE);
+    if (vm.isRam(page)) {
+      if (vm.completion === "eli" && vcpu.shadowIdt.covers(page) && vcpu.shadowIdt.state.mapped !== 0) {
+        this.#writeToIdtPage(page);
+        return;
+      }
+      vcpu.handler = "memory";
+      vcpu.charge(vm.cost("eptFault"));
+      vm.ept.map(page, vm.machineAddress(page));
+      return;
+    }
+    if (vm.isKick(address)) {
+      // An address registered for signalling: no device code runs on this thread, the instruction only moves data.
+      vcpu.phase = "request";
+      vcpu.handler = "virtio notify";
+      this.#emulate(page, vm.cost("kickSignal"));
+      return;
+    }
+    if (page === LOCAL_APIC_PAGE) {
+      vcpu.handler = (address & 0xff0) === 0xb0 ? "eoi" : "apic";
+      if (vcpu.handler === "eoi") vcpu.phase = "completion";
+    } else {
+      vcpu.handler = vm.mmioLabel(address);
+      this.#chargeDevice(vm.isKernelMmio(address));
+    }
+    this.#emulate(page);
+  }
+
+  /** A guest write to the page whose shadow is mapped: made to the guest's own page, then copied. */
+  #writeToIdtPage(page: number): void {
+    const vcpu = this.#vcpu;
+    vcpu.handler = "idt page";
+    vcpu.shadowIdt.unmap();
+    vcpu.core.exports.flushAllContexts();
+    vcpu.vm.ept.map(page, vcpu.vm.machineAddress(page));
+    this.#emulate(-1);
+    vcpu.shadowIdt.written();
+    vcpu.state.flush = 1;
+  }
+
+  /** SGDT, SIDT, LGDT, LIDT under descriptor-table exiting: done by the emulator; a new IDT is found for the shadow. */
+  #descriptorTable(): void {
+    const vcpu = this.#vcpu;
+    const { vmcs, vm } = vcpu;
+    vcpu.handler = "descriptor table";
+    this.#emulate(-1);
+    const linear = vmcs.readBig(F.GUEST_IDTR_BASE);
+    const at = walkGuest(
+      (address) => vm.readGuest64(address),
+      { cr0: vmcs.read32(F.GUEST_CR0), cr3: vmcs.readBig(F.GUEST_CR3), efer: vmcs.readBig(F.GUEST_EFER) },
+      linear,
+    );
+    vcpu.shadowIdt.locate(at !== undefined && vm.isRam(at) ? at : undefined, vmcs.read32(F.GUEST_IDTR_LIMIT));
+    vcpu.state.flush = 1;
+  }
+
+  /** An access of an emulated instruction to the page handed over: the virtual APIC or the VM's board. */
+  emulatedAccess(): void {
+    const { core, vm, apic } = this.#vcpu;
+    const cpu = core.state;
+    const address = cpu.ioAddress;
+    if (address >= LOCAL_APIC_PAGE && address < LOCAL_APIC_PAGE + PAGE && apic.isEnabled && !apic.isX2apic) {
+      const index = (address & 0xff0) >>> 4;
+      if (cpu.ioWrite === 0) setIoValue(core, apic.read(index) >>> ((address & 3) * 8), 0);
+      else if ((address & 15) === 0) apic.write(index, ioValueLow(core));
+      return;
+    }
+    vm.access(core);
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * The ledger: every exit is one entry. Sums over it equal the core's own counters, which a check compares.
+ *
+ * Entries are aggregated in shared memory by virtual CPU, reason and phase; the physical CPU is the virtual CPU's own
+ * (each is pinned). A trace sees every entry as it is made.
+ */
+import { array, struct, u53, type StateAllocator, type ViewOf } from "../layout/struct.ts";
+import { ExitReason } from "../layout/vmx.ts";
+
+/** What part of an I/O an exit belongs to (S1's table): asking, emulating, completing, or none. */
+export const PHASES = ["request", "emulation", "completion", "other"] as const;
+export type Phase = (typeof PHASES)[number];
+
+const REASONS = 72;
+
+/** By (phase × 72 + reason). */
+export const LedgerStruct = struct("Ledger", {
+  counts: array("u32", PHASES.length * REASONS),
+  /** Direct cost: the switches themselves. */
+  direct: array("u64", PHASES.length * REASONS),
+  /** Synchronization cost: the time the virtual CPU stood still for the work done on its own thread. */
+  synchronous: array("u64", PHASES.length * REASONS),
+  entries: u53,
+});
+
+const REASON_NAMES = new Map<number, string>(
+  Object.entries(ExitReason).map(([name, value]) => [value, name]),
+);
+
+/** The manual's name of a basic exit reason. */
+export function exitReasonName(reason: number): string {
+  return REASON_NAMES.get(reason & 0xffff) ?? `REASON_${reason & 0xffff}`;
+}
+
+/** One exit, as a trace sees it. */
+export interface LedgerEntry {
+  readonly sequence: number;
+  /** Cycle of the exit on the physical CPU's clock. */
+  readonly time: number;
+  readonly instructions: number;
+  readonly vcpu: number;
+  readonly pcpu: number;
+  readonly reason: string;
+  readonly qualification: number;
+  readonly rip: number;
+  readonly phase: Phase;
+  readonly handler: string;
+  readonly directCycles: number;
+  /** Cache pollution and the like: not modelled by the profile, always 0 (docs/known-gaps.md). */
+  readonly indirectCycles: number;
+  readonly synchronousCycles: number;
+}
+
+export interface LedgerRow {
+  readonly reason: string;
+  readonly phase: Phase;
+  readonly count: number;
+  readonly directCycles: number;
+  readonly synchronousCycles: number;
+}
+
+export class Ledger {
+  readonly #state: ViewOf<typeof LedgerStruct>;
+
+  constructor(state: StateAllocator, label: string) {
+    this.#state = state.place(`${label} ledger`, LedgerStruct);
+  }
+
+  reset(): void {
+    this.#state.counts.fill(0);
+    this.#state.direct.fill(0n);
+    this.#state.synchronous.fill(0n);
+    this.#state.entries = 0;
+  }
+
+  /** Enters one exit; returns its sequence number on this virtual CPU. */
+  enter(reason: number, phase: Phase, directCycles: number, synchronousCycles: number): number {
+    const s = this.#state;
+    const index = PHASES.indexOf(phase) * REASONS + (reason & 0xffff);
+    s.counts[index]!++;
+    s.direct[index]! += BigInt(directCycles);
+    s.synchronous[index]! += BigInt(synchronousCycles);
+    return s.entries++;
+  }
+
+  get total(): number {
+    return this.#state.entries;
+  }
+
+  /** Exits of one reason over all phases. */
+  count(reason: number): number {
+    let sum = 0;
+    for (let phase = 0; phase < PHASES.length; phase++) sum += this.#state.counts[phase * REASONS + reason]!;
+    return sum;
+  }
+
+  /** All rows with exits, by reason and phase. */
+  rows(): LedgerRow[] {
+    const rows: LedgerRow[] = [];
+    PHASES.forEach((phase, p) => {
+      for (let reason = 0; reason < REASONS; reason++) {
+        const index = p * REASONS + reason;
+        const count = this.#state.counts[index]!;
+        if (count === 0) continue;
+        rows.push({
+          reason: exitReasonName(reason),
+          phase,
+          count,
+          directCycles: Number(this.#state.direct[index]),
+          synchronousCycles: Number(this.#state.synchronous[index]),
+        });
+      }
+    });
+    return rows;
+  }
+}

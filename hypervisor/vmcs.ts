@@ -1,0 +1,75 @@
+/** The hypervisor's VMREAD and VMWRITE: fields of one VMCS region in RAM, by their encoding. */
+import type { StateMemory } from "../layout/struct.ts";
+import {
+  ALWAYS_CHECKED,
+  VMCS_DIRTY_AT,
+  VMCS_REVISION,
+  VMCS_REVISION_AT,
+  vmcsFieldOffset,
+} from "../layout/vmx.ts";
+
+export class Vmcs {
+  readonly #u32: Uint32Array;
+  readonly #u64: BigUint64Array;
+  readonly #at: number;
+
+  /** @param at wasm offset of the 4-KByte region */
+  constructor(memory: StateMemory, at: number) {
+    this.#u32 = memory.u32;
+    this.#u64 = memory.u64;
+    this.#at = at;
+  }
+
+  /** Wasm offset of the region: what the CPU block's `vmcs` holds when this is current. */
+  get offset(): number {
+    return this.#at;
+  }
+
+  /** VMCLEAR: an empty region with the revision identifier. */
+  clear(): void {
+    this.#u32.fill(0, this.#at >>> 2, (this.#at + 4096) >>> 2);
+    this.#u32[(this.#at + VMCS_REVISION_AT) >>> 2] = VMCS_REVISION;
+    this.#u32[(this.#at + VMCS_DIRTY_AT) >>> 2] = 1;
+  }
+
+  /** Low 32 bits of a field. */
+  read32(field: number): number {
+    return this.#u32[(this.#at + vmcsFieldOffset(field)) >>> 2]!;
+  }
+
+  /** A field whose value is below 2^53 (addresses, lengths); above, precision is lost. */
+  read(field: number): number {
+    const index = (this.#at + vmcsFieldOffset(field)) >>> 2;
+    return this.#u32[index + 1]! * 4294967296 + this.#u32[index]!;
+  }
+
+  readBig(field: number): bigint {
+    return this.#u64[(this.#at + vmcsFieldOffset(field)) >>> 3]!;
+  }
+
+  /** Writes a field from a number below 2^53. */
+  write(field: number, value: number): void {
+    const index = (this.#at + vmcsFieldOffset(field)) >>> 2;
+    this.#u32[index] = value >>> 0;
+    this.#u32[index + 1] = Math.floor(value / 4294967296);
+    this.#markDirty(field);
+  }
+
+  writeBig(field: number, value: bigint): void {
+    this.#u64[(this.#at + vmcsFieldOffset(field)) >>> 3] = BigInt.asUintN(64, value);
+    this.#markDirty(field);
+  }
+
+  /** Moves guest RIP past the instruction that exited, and ends blocking by STI or MOV SS. */
+  skipInstruction(ripField: number, lengthField: number, interruptibilityField: number, is64: boolean): void {
+    const at = (this.#at + vmcsFieldOffset(ripField)) >>> 3;
+    const next = this.#u64[at]! + BigInt(this.read32(lengthField));
+    this.#u64[at] = is64 ? BigInt.asUintN(64, next) : next & 0xffffffffn;
+    const blocking = (this.#at + vmcsFieldOffset(interruptibilityField)) >>> 2;
+    this.#u32[blocking] = this.#u32[blocking]! & ~3;
+  }
+
+  #markDirty(field: number): void {
+    if (!ALWAYS_CHECKED.has(field)) this.#u32[(this.#at + VMCS_DIRTY_AT) >>> 2] = 1;
+  }
+}
