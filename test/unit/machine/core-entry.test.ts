@@ -44,7 +44,7 @@ class Bench {
     this.memory = MachineMemory.create(plan, false);
     const access = (): boolean => {
       const cpu = this.core.state;
-      const address = Number(cpu.ioAddress);
+      const address = cpu.ioAddress;
       const value = Number(cpu.ioValue);
       if (!cpu.ioWrite) cpu.ioValue = BigInt(this.#read(address));
       else if (address === COM1_DATA) this.output += String.fromCharCode(value & 0xff);
