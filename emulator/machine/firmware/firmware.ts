@@ -3,6 +3,7 @@
  * ACPI tables, MP table, and the memory map. No BIOS service is provided.
  */
 import type { BootSegment } from "../loaders/boot-memory.ts";
+import { COM1_PORT } from "../layout.ts";
 import { TableWriter } from "../table-writer.ts";
 import { buildAcpiTables } from "./acpi/tables.ts";
 import { conventionalKib, e820Map } from "./e820.ts";
@@ -37,7 +38,6 @@ const BDA_EQUIPMENT = 0x10;
 const BDA_MEMORY_KIB = 0x13;
 /** Equipment word: bits 11:9 are the number of serial ports. */
 const EQUIPMENT_ONE_SERIAL_PORT = 1 << 9;
-const COM1 = 0x3f8;
 
 /** Where the AT BIOS has the IRET of vectors that nobody uses: F000:FF53. */
 const IRET_SEGMENT = 0xf000;
@@ -58,7 +58,7 @@ export function buildFirmware(options: FirmwareOptions): Firmware {
   for (let vector = 0; vector < 256; vector++)
     vectors.u16(4 * vector, IRET_OFFSET).u16(4 * vector + 2, IRET_SEGMENT);
   const bda = new TableWriter(BDA_BYTES)
-    .u16(BDA_COM1, COM1)
+    .u16(BDA_COM1, COM1_PORT)
     .u16(BDA_EBDA_SEGMENT, EBDA >> 4)
     .u16(BDA_EQUIPMENT, EQUIPMENT_ONE_SERIAL_PORT)
     .u16(BDA_MEMORY_KIB, conventionalKib(ram));

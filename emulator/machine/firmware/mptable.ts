@@ -6,7 +6,7 @@ import { IsaBridge } from "../../../devices/pci/chipset.ts";
 import { TableWriter, concatenate } from "../table-writer.ts";
 import { FIRST_PIRQ_GSI } from "./acpi/dsdt.ts";
 import { IOAPIC_ID, LEVEL_ISA_IRQS } from "./acpi/tables.ts";
-import { IOAPIC_BASE, LOCAL_APIC_BASE } from "./memory-ranges.ts";
+import { IOAPIC_BASE, LOCAL_APIC_BASE } from "../layout.ts";
 
 export interface MpTableOptions {
   /** CPUs; their APIC IDs are 0 to `cpus` - 1, CPU 0 is the bootstrap processor. At most 254. */
@@ -93,7 +93,7 @@ export function buildMpTable(options: MpTableOptions, base: number): Uint8Array 
   for (let irq = 0; irq < 16; irq++) {
     // Input 2 is the PIT's, and the cascade IRQ 2 has no device.
     if (irq === PIT_INPUT) continue;
-    const level = LEVEL_ISA_IRQS.some((other) => other === irq);
+    const level = LEVEL_ISA_IRQS.includes(irq);
     interrupt(
       INT,
       level ? ACTIVE_HIGH_LEVEL : CONFORMS,

@@ -64,7 +64,7 @@ function segment(name: string): Aml {
 export function name(path: string): Aml {
   const [, prefix, rest] = /^(\\|\^*)(.*)$/.exec(path)!;
   const segments = rest === "" ? [] : rest!.split(".").map(segment);
-  const head: number[] = [...prefix!].map((character) => character.charCodeAt(0));
+  const head: number[] = [...new TextEncoder().encode(prefix)];
   if (segments.length === 0) head.push(0);
   else if (segments.length === 2) head.push(DUAL_NAME_PREFIX);
   else if (segments.length > 2) head.push(MULTI_NAME_PREFIX, segments.length);
@@ -88,7 +88,7 @@ export const string = (text: string): Aml =>
 export function eisaId(id: string): Aml {
   const [, letters, digits] = /^([A-Z]{3})([0-9A-F]{4})$/.exec(id) ?? [];
   if (!letters || !digits) throw new RangeError(`EISA ID "${id}"`);
-  const [a, b, c] = [...letters].map((letter) => letter.charCodeAt(0) - 0x40);
+  const [a, b, c] = [0, 1, 2].map((i) => letters.charCodeAt(i) - 0x40);
   const compressed = (a! << 10) | (b! << 5) | c!;
   const product = parseInt(digits, 16);
   return op(DWORD_PREFIX, compressed >> 8, compressed & 0xff, product >> 8, product & 0xff);

@@ -9,7 +9,17 @@ import { PIRQRCA } from "../../../../devices/pci/chipset-spec.ts";
 import { IsaBridge } from "../../../../devices/pci/chipset.ts";
 import { PM_PORTS, SUS_TYP_SOFT_OFF } from "../../../../devices/acpi/pm-spec.ts";
 import { concatenate } from "../../table-writer.ts";
-import { ECAM_BASE, ECAM_BUSES, ECAM_BYTES, IOAPIC_BASE, PCI_WINDOW_BASE } from "../memory-ranges.ts";
+import {
+  COM1_IRQ,
+  COM1_PORT,
+  ECAM_BASE,
+  ECAM_SIZE,
+  IOAPIC_BASE,
+  KEYBOARD_IRQ,
+  PIT_IRQ,
+  RTC_IRQ,
+} from "../../layout.ts";
+import { ECAM_BUSES, PCI_WINDOW_BASE } from "../memory-ranges.ts";
 import * as aml from "./aml.ts";
 import type { Aml } from "./aml.ts";
 import * as resources from "./resources.ts";
@@ -176,23 +186,27 @@ function isaBridge({ isaBridgeDevice }: DsdtOptions): Aml {
     aml.device(
       "TIMR",
       identify("PNP0100"),
-      currentResources(resources.ioPorts(0x40, 4), resources.irq(1 << 0)),
+      currentResources(resources.ioPorts(0x40, 4), resources.irq(1 << PIT_IRQ)),
     ),
     aml.device(
       "RTC",
       identify("PNP0B00"),
-      currentResources(resources.ioPorts(0x70, 2), resources.irq(1 << 8)),
+      currentResources(resources.ioPorts(0x70, 2), resources.irq(1 << RTC_IRQ)),
     ),
     aml.device("SPKR", identify("PNP0800"), currentResources(resources.ioPorts(0x61, 1))),
     aml.device(
       "KBD",
       identify("PNP0303"),
-      currentResources(resources.ioPorts(0x60, 1), resources.ioPorts(0x64, 1), resources.irq(1 << 1)),
+      currentResources(
+        resources.ioPorts(0x60, 1),
+        resources.ioPorts(0x64, 1),
+        resources.irq(1 << KEYBOARD_IRQ),
+      ),
     ),
     aml.device(
       "COM1",
       identify("PNP0501", 1),
-      currentResources(resources.ioPorts(0x3f8, 8), resources.irq(1 << 4)),
+      currentResources(resources.ioPorts(COM1_PORT, 8), resources.irq(1 << COM1_IRQ)),
     ),
   );
 }
@@ -203,7 +217,7 @@ function systemBoard({ pmBase }: DsdtOptions): Aml {
     "MBRD",
     identify(SYSTEM_BOARD, 0),
     currentResources(
-      resources.memory32Fixed(ECAM_BASE, ECAM_BYTES),
+      resources.memory32Fixed(ECAM_BASE, ECAM_SIZE),
       resources.ioPorts(pmBase, PM_PORTS),
       resources.ioPorts(0x80, 1),
       resources.ioPorts(0x92, 1),

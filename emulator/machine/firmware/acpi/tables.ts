@@ -12,23 +12,27 @@ import {
   RCR_RCPU,
   RCR_SRST,
 } from "../../../../devices/acpi/pm-spec.ts";
+import { PIRQ_IRQ } from "../../../../devices/pci/firmware-setup.ts";
 import { TableWriter, concatenate } from "../../table-writer.ts";
 import {
-  BIOS_AREA,
-  BIOS_AREA_BYTES,
   ECAM_BASE,
-  ECAM_BUSES,
   IOAPIC_BASE,
   LOCAL_APIC_BASE,
-} from "../memory-ranges.ts";
+  PIT_GSI,
+  PIT_IRQ,
+  PM_BASE,
+  SCI_IRQ,
+  SLOT_PIIX,
+} from "../../layout.ts";
+import { BIOS_AREA, BIOS_AREA_BYTES, ECAM_BUSES } from "../memory-ranges.ts";
 import { buildDsdtAml } from "./dsdt.ts";
 
 export interface AcpiOptions {
   /** CPUs; their APIC IDs are 0 to `cpus` - 1. */
   readonly cpus: number;
-  /** First port of the PM block; 600H by default. */
+  /** First port of the PM block; the board's by default. */
   readonly pmBase?: number;
-  /** Device number of the PIIX3 on bus 0; 1 by default. */
+  /** Device number of the PIIX3 on bus 0; the board's by default. */
   readonly isaBridgeDevice?: number;
 }
 
@@ -52,7 +56,6 @@ const RSDP_BYTES = 36;
 const FADT_BYTES = 244;
 const FACS_BYTES = 64;
 
-const SCI_IRQ = 9;
 const SMI_CMD = 0xb2;
 const RESET_PORT = 0xcf9;
 const CMOS_CENTURY = 0x32;
@@ -87,7 +90,7 @@ export const IOAPIC_ID = 0;
 /** MPS INTI flags: active high, level-triggered. */
 const LEVEL_ACTIVE_HIGH = 0xd;
 /** ISA IRQs that the board makes level-triggered: the SCI, and those of the PIRQs. */
-export const LEVEL_ISA_IRQS = [SCI_IRQ, 10, 11] as const;
+export const LEVEL_ISA_IRQS: readonly number[] = [...new Set([SCI_IRQ, ...PIRQ_IRQ])];
 /** xAPIC IDs are 0–254; larger ones need x2APIC entries. */
 const MAX_XAPIC_ID = 254;
 
@@ -159,7 +162,7 @@ function madt(cpus: number): Uint8Array {
     else entry(LOCAL_X2APIC, 16).u32(4, id).u32(8, CPU_ENABLED).u32(12, id);
   entry(IO_APIC, 12).u8(2, IOAPIC_ID).u32(4, IOAPIC_BASE);
   // The PIT's output is wired to input 2, where the 8259 pair has its cascade.
-  entry(INTERRUPT_SOURCE_OVERRIDE, 10).u8(3, 0).u32(4, 2);
+  entry(INTERRUPT_SOURCE_OVERRIDE, 10).u8(3, PIT_IRQ).u32(4, PIT_GSI);
   for (const irq of LEVEL_ISA_IRQS)
     entry(INTERRUPT_SOURCE_OVERRIDE, 10).u8(3, irq).u32(4, irq).u16(8, LEVEL_ACTIVE_HIGH);
   // NMI is LINT1 of every CPU: processor UID FFH (FFFFFFFFH) means all.
@@ -178,7 +181,7 @@ function mcfg(): Uint8Array {
  * @throws RangeError when they do not fit below 1 MiB
  */
 export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTables {
-  const { cpus, pmBase = 0x600, isaBridgeDevice = 1 } = options;
+  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
