@@ -10,7 +10,6 @@ export const HostThreadStruct = struct("HostThread", {
   clock: u53,
   /** One bit per kind of pending work. */
   work: u32,
-  sleeping: u8,
   /** The polling thread alone: nothing can happen until somebody runs again. */
   parked: u8,
   steps: u53,
@@ -51,7 +50,6 @@ export class HostThread implements Actor {
   reset(): void {
     this.state.clock = this.#options.now();
     this.state.work = 0;
-    this.state.sleeping = 1;
     this.state.parked = 0;
   }
 
@@ -62,14 +60,17 @@ export class HostThread implements Actor {
     return 1 << (this.#tasks.length - 1);
   }
 
-  /** Posts work; wakes the thread if it sleeps. `latency`: cycles until the other CPU can see it. */
-  post(bit: number, latency = 0): void {
+  /** Posts work. A thread whose last work was over before now sleeps, and takes time to wake. */
+  post(bit: number): void {
     const s = this.state;
+    const hadWork = s.work !== 0;
     s.work |= bit;
-    if (s.sleeping === 0) return;
-    s.sleeping = 0;
-    s.wakeUps++;
-    s.clock = Math.max(s.clock, this.#options.now() + latency + this.#options.wakeCycles);
+    if (hadWork) return;
+    const now = this.#options.now();
+    if (s.clock < now) {
+      s.wakeUps++;
+      s.clock = now + this.#options.wakeCycles;
+    }
     this.#options.woken(s.clock);
   }
 
@@ -78,13 +79,10 @@ export class HostThread implements Actor {
     this.state.clock += cycles;
   }
 
-  /** Does one piece of pending work. False: there is none, and the thread has gone to sleep. */
+  /** Does one piece of pending work. False: there is none. */
   step(): boolean {
     const s = this.state;
-    if (s.work === 0) {
-      s.sleeping = 1;
-      return false;
-    }
+    if (s.work === 0) return false;
     const index = 31 - Math.clz32(s.work & -s.work);
     s.work &= ~(1 << index);
     s.steps++;
@@ -142,7 +140,6 @@ export class PollThread implements Actor {
 
   reset(now: number): void {
     this.state.clock = now;
-    this.state.sleeping = 0;
     this.state.parked = 1;
     this.state.work = 0;
   }
