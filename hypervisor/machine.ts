@@ -433,10 +433,28 @@ export class Machine {
         ),
       );
     }
-    hash.update(bytes.slice(plan.stateBase, plan.stateEnd));
+    for (const { offset, size } of this.board.allocator.blocks) hash.update(bytes.slice(offset, offset + size));
     hash.update(bytes.slice(plan.ramBase));
     for (const { overlay } of this.#drives) if (overlay) hash.update(new Uint8Array(overlay).slice());
     return hash.digest("hex");
+  }
+
+  /**
+   * Labels of state blocks before which a byte of the red zone has changed: a stray write. Empty when all is well.
+   */
+  damagedRedZones(): string[] {
+    const { bytes } = this.memory.state;
+    const damaged: string[] = [];
+    let at = this.memory.plan.stateBase;
+    for (const { label, offset, size } of this.board.allocator.blocks) {
+      for (let i = at; i < offset; i++)
+        if (bytes[i] !== StateAllocator.RED_ZONE_BYTE) {
+          damaged.push(label);
+          break;
+        }
+      at = offset + size;
+    }
+    return damaged;
   }
 
   /** Bytes of guest RAM. */
