@@ -22,7 +22,7 @@ export class TemporaryFolder {
 export interface GuestRun {
   readonly machine: Machine;
   /** What the guest has printed so far. */
-  text(): string;
+  readonly text: () => string;
 }
 
 /** A machine about to run a script of our guest kernel. The TSC's frequency is given, so nothing is calibrated. */
