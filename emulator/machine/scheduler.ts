@@ -75,17 +75,18 @@ export class Scheduler {
   }
 
   /**
-   * Takes turns until `shouldStop()`.
+   * Takes turns until `shouldStop()`, which is asked between them; no turn goes beyond `horizon` at once. A turn that
+   * the horizon cuts goes on at the next call, so where it lies does not change what happens.
    * @returns "stopped", or "idle" when nothing can ever happen again
    */
-  run(shouldStop: () => boolean): "stopped" | "idle" {
+  run(shouldStop: () => boolean, horizon = NEVER): "stopped" | "idle" {
     const s = this.#state;
     while (!shouldStop()) {
       if (s.current < 0 && !this.#choose()) return "idle";
       if (s.current < 0) continue;
       const actor = this.#actors[s.current]!;
       this.#acting = actor;
-      const waits = actor.act(s.limit, s.others);
+      const waits = actor.act(Math.min(s.limit, horizon), s.others);
       this.#acting = undefined;
       if (waits || actor.isIdle() || actor.clock() >= s.limit) s.current = -1;
     }
