@@ -50,7 +50,11 @@ class SerialInput {
   constructor() {
     const { stdin } = process;
     if (stdin.isTTY) stdin.setRawMode(true);
-    stdin.on("data", (data: Buffer) => (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])));
+    stdin.on(
+      "data",
+      (data: Buffer) =>
+        (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])),
+    );
     stdin.on("error", () => undefined);
   }
 
@@ -101,7 +105,8 @@ export function statusOf(result: RunResult): number {
 /** Runs the guest; returns the exit status. Words about the run go to stderr. */
 export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
-  const trace: WriteStream | undefined = options.trace === undefined ? undefined : createWriteStream(options.trace);
+  const trace: WriteStream | undefined =
+    options.trace === undefined ? undefined : createWriteStream(options.trace);
   const machine = new Machine({
     ...options.machine,
     cost: loadCostProfile(options.cost),
@@ -127,8 +132,10 @@ export async function boot(options: BootOptions): Promise<number> {
         continue;
       }
       if (result.end !== "paused" && !(result.end === "idle" && process.stdin.isTTY)) {
-        if (result.end === "triple-fault") process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
-        if (result.end === "idle") process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
+        if (result.end === "triple-fault")
+          process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
+        if (result.end === "idle")
+          process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
         status = statusOf(result);
         break;
       }
@@ -137,15 +144,23 @@ export async function boot(options: BootOptions): Promise<number> {
         break;
       }
       if (options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds) {
-        process.stderr.write(`exitless: timeout: the guest still runs after ${options.timeoutSeconds} s, at RIP ${ripOf(machine)}\n`);
+        process.stderr.write(
+          `exitless: timeout: the guest still runs after ${options.timeoutSeconds} s, at RIP ${ripOf(machine)}\n`,
+        );
         status = Status.TIMEOUT;
         break;
       }
       // Keys and signals arrive between slices; an idle guest waits for them without using the processor.
-      await new Promise((resolve) => (result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve)));
+      await new Promise((resolve) =>
+        result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve),
+      );
     }
     if (options.stats !== undefined) {
-      const stats = { ...machine.stats(), wallSeconds: wallSeconds(), peakMemoryBytes: process.resourceUsage().maxRSS * 1024 };
+      const stats = {
+        ...machine.stats(),
+        wallSeconds: wallSeconds(),
+        peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      };
       const text = `${JSON.stringify(stats, null, 2)}\n`;
       if (options.stats === "-") process.stderr.write(text);
       else writeFileSync(options.stats, text);
