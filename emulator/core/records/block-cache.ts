@@ -28,7 +28,7 @@ import { pageInfoAt } from "../mmu/physical";
 import { readBus } from "../mmu/bus";
 import { NO_FAULT, raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
-import { DECODE_GP, DECODE_UD, bindRecord, decodeAt, endsBlock } from "./bind";
+import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
 import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, R_END, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
@@ -190,6 +190,7 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
     count++;
     if (endsBlock()) break;
   }
+  bindBlockEnd(record);
   store<u32>(block, page, B_PAGE);
   store<u32>(block, key, B_KEY);
   store<u32>(block, count, B_COUNT);
@@ -197,7 +198,7 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
   const head = indexAt(page);
   store<u32>(block, load<u32>(head), B_NEXT);
   store<u32>(head, <u32>block);
-  cpu.recordNext = <u32>record;
+  cpu.recordNext = <u32>(record + RECORD_SIZE);
   cpu.blocksDecoded++;
   markCode(host, <u32>(at - host));
   remember(slot, linear, block);
@@ -242,6 +243,7 @@ function decodeBytewise(linear: u64, room: u64): usize {
     if (length < 0) return lonelyInstruction(linear, length, room);
     const block = transientBlock();
     bindRecord(block + BLOCK_HEADER, 0, length);
+    bindBlockEnd(block + BLOCK_HEADER + RECORD_SIZE);
     store<u32>(block, 0, B_PAGE);
     store<u32>(block, 1, B_COUNT);
     store<u32>(block, <u32>length, B_BYTES);

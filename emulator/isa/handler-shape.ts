@@ -1,0 +1,48 @@
+/**
+ * How a handler goes on: wraps a rule's statements (handlers.ts) into a function that returns the record at which the
+ * run of records stopped.
+ *
+ * A handler that is certain that nothing asked to stop goes straight to the next record's handler (records/next.ts).
+ * Any handler may instead return its own record: the run loop then looks at `Cpu.recordEnd` and goes on behind it. So
+ * there are four shapes:
+ *
+ *   plain     cannot fault and reaches no host: goes on
+ *   memory    one access through `Access`: goes on unless the access took the slow path
+ *   checked   calls what may fault or ask to stop: goes on unless `Cpu.recordEnd` says otherwise
+ *   ending    the last of its block: returns
+ *
+ * `Cpu.record` says where the CPU is to whoever needs the time inside a block. Plain handlers and the fast path of
+ * memory handlers leave it alone.
+ */
+
+/** Functions that only compute: they touch registers and flags, cannot fault, and reach neither host nor run loop. */
+const PURE = new Set(
+  (
+    "load store sizeof Op Flags Condition Address add adc sub sbb and or xor inc dec neg not adcx adox shl shr sar rol ror " +
+    "rcl rcr shld shrd bt bts btr btc bsf bsr popCount lzcnt tzcnt crc32 byteSwap cbw cwd mul imul imulTruncated " +
+    "Access lea if return"
+  ).split(" "),
+);
+
+/** Branches that look at no clock and can fault only by their target: they leave `Cpu.record` alone. */
+const QUIET_BRANCH = /^(?:jcc\d+|jmpRelative)<T>\(record\);$/;
+
+const ACCESS = /\bLinear\.(readable|writable|storable)</;
+
+/** Everything that a body calls, by its first name. */
+function calledNames(body: string): string[] {
+  return [...body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:\.\w+)?(?:<\w+>)?\()/g)].map((match) => match[1]!);
+}
+
+/** The statements of a handler, for a rule's body. `T` still stands for the operand type. */
+export function handlerBody(body: string, ends: boolean): string {
+  const stopping = body.replaceAll("return;", "return record;");
+  if (ends) return `${QUIET_BRANCH.test(body) ? "" : "cpu.record = record; "}${stopping} return record;`;
+  const viaAccess = stopping.replace(new RegExp(ACCESS, "g"), "Access.$1<").replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");
+  const withoutCommit = viaAccess.replace("Linear.commit(at);", "");
+  const isPure = calledNames(withoutCommit).every((name) => PURE.has(name));
+  if (!isPure) return `cpu.record = record; ${stopping} if (cpu.recordEnd == 0) return record; return next(record);`;
+  if (!ACCESS.test(body)) return `${stopping} return next(record);`;
+  const commit = viaAccess === withoutCommit ? "" : "commitSlow(); ";
+  return `${withoutCommit} if (at == CPU + CPU_SCRATCH) { ${commit}return record; } return next(record);`;
+}
