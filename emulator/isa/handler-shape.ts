@@ -4,11 +4,12 @@
  *
  * A handler that is certain that nothing asked to stop goes straight to the next record's handler (records/next.ts).
  * Any handler may instead return its own record: the run loop then looks at `Cpu.recordEnd` and goes on behind it. So
- * there are four shapes:
+ * there are five shapes:
  *
  *   plain     cannot fault and reaches no host: goes on
  *   memory    one access through `Access`: goes on unless the access took the slow path
  *   checked   calls what may fault or ask to stop: goes on unless `Cpu.recordEnd` says otherwise
+ *   branch    the last of its block, a near branch or a string instruction: goes on with the next block (records/chain.ts)
  *   ending    the last of its block: returns
  *
  * `Cpu.record` says where the CPU is to whoever needs the time inside a block. Plain handlers and the fast path of
@@ -27,6 +28,9 @@ const PURE = new Set(
 /** Branches that look at no clock and can fault only by their target: they leave `Cpu.record` alone. */
 const QUIET_BRANCH = /^(?:jcc\d+|jmpRelative)<T>\(record\);$/;
 
+/** What ends a block and needs no look at the boundary behind it, but for what `follow` looks at. */
+const FOLLOWED = /\b(?:jcc\d+|jmpRelative|jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
+
 const ACCESS = /\bLinear\.(readable|writable|storable)</;
 
 /** Everything that a body calls, by its first name. */
@@ -37,7 +41,8 @@ function calledNames(body: string): string[] {
 /** The statements of a handler, for a rule's body. `T` still stands for the operand type. */
 export function handlerBody(body: string, ends: boolean): string {
   const stopping = body.replaceAll("return;", "return record;");
-  if (ends) return `${QUIET_BRANCH.test(body) ? "" : "cpu.record = record; "}${stopping} return record;`;
+  if (ends)
+    return `${QUIET_BRANCH.test(body) ? "" : "cpu.record = record; "}${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
   const viaAccess = stopping.replace(new RegExp(ACCESS, "g"), "Access.$1<").replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");
   const withoutCommit = viaAccess.replace("Linear.commit(at);", "");
   const isPure = calledNames(withoutCommit).every((name) => PURE.has(name));

@@ -29,6 +29,7 @@ import { readBus } from "../mmu/bus";
 import { NO_FAULT, raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
 import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
+import { jumpSlot } from "./chain";
 import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, R_END, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
@@ -137,7 +138,7 @@ export function blockAtRip(): usize {
     room = limit - cpu.rip + 1;
     linear = (cpu.rip + segBase(CS)) & 0xffffffff;
   }
-  const slot = CPU + CPU_JUMP_CACHE + ((((<usize>linear) ^ (<usize>linear >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+  const slot = jumpSlot(linear);
   if (load<u64>(slot) == linear && load<u32>(slot, 8) == cpu.jumpKey) {
     const block = load<u32>(slot, 12);
     if (room >= 4096 || load<u32>(block, B_BYTES) <= <u32>room) return block;

@@ -1,8 +1,10 @@
 /**
- * Goes on with the next record's handler, in the place of the caller: `return next(record)` is a tail call.
- *
- * AssemblyScript has no tail calls, so this is declared as an import. scripts/tail-calls.mjs replaces each use by a
- * WebAssembly `return_call_indirect` to the handler of `record + RECORD_SIZE`, and removes the import.
+ * Tail calls to handlers. AssemblyScript has none, so they are declared as imports; scripts/tail-calls.mjs replaces each
+ * use by a WebAssembly `return_call_indirect` and removes the imports.
+ */
+
+/**
+ * Goes on with the handler of `record + RECORD_SIZE`, in the place of the caller.
  *
  * @param record the record whose handler this is, executed
  * @returns the record at which the run of records stopped
@@ -10,3 +12,8 @@
 // @ts-ignore: decorator is AssemblyScript's
 @external("env", "next")
 export declare function next(record: usize): usize;
+
+/** Goes on with the handler of `record` itself, in the place of the caller. */
+// @ts-ignore: decorator is AssemblyScript's
+@external("env", "enter")
+export declare function enter(record: usize): usize;
