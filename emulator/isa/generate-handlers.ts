@@ -46,7 +46,12 @@ export function handlerFunctions(): string {
           table.push(
             body === undefined
               ? 0
-              : handler(`${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`, body, type, rule?.ends === true),
+              : handler(
+                  `${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`,
+                  body,
+                  type,
+                  rule?.ends === true,
+                ),
           );
         }
   }

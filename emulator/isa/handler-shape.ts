@@ -29,7 +29,8 @@ const PURE = new Set(
 const QUIET_BRANCH = /^(?:jcc\d+|jmpRelative)<T>\(record\);$/;
 
 /** What ends a block and needs no look at the boundary behind it, but for what `follow` looks at. */
-const FOLLOWED = /\b(?:jcc\d+|jmpRelative|jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
+const FOLLOWED =
+  /\b(?:jcc\d+|jmpRelative|jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
 
 const ACCESS = /\bLinear\.(readable|writable|storable)</;
 
@@ -43,10 +44,13 @@ export function handlerBody(body: string, ends: boolean): string {
   const stopping = body.replaceAll("return;", "return record;");
   if (ends)
     return `${QUIET_BRANCH.test(body) ? "" : "cpu.record = record; "}${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
-  const viaAccess = stopping.replace(new RegExp(ACCESS, "g"), "Access.$1<").replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");
+  const viaAccess = stopping
+    .replace(new RegExp(ACCESS, "g"), "Access.$1<")
+    .replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");
   const withoutCommit = viaAccess.replace("Linear.commit(at);", "");
   const isPure = calledNames(withoutCommit).every((name) => PURE.has(name));
-  if (!isPure) return `cpu.record = record; ${stopping} if (cpu.recordEnd == 0) return record; return next(record);`;
+  if (!isPure)
+    return `cpu.record = record; ${stopping} if (cpu.recordEnd == 0) return record; return next(record);`;
   if (!ACCESS.test(body)) return `${stopping} return next(record);`;
   const commit = viaAccess === withoutCommit ? "" : "commitSlow(); ";
   return `${withoutCommit} if (at == CPU + CPU_SCRATCH) { ${commit}return record; } return next(record);`;
