@@ -10,7 +10,6 @@ export const HostThreadStruct = struct("HostThread", {
   clock: u53,
   /** One bit per kind of pending work. */
   work: u32,
-  sleeping: u8,
   /** The polling thread alone: nothing can happen until somebody runs again. */
   parked: u8,
   steps: u53,
@@ -27,6 +26,8 @@ export interface HostThreadOptions {
   readonly label: string;
   /** The time now, on the clock of whoever acts. */
   now(): number;
+  /** The thread has come to have something to do at `time`, on its own clock. */
+  woken(time: number): void;
   /** Cycles from posting work until a sleeping thread runs; 0 for a thread that never sleeps. */
   readonly wakeCycles: number;
 }
@@ -37,6 +38,8 @@ export class HostThread implements Actor {
   readonly state: ViewOf<typeof HostThreadStruct>;
   readonly #tasks: ThreadTask[] = [];
   readonly #options: HostThreadOptions;
+  /** Valid inside one turn. */
+  #limit = 0;
 
   constructor(state: StateAllocator, options: HostThreadOptions) {
     this.label = options.label;
@@ -47,7 +50,6 @@ export class HostThread implements Actor {
   reset(): void {
     this.state.clock = this.#options.now();
     this.state.work = 0;
-    this.state.sleeping = 1;
     this.state.parked = 0;
   }
 
@@ -58,14 +60,18 @@ export class HostThread implements Actor {
     return 1 << (this.#tasks.length - 1);
   }
 
-  /** Posts work; wakes the thread if it sleeps. `latency`: cycles until the other CPU can see it. */
-  post(bit: number, latency = 0): void {
+  /** Posts work. A thread whose last work was over before now sleeps, and takes time to wake. */
+  post(bit: number): void {
     const s = this.state;
+    const hadWork = s.work !== 0;
     s.work |= bit;
-    if (s.sleeping === 0) return;
-    s.sleeping = 0;
-    s.wakeUps++;
-    s.clock = Math.max(s.clock, this.#options.now() + latency + this.#options.wakeCycles);
+    if (hadWork) return;
+    const now = this.#options.now();
+    if (s.clock < now) {
+      s.wakeUps++;
+      s.clock = now + this.#options.wakeCycles;
+    }
+    this.#options.woken(s.clock);
   }
 
   /** Spends time on this thread. */
@@ -73,13 +79,10 @@ export class HostThread implements Actor {
     this.state.clock += cycles;
   }
 
-  /** Does one piece of pending work. False: there is none, and the thread has gone to sleep. */
+  /** Does one piece of pending work. False: there is none. */
   step(): boolean {
     const s = this.state;
-    if (s.work === 0) {
-      s.sleeping = 1;
-      return false;
-    }
+    if (s.work === 0) return false;
     const index = 31 - Math.clz32(s.work & -s.work);
     s.work &= ~(1 << index);
     s.steps++;
@@ -102,11 +105,12 @@ export class HostThread implements Actor {
     if (this.state.clock < time) this.state.clock = time;
   }
   act(limit: number): boolean {
-    while (this.state.clock < limit && this.step());
+    this.#limit = limit;
+    while (this.state.clock < this.#limit && this.step());
     return false;
   }
-  limitTo(): void {
-    // One step is the least a thread does: its limit is looked at between steps.
+  limitTo(time: number): void {
+    this.#limit = Math.min(this.#limit, time);
   }
 }
 
@@ -114,6 +118,8 @@ export interface PollThreadOptions {
   readonly label: string;
   /** Cycles of one look at all queues. */
   readonly iterationCycles: number;
+  /** The thread watches again, from `time` on its own clock. */
+  woken(time: number): void;
   /** Looks once; true when something was found and handed on. */
   poll(thread: PollThread): boolean;
 }
@@ -123,6 +129,8 @@ export class PollThread implements Actor {
   readonly label: string;
   readonly state: ViewOf<typeof HostThreadStruct>;
   readonly #options: PollThreadOptions;
+  /** Valid inside one turn. */
+  #limit = 0;
 
   constructor(state: StateAllocator, options: PollThreadOptions) {
     this.label = options.label;
@@ -132,7 +140,6 @@ export class PollThread implements Actor {
 
   reset(now: number): void {
     this.state.clock = now;
-    this.state.sleeping = 0;
     this.state.parked = 1;
     this.state.work = 0;
   }
@@ -147,6 +154,7 @@ export class PollThread implements Actor {
     if (s.parked === 0) return;
     s.parked = 0;
     this.#skipTo(now);
+    this.#options.woken(s.clock);
   }
 
   /** Moves the clock to the first iteration boundary at or after `time`. */
@@ -172,20 +180,21 @@ export class PollThread implements Actor {
 
   act(limit: number): boolean {
     const s = this.state;
-    while (s.clock < limit) {
+    this.#limit = limit;
+    while (s.clock < this.#limit) {
       s.clock += this.#options.iterationCycles;
       s.steps++;
       if (this.#options.poll(this)) continue;
       // Nobody else acts during this turn, so the other iterations of it find nothing either. With nobody left to
       // act at all, polling stands still until somebody does.
-      if (limit === NEVER) s.parked = 1;
-      else this.#skipTo(limit);
+      if (this.#limit === NEVER) s.parked = 1;
+      else this.#skipTo(this.#limit);
       break;
     }
     return false;
   }
 
-  limitTo(): void {
-    // Iterations are short; the limit of the turn is looked at between them.
+  limitTo(time: number): void {
+    this.#limit = Math.min(this.#limit, time);
   }
 }

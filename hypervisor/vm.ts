@@ -134,6 +134,7 @@ export class Vm {
     this.ioThread = new HostThread(board.allocator, {
       label: `${this.label} ${this.path === "user" ? "main loop" : "device emulation"}`,
       now: () => board.clock.now(),
+      woken: (time) => board.woken(time),
       wakeCycles: this.path === "poll" ? this.cost("queueHandOff") : this.cost("threadWake"),
     });
     const memory = new Dma(
@@ -460,6 +461,7 @@ export class Vm {
     return new PollThread(board.allocator, {
       label: `${this.label} polling`,
       iterationCycles: this.cost("pollIteration"),
+      woken: (time) => board.woken(time),
       poll: (thread) => this.#poll(thread, serveBits),
     });
   }

@@ -90,8 +90,6 @@ const operandFields = <N extends 0 | 1 | 2 | 3>(n: N) =>
 export const DecodedStruct = struct("Decoded", {
   /** Row number in the instruction table (`emulator/isa/table.ts`). */
   row: u16,
-  /** Handler number of the row, 0 without one (#UD). */
-  handler: u16,
   /** `DecodedFlag` bits. */
   flags: u32,
   /** Displacement, sign-extended; offsets of MOV AL/rAX with memory are zero-extended. */

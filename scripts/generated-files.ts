@@ -1,6 +1,6 @@
 /** The generated files of the repository and what makes each. `scripts/generate.mjs` writes or checks them. */
 import { handlerFunctions } from "../emulator/isa/generate-handlers.ts";
-import { decoderTables, handlerNumbers } from "../emulator/isa/generate.ts";
+import { decoderTables } from "../emulator/isa/generate.ts";
 import {
   DecodedFlag,
   DecodedStruct,
@@ -72,7 +72,6 @@ const vmxConstants = (): string => {
 /** Path in the repository -> makes the text below the first line. */
 export const GENERATED_FILES: Readonly<Record<string, () => string>> = {
   "emulator/core/decode/tables.generated.ts": decoderTables,
-  "emulator/core/decode/handlers.generated.ts": handlerNumbers,
   "emulator/core/layout.generated.ts": layout,
   "emulator/core/spec/vmx.ts": vmxConstants,
   "emulator/core/instructions/handlers.generated.ts": handlerFunctions,

@@ -3,7 +3,7 @@
  *
  * Intel SDM Vol. 2, opcode maps and instruction reference. VPBLENDVB takes its mask from bits 7:4
  * of the immediate byte.
- * `format.ts` explains the columns: opcode | instruction | attributes | implementation.
+ * `format.ts` explains the columns: opcode | instruction | attributes.
  */
 import { rows } from "./format.ts";
 
@@ -11,283 +11,283 @@ export const AVX_INTEGER_ROWS = [
   ...rows(
     "AVX",
     `
-VEX.128.66.0F 60 /r           | VPUNPCKLBW Vx,Hx,Wx       |          |
-VEX.128.66.0F 61 /r           | VPUNPCKLWD Vx,Hx,Wx       |          |
-VEX.128.66.0F 62 /r           | VPUNPCKLDQ Vx,Hx,Wx       |          |
-VEX.128.66.0F 63 /r           | VPACKSSWB Vx,Hx,Wx        |          |
-VEX.128.66.0F 64 /r           | VPCMPGTB Vx,Hx,Wx         |          |
-VEX.128.66.0F 65 /r           | VPCMPGTW Vx,Hx,Wx         |          |
-VEX.128.66.0F 66 /r           | VPCMPGTD Vx,Hx,Wx         |          |
-VEX.128.66.0F 67 /r           | VPACKUSWB Vx,Hx,Wx        |          |
-VEX.128.66.0F 68 /r           | VPUNPCKHBW Vx,Hx,Wx       |          |
-VEX.128.66.0F 69 /r           | VPUNPCKHWD Vx,Hx,Wx       |          |
-VEX.128.66.0F 6A /r           | VPUNPCKHDQ Vx,Hx,Wx       |          |
-VEX.128.66.0F 6B /r           | VPACKSSDW Vx,Hx,Wx        |          |
-VEX.128.66.0F 74 /r           | VPCMPEQB Vx,Hx,Wx         |          |
-VEX.128.66.0F 75 /r           | VPCMPEQW Vx,Hx,Wx         |          |
-VEX.128.66.0F 76 /r           | VPCMPEQD Vx,Hx,Wx         |          |
-VEX.128.66.0F D1 /r           | VPSRLW Vx,Hx,Wdq          |          |
-VEX.128.66.0F D2 /r           | VPSRLD Vx,Hx,Wdq          |          |
-VEX.128.66.0F D3 /r           | VPSRLQ Vx,Hx,Wdq          |          |
-VEX.128.66.0F D4 /r           | VPADDQ Vx,Hx,Wx           |          |
-VEX.128.66.0F D5 /r           | VPMULLW Vx,Hx,Wx          |          |
-VEX.128.66.0F D8 /r           | VPSUBUSB Vx,Hx,Wx         |          |
-VEX.128.66.0F D9 /r           | VPSUBUSW Vx,Hx,Wx         |          |
-VEX.128.66.0F DA /r           | VPMINUB Vx,Hx,Wx          |          |
-VEX.128.66.0F DB /r           | VPAND Vx,Hx,Wx            |          |
-VEX.128.66.0F DC /r           | VPADDUSB Vx,Hx,Wx         |          |
-VEX.128.66.0F DD /r           | VPADDUSW Vx,Hx,Wx         |          |
-VEX.128.66.0F DE /r           | VPMAXUB Vx,Hx,Wx          |          |
-VEX.128.66.0F DF /r           | VPANDN Vx,Hx,Wx           |          |
-VEX.128.66.0F E0 /r           | VPAVGB Vx,Hx,Wx           |          |
-VEX.128.66.0F E1 /r           | VPSRAW Vx,Hx,Wdq          |          |
-VEX.128.66.0F E2 /r           | VPSRAD Vx,Hx,Wdq          |          |
-VEX.128.66.0F E3 /r           | VPAVGW Vx,Hx,Wx           |          |
-VEX.128.66.0F E4 /r           | VPMULHUW Vx,Hx,Wx         |          |
-VEX.128.66.0F E5 /r           | VPMULHW Vx,Hx,Wx          |          |
-VEX.128.66.0F E8 /r           | VPSUBSB Vx,Hx,Wx          |          |
-VEX.128.66.0F E9 /r           | VPSUBSW Vx,Hx,Wx          |          |
-VEX.128.66.0F EA /r           | VPMINSW Vx,Hx,Wx          |          |
-VEX.128.66.0F EB /r           | VPOR Vx,Hx,Wx             |          |
-VEX.128.66.0F EC /r           | VPADDSB Vx,Hx,Wx          |          |
-VEX.128.66.0F ED /r           | VPADDSW Vx,Hx,Wx          |          |
-VEX.128.66.0F EE /r           | VPMAXSW Vx,Hx,Wx          |          |
-VEX.128.66.0F EF /r           | VPXOR Vx,Hx,Wx            |          |
-VEX.128.66.0F F1 /r           | VPSLLW Vx,Hx,Wdq          |          |
-VEX.128.66.0F F2 /r           | VPSLLD Vx,Hx,Wdq          |          |
-VEX.128.66.0F F3 /r           | VPSLLQ Vx,Hx,Wdq          |          |
-VEX.128.66.0F F4 /r           | VPMULUDQ Vx,Hx,Wx         |          |
-VEX.128.66.0F F5 /r           | VPMADDWD Vx,Hx,Wx         |          |
-VEX.128.66.0F F6 /r           | VPSADBW Vx,Hx,Wx          |          |
-VEX.128.66.0F F8 /r           | VPSUBB Vx,Hx,Wx           |          |
-VEX.128.66.0F F9 /r           | VPSUBW Vx,Hx,Wx           |          |
-VEX.128.66.0F FA /r           | VPSUBD Vx,Hx,Wx           |          |
-VEX.128.66.0F FB /r           | VPSUBQ Vx,Hx,Wx           |          |
-VEX.128.66.0F FC /r           | VPADDB Vx,Hx,Wx           |          |
-VEX.128.66.0F FD /r           | VPADDW Vx,Hx,Wx           |          |
-VEX.128.66.0F FE /r           | VPADDD Vx,Hx,Wx           |          |
-VEX.128.66.0F 6C /r           | VPUNPCKLQDQ Vx,Hx,Wx      |          |
-VEX.128.66.0F 6D /r           | VPUNPCKHQDQ Vx,Hx,Wx      |          |
-VEX.128.66.0F 70 /r           | VPSHUFD Vx,Wx,Ib          |          |
-VEX.128.F3.0F 70 /r           | VPSHUFHW Vx,Wx,Ib         |          |
-VEX.128.F2.0F 70 /r           | VPSHUFLW Vx,Wx,Ib         |          |
-VEX.128.66.0F 71 /2:r         | VPSRLW Hx,Ux,Ib           |          |
-VEX.128.66.0F 71 /4:r         | VPSRAW Hx,Ux,Ib           |          |
-VEX.128.66.0F 71 /6:r         | VPSLLW Hx,Ux,Ib           |          |
-VEX.128.66.0F 72 /2:r         | VPSRLD Hx,Ux,Ib           |          |
-VEX.128.66.0F 72 /4:r         | VPSRAD Hx,Ux,Ib           |          |
-VEX.128.66.0F 72 /6:r         | VPSLLD Hx,Ux,Ib           |          |
-VEX.128.66.0F 73 /2:r         | VPSRLQ Hx,Ux,Ib           |          |
-VEX.128.66.0F 73 /6:r         | VPSLLQ Hx,Ux,Ib           |          |
-VEX.128.66.0F 73 /3:r         | VPSRLDQ Hx,Ux,Ib          |          |
-VEX.128.66.0F 73 /7:r         | VPSLLDQ Hx,Ux,Ib          |          |
-VEX.128.66.0F D7 /r:r         | VPMOVMSKB Gy,Ux           |          |
-VEX.128.66.0F38 00 /r         | VPSHUFB Vx,Hx,Wx          |          |
-VEX.128.66.0F38 01 /r         | VPHADDW Vx,Hx,Wx          |          |
-VEX.128.66.0F38 02 /r         | VPHADDD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 03 /r         | VPHADDSW Vx,Hx,Wx         |          |
-VEX.128.66.0F38 04 /r         | VPMADDUBSW Vx,Hx,Wx       |          |
-VEX.128.66.0F38 05 /r         | VPHSUBW Vx,Hx,Wx          |          |
-VEX.128.66.0F38 06 /r         | VPHSUBD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 07 /r         | VPHSUBSW Vx,Hx,Wx         |          |
-VEX.128.66.0F38 08 /r         | VPSIGNB Vx,Hx,Wx          |          |
-VEX.128.66.0F38 09 /r         | VPSIGNW Vx,Hx,Wx          |          |
-VEX.128.66.0F38 0A /r         | VPSIGND Vx,Hx,Wx          |          |
-VEX.128.66.0F38 0B /r         | VPMULHRSW Vx,Hx,Wx        |          |
-VEX.128.66.0F38 1C /r         | VPABSB Vx,Wx              |          |
-VEX.128.66.0F38 1D /r         | VPABSW Vx,Wx              |          |
-VEX.128.66.0F38 1E /r         | VPABSD Vx,Wx              |          |
-VEX.128.66.0F38 20 /r         | VPMOVSXBW Vdq,Wq          |          |
-VEX.128.66.0F38 21 /r         | VPMOVSXBD Vdq,Wd          |          |
-VEX.128.66.0F38 22 /r         | VPMOVSXBQ Vdq,Ww          |          |
-VEX.128.66.0F38 23 /r         | VPMOVSXWD Vdq,Wq          |          |
-VEX.128.66.0F38 24 /r         | VPMOVSXWQ Vdq,Wd          |          |
-VEX.128.66.0F38 25 /r         | VPMOVSXDQ Vdq,Wq          |          |
-VEX.128.66.0F38 30 /r         | VPMOVZXBW Vdq,Wq          |          |
-VEX.128.66.0F38 31 /r         | VPMOVZXBD Vdq,Wd          |          |
-VEX.128.66.0F38 32 /r         | VPMOVZXBQ Vdq,Ww          |          |
-VEX.128.66.0F38 33 /r         | VPMOVZXWD Vdq,Wq          |          |
-VEX.128.66.0F38 34 /r         | VPMOVZXWQ Vdq,Wd          |          |
-VEX.128.66.0F38 35 /r         | VPMOVZXDQ Vdq,Wq          |          |
-VEX.128.66.0F38 28 /r         | VPMULDQ Vx,Hx,Wx          |          |
-VEX.128.66.0F38 29 /r         | VPCMPEQQ Vx,Hx,Wx         |          |
-VEX.128.66.0F38 2B /r         | VPACKUSDW Vx,Hx,Wx        |          |
-VEX.128.66.0F38 37 /r         | VPCMPGTQ Vx,Hx,Wx         |          |
-VEX.128.66.0F38 38 /r         | VPMINSB Vx,Hx,Wx          |          |
-VEX.128.66.0F38 39 /r         | VPMINSD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 3A /r         | VPMINUW Vx,Hx,Wx          |          |
-VEX.128.66.0F38 3B /r         | VPMINUD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 3C /r         | VPMAXSB Vx,Hx,Wx          |          |
-VEX.128.66.0F38 3D /r         | VPMAXSD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 3E /r         | VPMAXUW Vx,Hx,Wx          |          |
-VEX.128.66.0F38 3F /r         | VPMAXUD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 40 /r         | VPMULLD Vx,Hx,Wx          |          |
-VEX.128.66.0F38 2A /r:m       | VMOVNTDQA Vx,Mx           |          |
-VEX.128.66.0F3A 0E /r         | VPBLENDW Vx,Hx,Wx,Ib      |          |
-VEX.128.66.0F3A 0F /r         | VPALIGNR Vx,Hx,Wx,Ib      |          |
-VEX.128.66.0F3A 42 /r         | VMPSADBW Vx,Hx,Wx,Ib      |          |
-VEX.128.66.0F3A.W0 4C /r      | VPBLENDVB Vx,Hx,Wx,Lx     |          |
+VEX.128.66.0F 60 /r           | VPUNPCKLBW Vx,Hx,Wx
+VEX.128.66.0F 61 /r           | VPUNPCKLWD Vx,Hx,Wx
+VEX.128.66.0F 62 /r           | VPUNPCKLDQ Vx,Hx,Wx
+VEX.128.66.0F 63 /r           | VPACKSSWB Vx,Hx,Wx
+VEX.128.66.0F 64 /r           | VPCMPGTB Vx,Hx,Wx
+VEX.128.66.0F 65 /r           | VPCMPGTW Vx,Hx,Wx
+VEX.128.66.0F 66 /r           | VPCMPGTD Vx,Hx,Wx
+VEX.128.66.0F 67 /r           | VPACKUSWB Vx,Hx,Wx
+VEX.128.66.0F 68 /r           | VPUNPCKHBW Vx,Hx,Wx
+VEX.128.66.0F 69 /r           | VPUNPCKHWD Vx,Hx,Wx
+VEX.128.66.0F 6A /r           | VPUNPCKHDQ Vx,Hx,Wx
+VEX.128.66.0F 6B /r           | VPACKSSDW Vx,Hx,Wx
+VEX.128.66.0F 74 /r           | VPCMPEQB Vx,Hx,Wx
+VEX.128.66.0F 75 /r           | VPCMPEQW Vx,Hx,Wx
+VEX.128.66.0F 76 /r           | VPCMPEQD Vx,Hx,Wx
+VEX.128.66.0F D1 /r           | VPSRLW Vx,Hx,Wdq
+VEX.128.66.0F D2 /r           | VPSRLD Vx,Hx,Wdq
+VEX.128.66.0F D3 /r           | VPSRLQ Vx,Hx,Wdq
+VEX.128.66.0F D4 /r           | VPADDQ Vx,Hx,Wx
+VEX.128.66.0F D5 /r           | VPMULLW Vx,Hx,Wx
+VEX.128.66.0F D8 /r           | VPSUBUSB Vx,Hx,Wx
+VEX.128.66.0F D9 /r           | VPSUBUSW Vx,Hx,Wx
+VEX.128.66.0F DA /r           | VPMINUB Vx,Hx,Wx
+VEX.128.66.0F DB /r           | VPAND Vx,Hx,Wx
+VEX.128.66.0F DC /r           | VPADDUSB Vx,Hx,Wx
+VEX.128.66.0F DD /r           | VPADDUSW Vx,Hx,Wx
+VEX.128.66.0F DE /r           | VPMAXUB Vx,Hx,Wx
+VEX.128.66.0F DF /r           | VPANDN Vx,Hx,Wx
+VEX.128.66.0F E0 /r           | VPAVGB Vx,Hx,Wx
+VEX.128.66.0F E1 /r           | VPSRAW Vx,Hx,Wdq
+VEX.128.66.0F E2 /r           | VPSRAD Vx,Hx,Wdq
+VEX.128.66.0F E3 /r           | VPAVGW Vx,Hx,Wx
+VEX.128.66.0F E4 /r           | VPMULHUW Vx,Hx,Wx
+VEX.128.66.0F E5 /r           | VPMULHW Vx,Hx,Wx
+VEX.128.66.0F E8 /r           | VPSUBSB Vx,Hx,Wx
+VEX.128.66.0F E9 /r           | VPSUBSW Vx,Hx,Wx
+VEX.128.66.0F EA /r           | VPMINSW Vx,Hx,Wx
+VEX.128.66.0F EB /r           | VPOR Vx,Hx,Wx
+VEX.128.66.0F EC /r           | VPADDSB Vx,Hx,Wx
+VEX.128.66.0F ED /r           | VPADDSW Vx,Hx,Wx
+VEX.128.66.0F EE /r           | VPMAXSW Vx,Hx,Wx
+VEX.128.66.0F EF /r           | VPXOR Vx,Hx,Wx
+VEX.128.66.0F F1 /r           | VPSLLW Vx,Hx,Wdq
+VEX.128.66.0F F2 /r           | VPSLLD Vx,Hx,Wdq
+VEX.128.66.0F F3 /r           | VPSLLQ Vx,Hx,Wdq
+VEX.128.66.0F F4 /r           | VPMULUDQ Vx,Hx,Wx
+VEX.128.66.0F F5 /r           | VPMADDWD Vx,Hx,Wx
+VEX.128.66.0F F6 /r           | VPSADBW Vx,Hx,Wx
+VEX.128.66.0F F8 /r           | VPSUBB Vx,Hx,Wx
+VEX.128.66.0F F9 /r           | VPSUBW Vx,Hx,Wx
+VEX.128.66.0F FA /r           | VPSUBD Vx,Hx,Wx
+VEX.128.66.0F FB /r           | VPSUBQ Vx,Hx,Wx
+VEX.128.66.0F FC /r           | VPADDB Vx,Hx,Wx
+VEX.128.66.0F FD /r           | VPADDW Vx,Hx,Wx
+VEX.128.66.0F FE /r           | VPADDD Vx,Hx,Wx
+VEX.128.66.0F 6C /r           | VPUNPCKLQDQ Vx,Hx,Wx
+VEX.128.66.0F 6D /r           | VPUNPCKHQDQ Vx,Hx,Wx
+VEX.128.66.0F 70 /r           | VPSHUFD Vx,Wx,Ib
+VEX.128.F3.0F 70 /r           | VPSHUFHW Vx,Wx,Ib
+VEX.128.F2.0F 70 /r           | VPSHUFLW Vx,Wx,Ib
+VEX.128.66.0F 71 /2:r         | VPSRLW Hx,Ux,Ib
+VEX.128.66.0F 71 /4:r         | VPSRAW Hx,Ux,Ib
+VEX.128.66.0F 71 /6:r         | VPSLLW Hx,Ux,Ib
+VEX.128.66.0F 72 /2:r         | VPSRLD Hx,Ux,Ib
+VEX.128.66.0F 72 /4:r         | VPSRAD Hx,Ux,Ib
+VEX.128.66.0F 72 /6:r         | VPSLLD Hx,Ux,Ib
+VEX.128.66.0F 73 /2:r         | VPSRLQ Hx,Ux,Ib
+VEX.128.66.0F 73 /6:r         | VPSLLQ Hx,Ux,Ib
+VEX.128.66.0F 73 /3:r         | VPSRLDQ Hx,Ux,Ib
+VEX.128.66.0F 73 /7:r         | VPSLLDQ Hx,Ux,Ib
+VEX.128.66.0F D7 /r:r         | VPMOVMSKB Gy,Ux
+VEX.128.66.0F38 00 /r         | VPSHUFB Vx,Hx,Wx
+VEX.128.66.0F38 01 /r         | VPHADDW Vx,Hx,Wx
+VEX.128.66.0F38 02 /r         | VPHADDD Vx,Hx,Wx
+VEX.128.66.0F38 03 /r         | VPHADDSW Vx,Hx,Wx
+VEX.128.66.0F38 04 /r         | VPMADDUBSW Vx,Hx,Wx
+VEX.128.66.0F38 05 /r         | VPHSUBW Vx,Hx,Wx
+VEX.128.66.0F38 06 /r         | VPHSUBD Vx,Hx,Wx
+VEX.128.66.0F38 07 /r         | VPHSUBSW Vx,Hx,Wx
+VEX.128.66.0F38 08 /r         | VPSIGNB Vx,Hx,Wx
+VEX.128.66.0F38 09 /r         | VPSIGNW Vx,Hx,Wx
+VEX.128.66.0F38 0A /r         | VPSIGND Vx,Hx,Wx
+VEX.128.66.0F38 0B /r         | VPMULHRSW Vx,Hx,Wx
+VEX.128.66.0F38 1C /r         | VPABSB Vx,Wx
+VEX.128.66.0F38 1D /r         | VPABSW Vx,Wx
+VEX.128.66.0F38 1E /r         | VPABSD Vx,Wx
+VEX.128.66.0F38 20 /r         | VPMOVSXBW Vdq,Wq
+VEX.128.66.0F38 21 /r         | VPMOVSXBD Vdq,Wd
+VEX.128.66.0F38 22 /r         | VPMOVSXBQ Vdq,Ww
+VEX.128.66.0F38 23 /r         | VPMOVSXWD Vdq,Wq
+VEX.128.66.0F38 24 /r         | VPMOVSXWQ Vdq,Wd
+VEX.128.66.0F38 25 /r         | VPMOVSXDQ Vdq,Wq
+VEX.128.66.0F38 30 /r         | VPMOVZXBW Vdq,Wq
+VEX.128.66.0F38 31 /r         | VPMOVZXBD Vdq,Wd
+VEX.128.66.0F38 32 /r         | VPMOVZXBQ Vdq,Ww
+VEX.128.66.0F38 33 /r         | VPMOVZXWD Vdq,Wq
+VEX.128.66.0F38 34 /r         | VPMOVZXWQ Vdq,Wd
+VEX.128.66.0F38 35 /r         | VPMOVZXDQ Vdq,Wq
+VEX.128.66.0F38 28 /r         | VPMULDQ Vx,Hx,Wx
+VEX.128.66.0F38 29 /r         | VPCMPEQQ Vx,Hx,Wx
+VEX.128.66.0F38 2B /r         | VPACKUSDW Vx,Hx,Wx
+VEX.128.66.0F38 37 /r         | VPCMPGTQ Vx,Hx,Wx
+VEX.128.66.0F38 38 /r         | VPMINSB Vx,Hx,Wx
+VEX.128.66.0F38 39 /r         | VPMINSD Vx,Hx,Wx
+VEX.128.66.0F38 3A /r         | VPMINUW Vx,Hx,Wx
+VEX.128.66.0F38 3B /r         | VPMINUD Vx,Hx,Wx
+VEX.128.66.0F38 3C /r         | VPMAXSB Vx,Hx,Wx
+VEX.128.66.0F38 3D /r         | VPMAXSD Vx,Hx,Wx
+VEX.128.66.0F38 3E /r         | VPMAXUW Vx,Hx,Wx
+VEX.128.66.0F38 3F /r         | VPMAXUD Vx,Hx,Wx
+VEX.128.66.0F38 40 /r         | VPMULLD Vx,Hx,Wx
+VEX.128.66.0F38 2A /r:m       | VMOVNTDQA Vx,Mx
+VEX.128.66.0F3A 0E /r         | VPBLENDW Vx,Hx,Wx,Ib
+VEX.128.66.0F3A 0F /r         | VPALIGNR Vx,Hx,Wx,Ib
+VEX.128.66.0F3A 42 /r         | VMPSADBW Vx,Hx,Wx,Ib
+VEX.128.66.0F3A.W0 4C /r      | VPBLENDVB Vx,Hx,Wx,Lx
 `,
   ),
   ...rows(
     "AVX2",
     `
-VEX.256.66.0F 60 /r           | VPUNPCKLBW Vx,Hx,Wx       |          |
-VEX.256.66.0F 61 /r           | VPUNPCKLWD Vx,Hx,Wx       |          |
-VEX.256.66.0F 62 /r           | VPUNPCKLDQ Vx,Hx,Wx       |          |
-VEX.256.66.0F 63 /r           | VPACKSSWB Vx,Hx,Wx        |          |
-VEX.256.66.0F 64 /r           | VPCMPGTB Vx,Hx,Wx         |          |
-VEX.256.66.0F 65 /r           | VPCMPGTW Vx,Hx,Wx         |          |
-VEX.256.66.0F 66 /r           | VPCMPGTD Vx,Hx,Wx         |          |
-VEX.256.66.0F 67 /r           | VPACKUSWB Vx,Hx,Wx        |          |
-VEX.256.66.0F 68 /r           | VPUNPCKHBW Vx,Hx,Wx       |          |
-VEX.256.66.0F 69 /r           | VPUNPCKHWD Vx,Hx,Wx       |          |
-VEX.256.66.0F 6A /r           | VPUNPCKHDQ Vx,Hx,Wx       |          |
-VEX.256.66.0F 6B /r           | VPACKSSDW Vx,Hx,Wx        |          |
-VEX.256.66.0F 74 /r           | VPCMPEQB Vx,Hx,Wx         |          |
-VEX.256.66.0F 75 /r           | VPCMPEQW Vx,Hx,Wx         |          |
-VEX.256.66.0F 76 /r           | VPCMPEQD Vx,Hx,Wx         |          |
-VEX.256.66.0F D1 /r           | VPSRLW Vx,Hx,Wdq          |          |
-VEX.256.66.0F D2 /r           | VPSRLD Vx,Hx,Wdq          |          |
-VEX.256.66.0F D3 /r           | VPSRLQ Vx,Hx,Wdq          |          |
-VEX.256.66.0F D4 /r           | VPADDQ Vx,Hx,Wx           |          |
-VEX.256.66.0F D5 /r           | VPMULLW Vx,Hx,Wx          |          |
-VEX.256.66.0F D8 /r           | VPSUBUSB Vx,Hx,Wx         |          |
-VEX.256.66.0F D9 /r           | VPSUBUSW Vx,Hx,Wx         |          |
-VEX.256.66.0F DA /r           | VPMINUB Vx,Hx,Wx          |          |
-VEX.256.66.0F DB /r           | VPAND Vx,Hx,Wx            |          |
-VEX.256.66.0F DC /r           | VPADDUSB Vx,Hx,Wx         |          |
-VEX.256.66.0F DD /r           | VPADDUSW Vx,Hx,Wx         |          |
-VEX.256.66.0F DE /r           | VPMAXUB Vx,Hx,Wx          |          |
-VEX.256.66.0F DF /r           | VPANDN Vx,Hx,Wx           |          |
-VEX.256.66.0F E0 /r           | VPAVGB Vx,Hx,Wx           |          |
-VEX.256.66.0F E1 /r           | VPSRAW Vx,Hx,Wdq          |          |
-VEX.256.66.0F E2 /r           | VPSRAD Vx,Hx,Wdq          |          |
-VEX.256.66.0F E3 /r           | VPAVGW Vx,Hx,Wx           |          |
-VEX.256.66.0F E4 /r           | VPMULHUW Vx,Hx,Wx         |          |
-VEX.256.66.0F E5 /r           | VPMULHW Vx,Hx,Wx          |          |
-VEX.256.66.0F E8 /r           | VPSUBSB Vx,Hx,Wx          |          |
-VEX.256.66.0F E9 /r           | VPSUBSW Vx,Hx,Wx          |          |
-VEX.256.66.0F EA /r           | VPMINSW Vx,Hx,Wx          |          |
-VEX.256.66.0F EB /r           | VPOR Vx,Hx,Wx             |          |
-VEX.256.66.0F EC /r           | VPADDSB Vx,Hx,Wx          |          |
-VEX.256.66.0F ED /r           | VPADDSW Vx,Hx,Wx          |          |
-VEX.256.66.0F EE /r           | VPMAXSW Vx,Hx,Wx          |          |
-VEX.256.66.0F EF /r           | VPXOR Vx,Hx,Wx            |          |
-VEX.256.66.0F F1 /r           | VPSLLW Vx,Hx,Wdq          |          |
-VEX.256.66.0F F2 /r           | VPSLLD Vx,Hx,Wdq          |          |
-VEX.256.66.0F F3 /r           | VPSLLQ Vx,Hx,Wdq          |          |
-VEX.256.66.0F F4 /r           | VPMULUDQ Vx,Hx,Wx         |          |
-VEX.256.66.0F F5 /r           | VPMADDWD Vx,Hx,Wx         |          |
-VEX.256.66.0F F6 /r           | VPSADBW Vx,Hx,Wx          |          |
-VEX.256.66.0F F8 /r           | VPSUBB Vx,Hx,Wx           |          |
-VEX.256.66.0F F9 /r           | VPSUBW Vx,Hx,Wx           |          |
-VEX.256.66.0F FA /r           | VPSUBD Vx,Hx,Wx           |          |
-VEX.256.66.0F FB /r           | VPSUBQ Vx,Hx,Wx           |          |
-VEX.256.66.0F FC /r           | VPADDB Vx,Hx,Wx           |          |
-VEX.256.66.0F FD /r           | VPADDW Vx,Hx,Wx           |          |
-VEX.256.66.0F FE /r           | VPADDD Vx,Hx,Wx           |          |
-VEX.256.66.0F 6C /r           | VPUNPCKLQDQ Vx,Hx,Wx      |          |
-VEX.256.66.0F 6D /r           | VPUNPCKHQDQ Vx,Hx,Wx      |          |
-VEX.256.66.0F 70 /r           | VPSHUFD Vx,Wx,Ib          |          |
-VEX.256.F3.0F 70 /r           | VPSHUFHW Vx,Wx,Ib         |          |
-VEX.256.F2.0F 70 /r           | VPSHUFLW Vx,Wx,Ib         |          |
-VEX.256.66.0F 71 /2:r         | VPSRLW Hx,Ux,Ib           |          |
-VEX.256.66.0F 71 /4:r         | VPSRAW Hx,Ux,Ib           |          |
-VEX.256.66.0F 71 /6:r         | VPSLLW Hx,Ux,Ib           |          |
-VEX.256.66.0F 72 /2:r         | VPSRLD Hx,Ux,Ib           |          |
-VEX.256.66.0F 72 /4:r         | VPSRAD Hx,Ux,Ib           |          |
-VEX.256.66.0F 72 /6:r         | VPSLLD Hx,Ux,Ib           |          |
-VEX.256.66.0F 73 /2:r         | VPSRLQ Hx,Ux,Ib           |          |
-VEX.256.66.0F 73 /6:r         | VPSLLQ Hx,Ux,Ib           |          |
-VEX.256.66.0F 73 /3:r         | VPSRLDQ Hx,Ux,Ib          |          |
-VEX.256.66.0F 73 /7:r         | VPSLLDQ Hx,Ux,Ib          |          |
-VEX.256.66.0F D7 /r:r         | VPMOVMSKB Gy,Ux           |          |
-VEX.256.66.0F38 00 /r         | VPSHUFB Vx,Hx,Wx          |          |
-VEX.256.66.0F38 01 /r         | VPHADDW Vx,Hx,Wx          |          |
-VEX.256.66.0F38 02 /r         | VPHADDD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 03 /r         | VPHADDSW Vx,Hx,Wx         |          |
-VEX.256.66.0F38 04 /r         | VPMADDUBSW Vx,Hx,Wx       |          |
-VEX.256.66.0F38 05 /r         | VPHSUBW Vx,Hx,Wx          |          |
-VEX.256.66.0F38 06 /r         | VPHSUBD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 07 /r         | VPHSUBSW Vx,Hx,Wx         |          |
-VEX.256.66.0F38 08 /r         | VPSIGNB Vx,Hx,Wx          |          |
-VEX.256.66.0F38 09 /r         | VPSIGNW Vx,Hx,Wx          |          |
-VEX.256.66.0F38 0A /r         | VPSIGND Vx,Hx,Wx          |          |
-VEX.256.66.0F38 0B /r         | VPMULHRSW Vx,Hx,Wx        |          |
-VEX.256.66.0F38 1C /r         | VPABSB Vx,Wx              |          |
-VEX.256.66.0F38 1D /r         | VPABSW Vx,Wx              |          |
-VEX.256.66.0F38 1E /r         | VPABSD Vx,Wx              |          |
-VEX.256.66.0F38 20 /r         | VPMOVSXBW Vqq,Wdq         |          |
-VEX.256.66.0F38 21 /r         | VPMOVSXBD Vqq,Wq          |          |
-VEX.256.66.0F38 22 /r         | VPMOVSXBQ Vqq,Wd          |          |
-VEX.256.66.0F38 23 /r         | VPMOVSXWD Vqq,Wdq         |          |
-VEX.256.66.0F38 24 /r         | VPMOVSXWQ Vqq,Wq          |          |
-VEX.256.66.0F38 25 /r         | VPMOVSXDQ Vqq,Wdq         |          |
-VEX.256.66.0F38 30 /r         | VPMOVZXBW Vqq,Wdq         |          |
-VEX.256.66.0F38 31 /r         | VPMOVZXBD Vqq,Wq          |          |
-VEX.256.66.0F38 32 /r         | VPMOVZXBQ Vqq,Wd          |          |
-VEX.256.66.0F38 33 /r         | VPMOVZXWD Vqq,Wdq         |          |
-VEX.256.66.0F38 34 /r         | VPMOVZXWQ Vqq,Wq          |          |
-VEX.256.66.0F38 35 /r         | VPMOVZXDQ Vqq,Wdq         |          |
-VEX.256.66.0F38 28 /r         | VPMULDQ Vx,Hx,Wx          |          |
-VEX.256.66.0F38 29 /r         | VPCMPEQQ Vx,Hx,Wx         |          |
-VEX.256.66.0F38 2B /r         | VPACKUSDW Vx,Hx,Wx        |          |
-VEX.256.66.0F38 37 /r         | VPCMPGTQ Vx,Hx,Wx         |          |
-VEX.256.66.0F38 38 /r         | VPMINSB Vx,Hx,Wx          |          |
-VEX.256.66.0F38 39 /r         | VPMINSD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 3A /r         | VPMINUW Vx,Hx,Wx          |          |
-VEX.256.66.0F38 3B /r         | VPMINUD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 3C /r         | VPMAXSB Vx,Hx,Wx          |          |
-VEX.256.66.0F38 3D /r         | VPMAXSD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 3E /r         | VPMAXUW Vx,Hx,Wx          |          |
-VEX.256.66.0F38 3F /r         | VPMAXUD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 40 /r         | VPMULLD Vx,Hx,Wx          |          |
-VEX.256.66.0F38 2A /r:m       | VMOVNTDQA Vx,Mx           |          |
-VEX.256.66.0F3A 0E /r         | VPBLENDW Vx,Hx,Wx,Ib      |          |
-VEX.256.66.0F3A 0F /r         | VPALIGNR Vx,Hx,Wx,Ib      |          |
-VEX.256.66.0F3A 42 /r         | VMPSADBW Vx,Hx,Wx,Ib      |          |
-VEX.256.66.0F3A.W0 4C /r      | VPBLENDVB Vx,Hx,Wx,Lx     |          |
-VEX.66.0F38.W0 18 /r:r        | VBROADCASTSS Vx,Udq       |          |
-VEX.256.66.0F38.W0 19 /r:r    | VBROADCASTSD Vqq,Udq      |          |
-VEX.256.66.0F38.W0 16 /r      | VPERMPS Vqq,Hqq,Wqq       |          |
-VEX.256.66.0F38.W0 36 /r      | VPERMD Vqq,Hqq,Wqq        |          |
-VEX.66.0F38.W0 45 /r          | VPSRLVD Vx,Hx,Wx          |          |
-VEX.66.0F38.W1 45 /r          | VPSRLVQ Vx,Hx,Wx          |          |
-VEX.66.0F38.W0 46 /r          | VPSRAVD Vx,Hx,Wx          |          |
-VEX.66.0F38.W0 47 /r          | VPSLLVD Vx,Hx,Wx          |          |
-VEX.66.0F38.W1 47 /r          | VPSLLVQ Vx,Hx,Wx          |          |
-VEX.66.0F38.W0 58 /r          | VPBROADCASTD Vx,Wd        |          |
-VEX.66.0F38.W0 59 /r          | VPBROADCASTQ Vx,Wq        |          |
-VEX.256.66.0F38.W0 5A /r:m    | VBROADCASTI128 Vqq,Mdq    |          |
-VEX.66.0F38.W0 78 /r          | VPBROADCASTB Vx,Wb        |          |
-VEX.66.0F38.W0 79 /r          | VPBROADCASTW Vx,Ww        |          |
-VEX.66.0F38.W0 8C /r:m        | VPMASKMOVD Vx,Hx,Mx       |          |
-VEX.66.0F38.W1 8C /r:m        | VPMASKMOVQ Vx,Hx,Mx       |          |
-VEX.66.0F38.W0 8E /r:m        | VPMASKMOVD Mx,Hx,Vx       |          |
-VEX.66.0F38.W1 8E /r:m        | VPMASKMOVQ Mx,Hx,Vx       |          |
-VEX.128.66.0F38.W0 90 /r:m    | VPGATHERDD Vdq,vm32x,Hdq  |          |
-VEX.256.66.0F38.W0 90 /r:m    | VPGATHERDD Vqq,vm32y,Hqq  |          |
-VEX.128.66.0F38.W1 90 /r:m    | VPGATHERDQ Vdq,vm32x,Hdq  |          |
-VEX.256.66.0F38.W1 90 /r:m    | VPGATHERDQ Vqq,vm32x,Hqq  |          |
-VEX.128.66.0F38.W0 91 /r:m    | VPGATHERQD Vdq,vm64x,Hdq  |          |
-VEX.256.66.0F38.W0 91 /r:m    | VPGATHERQD Vdq,vm64y,Hdq  |          |
-VEX.128.66.0F38.W1 91 /r:m    | VPGATHERQQ Vdq,vm64x,Hdq  |          |
-VEX.256.66.0F38.W1 91 /r:m    | VPGATHERQQ Vqq,vm64y,Hqq  |          |
-VEX.128.66.0F38.W0 92 /r:m    | VGATHERDPS Vdq,vm32x,Hdq  |          |
-VEX.256.66.0F38.W0 92 /r:m    | VGATHERDPS Vqq,vm32y,Hqq  |          |
-VEX.128.66.0F38.W1 92 /r:m    | VGATHERDPD Vdq,vm32x,Hdq  |          |
-VEX.256.66.0F38.W1 92 /r:m    | VGATHERDPD Vqq,vm32x,Hqq  |          |
-VEX.128.66.0F38.W0 93 /r:m    | VGATHERQPS Vdq,vm64x,Hdq  |          |
-VEX.256.66.0F38.W0 93 /r:m    | VGATHERQPS Vdq,vm64y,Hdq  |          |
-VEX.128.66.0F38.W1 93 /r:m    | VGATHERQPD Vdq,vm64x,Hdq  |          |
-VEX.256.66.0F38.W1 93 /r:m    | VGATHERQPD Vqq,vm64y,Hqq  |          |
-VEX.256.66.0F3A.W1 00 /r      | VPERMQ Vqq,Wqq,Ib         |          |
-VEX.256.66.0F3A.W1 01 /r      | VPERMPD Vqq,Wqq,Ib        |          |
-VEX.66.0F3A.W0 02 /r          | VPBLENDD Vx,Hx,Wx,Ib      |          |
-VEX.256.66.0F3A.W0 38 /r      | VINSERTI128 Vqq,Hqq,Wdq,Ib|          |
-VEX.256.66.0F3A.W0 39 /r      | VEXTRACTI128 Wdq,Vqq,Ib   |          |
-VEX.256.66.0F3A.W0 46 /r      | VPERM2I128 Vqq,Hqq,Wqq,Ib |          |
+VEX.256.66.0F 60 /r           | VPUNPCKLBW Vx,Hx,Wx
+VEX.256.66.0F 61 /r           | VPUNPCKLWD Vx,Hx,Wx
+VEX.256.66.0F 62 /r           | VPUNPCKLDQ Vx,Hx,Wx
+VEX.256.66.0F 63 /r           | VPACKSSWB Vx,Hx,Wx
+VEX.256.66.0F 64 /r           | VPCMPGTB Vx,Hx,Wx
+VEX.256.66.0F 65 /r           | VPCMPGTW Vx,Hx,Wx
+VEX.256.66.0F 66 /r           | VPCMPGTD Vx,Hx,Wx
+VEX.256.66.0F 67 /r           | VPACKUSWB Vx,Hx,Wx
+VEX.256.66.0F 68 /r           | VPUNPCKHBW Vx,Hx,Wx
+VEX.256.66.0F 69 /r           | VPUNPCKHWD Vx,Hx,Wx
+VEX.256.66.0F 6A /r           | VPUNPCKHDQ Vx,Hx,Wx
+VEX.256.66.0F 6B /r           | VPACKSSDW Vx,Hx,Wx
+VEX.256.66.0F 74 /r           | VPCMPEQB Vx,Hx,Wx
+VEX.256.66.0F 75 /r           | VPCMPEQW Vx,Hx,Wx
+VEX.256.66.0F 76 /r           | VPCMPEQD Vx,Hx,Wx
+VEX.256.66.0F D1 /r           | VPSRLW Vx,Hx,Wdq
+VEX.256.66.0F D2 /r           | VPSRLD Vx,Hx,Wdq
+VEX.256.66.0F D3 /r           | VPSRLQ Vx,Hx,Wdq
+VEX.256.66.0F D4 /r           | VPADDQ Vx,Hx,Wx
+VEX.256.66.0F D5 /r           | VPMULLW Vx,Hx,Wx
+VEX.256.66.0F D8 /r           | VPSUBUSB Vx,Hx,Wx
+VEX.256.66.0F D9 /r           | VPSUBUSW Vx,Hx,Wx
+VEX.256.66.0F DA /r           | VPMINUB Vx,Hx,Wx
+VEX.256.66.0F DB /r           | VPAND Vx,Hx,Wx
+VEX.256.66.0F DC /r           | VPADDUSB Vx,Hx,Wx
+VEX.256.66.0F DD /r           | VPADDUSW Vx,Hx,Wx
+VEX.256.66.0F DE /r           | VPMAXUB Vx,Hx,Wx
+VEX.256.66.0F DF /r           | VPANDN Vx,Hx,Wx
+VEX.256.66.0F E0 /r           | VPAVGB Vx,Hx,Wx
+VEX.256.66.0F E1 /r           | VPSRAW Vx,Hx,Wdq
+VEX.256.66.0F E2 /r           | VPSRAD Vx,Hx,Wdq
+VEX.256.66.0F E3 /r           | VPAVGW Vx,Hx,Wx
+VEX.256.66.0F E4 /r           | VPMULHUW Vx,Hx,Wx
+VEX.256.66.0F E5 /r           | VPMULHW Vx,Hx,Wx
+VEX.256.66.0F E8 /r           | VPSUBSB Vx,Hx,Wx
+VEX.256.66.0F E9 /r           | VPSUBSW Vx,Hx,Wx
+VEX.256.66.0F EA /r           | VPMINSW Vx,Hx,Wx
+VEX.256.66.0F EB /r           | VPOR Vx,Hx,Wx
+VEX.256.66.0F EC /r           | VPADDSB Vx,Hx,Wx
+VEX.256.66.0F ED /r           | VPADDSW Vx,Hx,Wx
+VEX.256.66.0F EE /r           | VPMAXSW Vx,Hx,Wx
+VEX.256.66.0F EF /r           | VPXOR Vx,Hx,Wx
+VEX.256.66.0F F1 /r           | VPSLLW Vx,Hx,Wdq
+VEX.256.66.0F F2 /r           | VPSLLD Vx,Hx,Wdq
+VEX.256.66.0F F3 /r           | VPSLLQ Vx,Hx,Wdq
+VEX.256.66.0F F4 /r           | VPMULUDQ Vx,Hx,Wx
+VEX.256.66.0F F5 /r           | VPMADDWD Vx,Hx,Wx
+VEX.256.66.0F F6 /r           | VPSADBW Vx,Hx,Wx
+VEX.256.66.0F F8 /r           | VPSUBB Vx,Hx,Wx
+VEX.256.66.0F F9 /r           | VPSUBW Vx,Hx,Wx
+VEX.256.66.0F FA /r           | VPSUBD Vx,Hx,Wx
+VEX.256.66.0F FB /r           | VPSUBQ Vx,Hx,Wx
+VEX.256.66.0F FC /r           | VPADDB Vx,Hx,Wx
+VEX.256.66.0F FD /r           | VPADDW Vx,Hx,Wx
+VEX.256.66.0F FE /r           | VPADDD Vx,Hx,Wx
+VEX.256.66.0F 6C /r           | VPUNPCKLQDQ Vx,Hx,Wx
+VEX.256.66.0F 6D /r           | VPUNPCKHQDQ Vx,Hx,Wx
+VEX.256.66.0F 70 /r           | VPSHUFD Vx,Wx,Ib
+VEX.256.F3.0F 70 /r           | VPSHUFHW Vx,Wx,Ib
+VEX.256.F2.0F 70 /r           | VPSHUFLW Vx,Wx,Ib
+VEX.256.66.0F 71 /2:r         | VPSRLW Hx,Ux,Ib
+VEX.256.66.0F 71 /4:r         | VPSRAW Hx,Ux,Ib
+VEX.256.66.0F 71 /6:r         | VPSLLW Hx,Ux,Ib
+VEX.256.66.0F 72 /2:r         | VPSRLD Hx,Ux,Ib
+VEX.256.66.0F 72 /4:r         | VPSRAD Hx,Ux,Ib
+VEX.256.66.0F 72 /6:r         | VPSLLD Hx,Ux,Ib
+VEX.256.66.0F 73 /2:r         | VPSRLQ Hx,Ux,Ib
+VEX.256.66.0F 73 /6:r         | VPSLLQ Hx,Ux,Ib
+VEX.256.66.0F 73 /3:r         | VPSRLDQ Hx,Ux,Ib
+VEX.256.66.0F 73 /7:r         | VPSLLDQ Hx,Ux,Ib
+VEX.256.66.0F D7 /r:r         | VPMOVMSKB Gy,Ux
+VEX.256.66.0F38 00 /r         | VPSHUFB Vx,Hx,Wx
+VEX.256.66.0F38 01 /r         | VPHADDW Vx,Hx,Wx
+VEX.256.66.0F38 02 /r         | VPHADDD Vx,Hx,Wx
+VEX.256.66.0F38 03 /r         | VPHADDSW Vx,Hx,Wx
+VEX.256.66.0F38 04 /r         | VPMADDUBSW Vx,Hx,Wx
+VEX.256.66.0F38 05 /r         | VPHSUBW Vx,Hx,Wx
+VEX.256.66.0F38 06 /r         | VPHSUBD Vx,Hx,Wx
+VEX.256.66.0F38 07 /r         | VPHSUBSW Vx,Hx,Wx
+VEX.256.66.0F38 08 /r         | VPSIGNB Vx,Hx,Wx
+VEX.256.66.0F38 09 /r         | VPSIGNW Vx,Hx,Wx
+VEX.256.66.0F38 0A /r         | VPSIGND Vx,Hx,Wx
+VEX.256.66.0F38 0B /r         | VPMULHRSW Vx,Hx,Wx
+VEX.256.66.0F38 1C /r         | VPABSB Vx,Wx
+VEX.256.66.0F38 1D /r         | VPABSW Vx,Wx
+VEX.256.66.0F38 1E /r         | VPABSD Vx,Wx
+VEX.256.66.0F38 20 /r         | VPMOVSXBW Vqq,Wdq
+VEX.256.66.0F38 21 /r         | VPMOVSXBD Vqq,Wq
+VEX.256.66.0F38 22 /r         | VPMOVSXBQ Vqq,Wd
+VEX.256.66.0F38 23 /r         | VPMOVSXWD Vqq,Wdq
+VEX.256.66.0F38 24 /r         | VPMOVSXWQ Vqq,Wq
+VEX.256.66.0F38 25 /r         | VPMOVSXDQ Vqq,Wdq
+VEX.256.66.0F38 30 /r         | VPMOVZXBW Vqq,Wdq
+VEX.256.66.0F38 31 /r         | VPMOVZXBD Vqq,Wq
+VEX.256.66.0F38 32 /r         | VPMOVZXBQ Vqq,Wd
+VEX.256.66.0F38 33 /r         | VPMOVZXWD Vqq,Wdq
+VEX.256.66.0F38 34 /r         | VPMOVZXWQ Vqq,Wq
+VEX.256.66.0F38 35 /r         | VPMOVZXDQ Vqq,Wdq
+VEX.256.66.0F38 28 /r         | VPMULDQ Vx,Hx,Wx
+VEX.256.66.0F38 29 /r         | VPCMPEQQ Vx,Hx,Wx
+VEX.256.66.0F38 2B /r         | VPACKUSDW Vx,Hx,Wx
+VEX.256.66.0F38 37 /r         | VPCMPGTQ Vx,Hx,Wx
+VEX.256.66.0F38 38 /r         | VPMINSB Vx,Hx,Wx
+VEX.256.66.0F38 39 /r         | VPMINSD Vx,Hx,Wx
+VEX.256.66.0F38 3A /r         | VPMINUW Vx,Hx,Wx
+VEX.256.66.0F38 3B /r         | VPMINUD Vx,Hx,Wx
+VEX.256.66.0F38 3C /r         | VPMAXSB Vx,Hx,Wx
+VEX.256.66.0F38 3D /r         | VPMAXSD Vx,Hx,Wx
+VEX.256.66.0F38 3E /r         | VPMAXUW Vx,Hx,Wx
+VEX.256.66.0F38 3F /r         | VPMAXUD Vx,Hx,Wx
+VEX.256.66.0F38 40 /r         | VPMULLD Vx,Hx,Wx
+VEX.256.66.0F38 2A /r:m       | VMOVNTDQA Vx,Mx
+VEX.256.66.0F3A 0E /r         | VPBLENDW Vx,Hx,Wx,Ib
+VEX.256.66.0F3A 0F /r         | VPALIGNR Vx,Hx,Wx,Ib
+VEX.256.66.0F3A 42 /r         | VMPSADBW Vx,Hx,Wx,Ib
+VEX.256.66.0F3A.W0 4C /r      | VPBLENDVB Vx,Hx,Wx,Lx
+VEX.66.0F38.W0 18 /r:r        | VBROADCASTSS Vx,Udq
+VEX.256.66.0F38.W0 19 /r:r    | VBROADCASTSD Vqq,Udq
+VEX.256.66.0F38.W0 16 /r      | VPERMPS Vqq,Hqq,Wqq
+VEX.256.66.0F38.W0 36 /r      | VPERMD Vqq,Hqq,Wqq
+VEX.66.0F38.W0 45 /r          | VPSRLVD Vx,Hx,Wx
+VEX.66.0F38.W1 45 /r          | VPSRLVQ Vx,Hx,Wx
+VEX.66.0F38.W0 46 /r          | VPSRAVD Vx,Hx,Wx
+VEX.66.0F38.W0 47 /r          | VPSLLVD Vx,Hx,Wx
+VEX.66.0F38.W1 47 /r          | VPSLLVQ Vx,Hx,Wx
+VEX.66.0F38.W0 58 /r          | VPBROADCASTD Vx,Wd
+VEX.66.0F38.W0 59 /r          | VPBROADCASTQ Vx,Wq
+VEX.256.66.0F38.W0 5A /r:m    | VBROADCASTI128 Vqq,Mdq
+VEX.66.0F38.W0 78 /r          | VPBROADCASTB Vx,Wb
+VEX.66.0F38.W0 79 /r          | VPBROADCASTW Vx,Ww
+VEX.66.0F38.W0 8C /r:m        | VPMASKMOVD Vx,Hx,Mx
+VEX.66.0F38.W1 8C /r:m        | VPMASKMOVQ Vx,Hx,Mx
+VEX.66.0F38.W0 8E /r:m        | VPMASKMOVD Mx,Hx,Vx
+VEX.66.0F38.W1 8E /r:m        | VPMASKMOVQ Mx,Hx,Vx
+VEX.128.66.0F38.W0 90 /r:m    | VPGATHERDD Vdq,vm32x,Hdq
+VEX.256.66.0F38.W0 90 /r:m    | VPGATHERDD Vqq,vm32y,Hqq
+VEX.128.66.0F38.W1 90 /r:m    | VPGATHERDQ Vdq,vm32x,Hdq
+VEX.256.66.0F38.W1 90 /r:m    | VPGATHERDQ Vqq,vm32x,Hqq
+VEX.128.66.0F38.W0 91 /r:m    | VPGATHERQD Vdq,vm64x,Hdq
+VEX.256.66.0F38.W0 91 /r:m    | VPGATHERQD Vdq,vm64y,Hdq
+VEX.128.66.0F38.W1 91 /r:m    | VPGATHERQQ Vdq,vm64x,Hdq
+VEX.256.66.0F38.W1 91 /r:m    | VPGATHERQQ Vqq,vm64y,Hqq
+VEX.128.66.0F38.W0 92 /r:m    | VGATHERDPS Vdq,vm32x,Hdq
+VEX.256.66.0F38.W0 92 /r:m    | VGATHERDPS Vqq,vm32y,Hqq
+VEX.128.66.0F38.W1 92 /r:m    | VGATHERDPD Vdq,vm32x,Hdq
+VEX.256.66.0F38.W1 92 /r:m    | VGATHERDPD Vqq,vm32x,Hqq
+VEX.128.66.0F38.W0 93 /r:m    | VGATHERQPS Vdq,vm64x,Hdq
+VEX.256.66.0F38.W0 93 /r:m    | VGATHERQPS Vdq,vm64y,Hdq
+VEX.128.66.0F38.W1 93 /r:m    | VGATHERQPD Vdq,vm64x,Hdq
+VEX.256.66.0F38.W1 93 /r:m    | VGATHERQPD Vqq,vm64y,Hqq
+VEX.256.66.0F3A.W1 00 /r      | VPERMQ Vqq,Wqq,Ib
+VEX.256.66.0F3A.W1 01 /r      | VPERMPD Vqq,Wqq,Ib
+VEX.66.0F3A.W0 02 /r          | VPBLENDD Vx,Hx,Wx,Ib
+VEX.256.66.0F3A.W0 38 /r      | VINSERTI128 Vqq,Hqq,Wdq,Ib
+VEX.256.66.0F3A.W0 39 /r      | VEXTRACTI128 Wdq,Vqq,Ib
+VEX.256.66.0F3A.W0 46 /r      | VPERM2I128 Vqq,Hqq,Wqq,Ib
 `,
   ),
 ];

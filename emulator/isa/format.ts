@@ -4,7 +4,7 @@
  * One line is one opcode form, written close to the opcode maps and the notation of the Intel SDM Vol. 2, Appendix A
  * and "Interpreting the Instruction Reference Pages":
  *
- *     opcode | mnemonic operands | attributes | implementation
+ *     opcode | mnemonic operands | attributes
  *
  * **opcode**: `[prefix] [REX.W] [0F [38|3A]] XX[+r] [modrm]`, or `VEX[.128|.256|.L0|.L1][.NP|.66|.F3|.F2].0F[38|3A][.W0|.W1]
  * XX [modrm]`.
@@ -24,7 +24,7 @@
  * above CPL 0 before any other check but `prot` and the CPUID feature;
  * `branch` may change the instruction pointer; `nob` does not match with REX.B.
  *
- * **implementation**: the interpreter's handler. A row without one decodes with its right length and raises #UD.
+ * What the interpreter does for a row is said in `handlers.ts`.
  */
 import { operandCode, type OperandCode } from "./operands.ts";
 
@@ -73,8 +73,6 @@ export interface Row {
   readonly attributes: ReadonlySet<Attribute>;
   /** The CPUID feature that brings the instruction; "BASE" for what every x86-64 processor has. */
   readonly feature: string;
-  /** The interpreter's handler, or "" while there is none. */
-  readonly implementation: string;
 }
 
 /** Parses a block of the table whose rows all belong to one CPUID feature. Throws on a malformed line. */
@@ -93,8 +91,8 @@ export function rows(feature: string, text: string): Row[] {
 
 function parseRow(feature: string, line: string): Row {
   const columns = line.split("|").map((column) => column.trim());
-  const [opcodeText, instruction, attributeText, implementation] = columns;
-  if (columns.length !== 4 || !opcodeText || !instruction) throw new Error("expected four columns");
+  const [opcodeText, instruction, attributeText = ""] = columns;
+  if (columns.length > 3 || !opcodeText || !instruction) throw new Error("expected two or three columns");
   const [mnemonic, operandText = ""] = instruction.split(/\s+/, 2);
   const opcode = parseOpcode(opcodeText.split(/\s+/));
   return {
@@ -102,9 +100,8 @@ function parseRow(feature: string, line: string): Row {
     id: `${opcodeText.replace(/\s+/g, " ")} ${mnemonic!}`,
     mnemonic: mnemonic!,
     operands: operandText === "" ? [] : operandText.split(",").map(operandCode),
-    attributes: new Set((attributeText ?? "").split(/\s+/).filter(Boolean).map(parseAttribute)),
+    attributes: new Set(attributeText.split(/\s+/).filter(Boolean).map(parseAttribute)),
     feature,
-    implementation: implementation ?? "",
   };
 }
 

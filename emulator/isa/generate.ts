@@ -6,9 +6,9 @@
  */
 import { MAPS, PREFIX_66, PREFIX_NP, type Attribute, type Row } from "./format.ts";
 import { METHODS, TYPES, type OperandCode } from "./operands.ts";
-import { HANDLERS, ROWS } from "./table.ts";
+import { ROWS } from "./table.ts";
 
-/** Static properties of a row, in its second word. The low bits are for the decoder alone. */
+/** Static properties of a row, in its first word. The low bits are for the decoder alone. */
 const ROW_FLAGS = [
   "D64",
   "F64",
@@ -166,7 +166,6 @@ function data(name: string, type: "u16" | "u32", comment: string, values: readon
 export function decoderTables(): string {
   const { index, groups, candidates } = lookupTables();
   const rowWords = ROWS.flatMap((row) => [
-    HANDLERS.indexOf(row.implementation) + 1,
     rowFlags(row),
     ...[0, 1, 2, 3].map((i) => operandWord(row.operands[i])),
   ]);
@@ -198,18 +197,6 @@ export function decoderTables(): string {
       "Two words a candidate: row | prefixes, W, L << 16 | flags << 24; ModR/M mask | value << 8.",
       candidates,
     ),
-    data("ROW_DATA", "u32", "Six words a row: handler, ROW_ flags, four operand codes.", rowWords),
-  ].join("\n");
-}
-
-/** The text of `emulator/core/decode/handlers.generated.ts`, without its first line: the numbers in `Decoded.handler`. */
-export function handlerNumbers(): string {
-  const constants = HANDLERS.map((name, i) => `export const HANDLER_${name}: u32 = ${i + 1};`);
-  return [
-    "// Numbers of the interpreter's handlers, as `Decoded.handler` holds them.",
-    `export const HANDLER_NONE: u32 = 0;`,
-    ...constants,
-    `export const HANDLER_COUNT: u32 = ${HANDLERS.length + 1};`,
-    "",
+    data("ROW_DATA", "u32", "Five words a row: ROW_ flags, four operand codes.", rowWords),
   ].join("\n");
 }

@@ -146,8 +146,10 @@ const CONDITIONS = [
 function bitTest(row: Row, f: string): Rule {
   const isImmediate = row.operands[1]!.method === "I";
   const offset = isImmediate ? "<u32>Op.imm<u8>(record)" : "<u32>Op.src<T>(record)";
-  const linear = isImmediate ? "Address.forWrite(record, sizeof<T>())" : "bitStringAddress<T>(record)";
-  const readLinear = isImmediate ? "Address.forRead(record, sizeof<T>())" : "bitStringAddress<T>(record)";
+  const linear = isImmediate ? "Address.forWrite(record, sizeof<T>())" : "bitStringAddress<T>(record, true)";
+  const readLinear = isImmediate
+    ? "Address.forRead(record, sizeof<T>())"
+    : "bitStringAddress<T>(record, false)";
   if (f === "bt")
     return {
       register: `bt<T>(${D}, ${offset});`,
@@ -333,8 +335,8 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   INTO: () => call("into", true),
   INT1: () => call("int1", true),
   LOOP: () => callTyped("loop", true),
-  LOOPZ: () => callTyped("loopz", true),
-  LOOPNZ: () => callTyped("loopnz", true),
+  LOOPE: () => callTyped("loopz", true),
+  LOOPNE: () => callTyped("loopnz", true),
   JCXZ: () => callTyped("jcxz", true),
   SYSCALL: () => call("syscall", true),
   SYSRET: () => callTyped("sysret", true),

@@ -28,8 +28,3 @@ export const ROWS: readonly Row[] = [
 
 const ids = new Set(ROWS.map((row) => row.id));
 if (ids.size !== ROWS.length) throw new Error("instruction table: two rows have the same id");
-
-/** Names of the interpreter's handlers, sorted; a handler's number is its index plus 1, and 0 means none. */
-export const HANDLERS: readonly string[] = [...new Set(ROWS.map((row) => row.implementation))]
-  .filter((name) => name !== "")
-  .sort();

@@ -75,6 +75,8 @@ export class Board {
   emulatedAccess: ((core: Core, space: "memory" | "port") => void) | undefined;
   /** A CPU of this thread was given something to look at: it may have been idle. */
   kicked: (index: number) => void = () => undefined;
+  /** A host thread has come to have something to do at this time on its own clock. */
+  woken: (time: number) => void = () => undefined;
   readonly #ipiTimer: Timer;
   readonly #options: BoardOptions;
 

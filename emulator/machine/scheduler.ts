@@ -139,9 +139,21 @@ export class Scheduler {
     return true;
   }
 
-  /** An actor was woken by something that happened now: its clock must not be behind it. */
+  /** Something that happened now woke an actor: its clock must not be behind it. */
   wake(actor: Actor): void {
     const time = this.now();
     if (actor.clock() < time) actor.waitUntil(time);
+    this.woken(actor.clock());
+  }
+
+  /** An actor has come to have something to do from `time` on: the acting one must not run too far beyond it. */
+  woken(time: number): void {
+    const s = this.#state;
+    if (this.#acting === undefined) return;
+    if (time < s.others) s.others = time;
+    const limit = Math.max(time, this.#acting.clock()) + this.#lookAhead;
+    if (limit >= s.limit) return;
+    s.limit = limit;
+    this.#acting.limitTo(limit);
   }
 }

@@ -7,7 +7,7 @@ import { Code, CpuidFeature, Decoder, DecoderOptions, Instruction, Mnemonic } fr
 import { beforeAll, describe, expect, test } from "vitest";
 import { ROWS, type Row } from "../../emulator/isa/table.ts";
 import { DecodedStruct } from "../../layout/decoded.ts";
-import { buildCore, instantiateCore, type CoreExports } from "../support/build-core.ts";
+import { BUILD_TIMEOUT, buildCore, instantiateCore, type CoreExports } from "../support/build-core.ts";
 import { Random, randomTestSettings } from "../support/random.ts";
 import { STRING_BYTES, writeRandomCode } from "../support/random-code.ts";
 import { compareInstruction, type DecodedView } from "./iced-view.ts";
@@ -175,7 +175,7 @@ describe("decoder against iced-x86", () => {
 
   beforeAll(async () => {
     core = await instantiateCore(await buildCore("emulator/core/testing-decode.ts"), memory);
-  });
+  }, BUILD_TIMEOUT);
 
   const fill = (random: Random, mode: number): void => {
     for (let i = 0; i < BATCH; i++) writeRandomCode(random, mode, input, i * STRING_BYTES);

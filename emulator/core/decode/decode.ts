@@ -44,8 +44,8 @@ import {
 import * as T from "./tables.generated";
 
 /** Words of a row in ROW_DATA. */
-const ROW_BYTES: usize = 24;
-const ROW_OPERANDS: usize = 8;
+const ROW_BYTES: usize = 20;
+const ROW_OPERANDS: usize = 4;
 
 /** Values of the VEX pp field as PREFIX_ bits. */
 function prefixOfPp(pp: u32): u32 {
@@ -141,9 +141,8 @@ function clear(d: Decoded): void {
 /** The instruction from its row on: sizes, memory operand, operands, and the checks that need them. */
 function decodeRow(d: Decoded, row: u32, prefix: u32, mode: u32): bool {
   const rowData = T.ROW_DATA + <usize>row * ROW_BYTES;
-  const rowFlags = load<u32>(rowData, 4);
+  const rowFlags = load<u32>(rowData);
   d.row = <u16>row;
-  d.handler = <u16>load<u32>(rowData);
   if (rowFlags & T.ROW_PREFIX) dropMandatoryPrefix(d, rowFlags, prefix);
   setSizes(d, rowFlags, mode);
   const firstOperand = load<u32>(rowData, ROW_OPERANDS);

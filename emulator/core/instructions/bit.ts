@@ -8,7 +8,7 @@ import { EA_32, EA_64, EA_64_SEGMENT, R_ADDRESS_SIZE, R_EA } from "../records/re
 import { Op } from "./operand";
 
 /** Linear address of the operand-sized unit that holds the bit of a register bit offset (SDM Vol. 2, "BT"). */
-export function bitStringAddress<T>(record: usize): u64 {
+export function bitStringAddress<T>(record: usize, write: bool): u64 {
   const bit = <i64>Flags.extend<T>(Op.src<T>(record));
   const shift: u64 = sizeof<T>() == 8 ? 6 : sizeof<T>() == 4 ? 5 : 4;
   const distance = (bit >> shift) * <i64>sizeof<T>();
@@ -19,9 +19,7 @@ export function bitStringAddress<T>(record: usize): u64 {
   if (kind == EA_64 || kind == EA_32) return offset;
   const segment = <u32>load<u8>(record, R_EA) & 7;
   if (kind == EA_64_SEGMENT) return offset + load<u64>(CPU + CPU_SEG_BASE + (<usize>segment << 3));
-  // Checked for writing where BTS and its like will write; BT on a read-only segment is let through the same
-  // check only when the segment is writable or the access is a read, which segmentLinear decides by `write`.
-  return segmentLinear(segment, offset, <u32>sizeof<T>(), false);
+  return segmentLinear(segment, offset, <u32>sizeof<T>(), write);
 }
 
 function bitOf<T>(offset: u32): T {

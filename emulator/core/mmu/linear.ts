@@ -11,7 +11,7 @@ import { CPU_SCRATCH, CPU_TLB_EXECUTE, CPU_TLB_READ, CPU_TLB_WRITE, TLB_ENTRIES 
 import { CPU, cpu } from "../state/cpu";
 import { contextFlavor, isLongMode, CONTEXT_USER } from "../state/mode";
 import { CR0_AM, FLAG_AC, VECTOR_AC } from "../spec/architecture";
-import { FAULT_NON_CANONICAL, FAULT_RETRY, raise, raiseWithError } from "../interrupts/raise";
+import { FAULT_NON_CANONICAL, FAULT_RETRY, faultPending, raise, raiseWithError } from "../interrupts/raise";
 import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } from "./walk";
 import { isGuarded, noteWrite, ramAddress } from "./physical";
 import { contextAsid } from "./contexts";
@@ -107,8 +107,12 @@ export function isCanonical(linear: u64): bool {
   return <u64>((<i64>linear << 16) >> 16) == linear;
 }
 
-/** Canonical form and alignment, checked where the TLB had no entry. */
+/**
+ * Canonical form and alignment, checked where the TLB had no entry. After a failed segment check the address is
+ * BAD_LINEAR and its fault must stand.
+ */
 function isAcceptable(linear: u64, size: u32): bool {
+  if (faultPending()) return false;
   if (isLongMode()) {
     if (!isCanonical(linear) || !isCanonical(linear + size - 1)) {
       raise(FAULT_NON_CANONICAL);

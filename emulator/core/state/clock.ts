@@ -33,7 +33,8 @@ export function now(): u64 {
  * instruction must be made again (the fault is recorded).
  */
 export function mustWait(): bool {
-  if (cpu.clockMode != CLOCK_VIRTUAL || now() <= cpu.yieldAbove) return false;
+  // The hypervisor's emulator acts within an exit, which has begun: it does not wait half-way.
+  if (cpu.clockMode != CLOCK_VIRTUAL || cpu.emulating != 0 || now() <= cpu.yieldAbove) return false;
   raise(FAULT_RETRY);
   return true;
 }

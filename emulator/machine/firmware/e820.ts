@@ -1,4 +1,5 @@
 /** The memory map as the BIOS function E820H reports it: ACPI Specification, "System Address Map Interfaces". */
+import { ECAM_BASE, ECAM_SIZE, IOAPIC_BASE, LOCAL_APIC_BASE } from "../layout.ts";
 import {
   AddressRangeMemory,
   AddressRangeReserved,
@@ -6,11 +7,7 @@ import {
   BIOS_AREA_BYTES,
   CONVENTIONAL_END,
   EBDA,
-  ECAM_BASE,
-  ECAM_BYTES,
   FOUR_GIB,
-  IOAPIC_BASE,
-  LOCAL_APIC_BASE,
   MIB,
 } from "./memory-ranges.ts";
 import type { MemoryRange, RamSize } from "./memory-ranges.ts";
@@ -35,7 +32,7 @@ export function e820Map(ram: RamSize): MemoryRange[] {
   ranges.push(reserved(BIOS_AREA, BIOS_AREA_BYTES));
   if (ram.lowRam > MIB) ranges.push(memory(MIB, ram.lowRam));
   ranges.push(
-    reserved(ECAM_BASE, ECAM_BYTES),
+    reserved(ECAM_BASE, ECAM_SIZE),
     reserved(IOAPIC_BASE, 0x1000),
     reserved(LOCAL_APIC_BASE, 0x1000),
   );

@@ -2,6 +2,7 @@
  * The fixed places of the physical address space that firmware tells the operating system about, and the memory map
  * made of them.
  */
+import { ECAM_SIZE } from "../layout.ts";
 
 /** RAM as the machine has it: `MemoryPlan` has these fields. */
 export interface RamSize {
@@ -16,16 +17,15 @@ export const FOUR_GIB = 0x100000000;
 
 /** The extended BIOS data area: the last KiB of conventional memory. */
 export const EBDA = 0x9fc00;
-export const EBDA_BYTES = 0x400;
 export const CONVENTIONAL_END = 0xa0000;
 /** Firmware tables; scanned for the RSDP and the MP floating pointer. */
 export const BIOS_AREA = 0xe0000;
 export const BIOS_AREA_BYTES = 0x20000;
 
-export const ECAM_BASE = 0xb0000000;
-export const ECAM_BYTES = 0x10000000;
-export const IOAPIC_BASE = 0xfec00000;
-export const LOCAL_APIC_BASE = 0xfee00000;
+/** Buses that memory-mapped configuration space covers: 1 MiB each. */
+export const ECAM_BUSES = ECAM_SIZE / MIB;
+/** Memory that the host bridge forwards to PCI, up to the I/O APIC. */
+export const PCI_WINDOW_BASE = 0xc0000000;
 
 /** ACPI Specification, "Address Range Types". */
 export const AddressRangeMemory = 1;

@@ -2,6 +2,7 @@
 import { EBDA, FOUR_GIB, MIB } from "../firmware/memory-ranges.ts";
 import type { RamSize } from "../firmware/memory-ranges.ts";
 import type { ImageFile } from "../read-image.ts";
+import type { ElfImage } from "./elf.ts";
 import { ImageError, hex, hexRange } from "./image-error.ts";
 
 /** Bytes for RAM. `size` ≥ `bytes.length`; RAM from `bytes.length` to `size` must be zero at entry. */
@@ -166,6 +167,22 @@ export class BootMemory {
     }
     return undefined;
   }
+}
+
+/**
+ * Places an ELF image's segments, the highest first, so that an error about too little RAM names what the whole image
+ * needs.
+ */
+export function placeElfSegments(memory: BootMemory, file: ImageFile, image: ElfImage): void {
+  const end = (segment: ElfImage["segments"][number]): number => segment.physical + segment.memoryBytes;
+  for (const segment of [...image.segments].sort((a, b) => end(b) - end(a)))
+    memory.place(
+      file,
+      `ELF program header ${segment.index}`,
+      segment.physical,
+      segment.bytes,
+      segment.memoryBytes,
+    );
 }
 
 /** What to say when RAM must reach `end`. */

@@ -12,7 +12,7 @@ import { FOUR_GIB, MIB } from "../firmware/memory-ranges.ts";
 import type { MemoryRange } from "../firmware/memory-ranges.ts";
 import type { ImageFile } from "../read-image.ts";
 import { TableWriter } from "../table-writer.ts";
-import { BootMemory } from "./boot-memory.ts";
+import { BootMemory, placeElfSegments } from "./boot-memory.ts";
 import { zeroTerminated } from "./boot-image.ts";
 import type { BootImage, BootRequest } from "./boot-image.ts";
 import { isElf, parseElf, physicalEntry } from "./elf.ts";
@@ -145,8 +145,7 @@ function placeElf(kernel: ImageFile, memory: BootMemory): number {
       "link it as ELF, or set the address fields",
     );
   const image = parseElf(kernel);
-  for (const { index, physical, bytes, memoryBytes } of image.segments)
-    memory.place(kernel, `ELF program header ${index}`, physical, bytes, memoryBytes);
+  placeElfSegments(memory, kernel, image);
   return checkedEntry(reader, memory, physicalEntry(image), "ELF header: e_entry");
 }
 

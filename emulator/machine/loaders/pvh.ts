@@ -5,7 +5,7 @@
 import { FOUR_GIB } from "../firmware/memory-ranges.ts";
 import type { MemoryRange } from "../firmware/memory-ranges.ts";
 import { TableWriter } from "../table-writer.ts";
-import { BootMemory } from "./boot-memory.ts";
+import { BootMemory, placeElfSegments } from "./boot-memory.ts";
 import { zeroTerminated } from "./boot-image.ts";
 import type { BootImage, BootRequest } from "./boot-image.ts";
 import { parseElf } from "./elf.ts";
@@ -55,8 +55,7 @@ export function loadPvh(request: BootRequest): BootImage {
     );
 
   const memory = new BootMemory(ram);
-  for (const { index, physical, bytes, memoryBytes } of image.segments)
-    memory.place(kernel, `ELF program header ${index}`, physical, bytes, memoryBytes);
+  placeElfSegments(memory, kernel, image);
   const inside = memory.segments.some(({ physical, size }) => entry >= physical && entry < physical + size);
   if (!inside || entry >= BigInt(FOUR_GIB))
     throw reader.error(

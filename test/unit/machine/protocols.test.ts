@@ -210,6 +210,21 @@ describe("multiboot", () => {
     );
   });
 
+  test("an image of several segments in too little RAM says at once what all of it needs", () => {
+    const contents = pad(multibootHeader(3), 64);
+    const parts = [0x100000, 0x3000000, 0x2000000].map((physical) => ({
+      physical,
+      contents,
+      memoryBytes: MIB,
+    }));
+    const kernel = imageFile(buildElf(32, 0x100010, parts));
+    expect(errorOf(bootRequest(kernel, { mebibytes: 32 }))).toMatchObject({
+      what: "ELF program header 1",
+      hint: "give the machine more memory: -m 49",
+    });
+    expect(loadBootImage(bootRequest(kernel, { mebibytes: 49 })).entry.rip).toBe(0x100010);
+  });
+
   test("tables keep clear of an image that takes all of conventional memory", () => {
     const contents = pad(multibootHeader(3), 0x9f000 - 0x1000);
     const file = imageFile(

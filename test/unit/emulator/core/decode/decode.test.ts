@@ -11,7 +11,12 @@ import {
   OperandKind,
 } from "../../../../../layout/decoded.ts";
 import { StateMemory, type ViewOf } from "../../../../../layout/struct.ts";
-import { buildCore, instantiateCore, type CoreExports } from "../../../../support/build-core.ts";
+import {
+  BUILD_TIMEOUT,
+  buildCore,
+  instantiateCore,
+  type CoreExports,
+} from "../../../../support/build-core.ts";
 
 const MODE_16 = 0;
 const MODE_32 = 1;
@@ -25,7 +30,7 @@ let core: CoreExports;
 
 beforeAll(async () => {
   core = await instantiateCore(await buildCore("emulator/core/testing-decode.ts"), memory);
-});
+}, BUILD_TIMEOUT);
 
 /** Decodes bytes given in hexadecimal; the record is in `decoded`. */
 function decode(mode: number, hex: string): number {

@@ -1,0 +1,166 @@
+/** `exitless boot`: runs a guest with its serial port on stdin and stdout. */
+import { createWriteStream, writeFileSync, writeSync, type WriteStream } from "node:fs";
+import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
+import { Status } from "./status.ts";
+
+export interface BootOptions {
+  readonly machine: Omit<MachineOptions, "onSerial" | "onExit" | "cost">;
+  readonly cost: string;
+  readonly timeoutSeconds: number | undefined;
+  readonly stats: string | undefined;
+  readonly trace: string | undefined;
+  readonly reboot: boolean;
+}
+
+/** Cycles between two looks at the terminal, the clock and signals. */
+const SLICE_CYCLES = 5_000_000;
+const CTRL_A = 1;
+
+/** Serial output, gathered and written to stdout in pieces; never lost, whatever ends the process. */
+class SerialOutput {
+  readonly #buffer = Buffer.alloc(4096);
+  #length = 0;
+
+  transmit(byte: number): void {
+    this.#buffer[this.#length++] = byte;
+    if (this.#length === this.#buffer.length || byte === 10) this.flush();
+  }
+
+  flush(): void {
+    let at = 0;
+    while (at < this.#length) {
+      try {
+        at += writeSync(1, this.#buffer, at, this.#length - at);
+      } catch (error) {
+        // A full pipe: try again; a closed one: nobody listens.
+        if (error instanceof Error && "code" in error && error.code === "EAGAIN") continue;
+        break;
+      }
+    }
+    this.#length = 0;
+  }
+}
+
+/** Keys for the guest; on a terminal Ctrl-A X quits, Ctrl-A Ctrl-A sends Ctrl-A. */
+class SerialInput {
+  #waiting = Buffer.alloc(0);
+  #afterCtrlA = false;
+  quit = false;
+
+  constructor() {
+    const { stdin } = process;
+    if (stdin.isTTY) stdin.setRawMode(true);
+    stdin.on("data", (data: Buffer) => (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])));
+    stdin.on("error", () => undefined);
+  }
+
+  #filter(data: Buffer): Buffer {
+    const kept: number[] = [];
+    for (const byte of data) {
+      if (this.#afterCtrlA) {
+        this.#afterCtrlA = false;
+        if (byte === 0x78 || byte === 0x58) this.quit = true;
+        else if (byte === CTRL_A) kept.push(CTRL_A);
+      } else if (byte === CTRL_A) this.#afterCtrlA = true;
+      else kept.push(byte);
+    }
+    return Buffer.from(kept);
+  }
+
+  /** Gives the machine what it takes. */
+  feed(machine: Machine): void {
+    if (this.#waiting.length === 0) return;
+    const accepted = machine.receive(this.#waiting);
+    this.#waiting = this.#waiting.subarray(accepted);
+  }
+
+  close(): void {
+    const { stdin } = process;
+    if (stdin.isTTY) stdin.setRawMode(false);
+    stdin.pause();
+    stdin.removeAllListeners("data");
+  }
+}
+
+/** The status that a run's end gives to the shell. */
+export function statusOf(result: RunResult): number {
+  switch (result.end) {
+    case "power-off":
+    case "paused":
+    case "reset":
+      return Status.OK;
+    case "debug-exit":
+      return ((result.code << 1) | 1) & 0xff;
+    case "triple-fault":
+      return Status.TRIPLE_FAULT;
+    case "idle":
+      return Status.HALTED;
+  }
+}
+
+/** Runs the guest; returns the exit status. Words about the run go to stderr. */
+export async function boot(options: BootOptions): Promise<number> {
+  const output = new SerialOutput();
+  const trace: WriteStream | undefined = options.trace === undefined ? undefined : createWriteStream(options.trace);
+  const machine = new Machine({
+    ...options.machine,
+    cost: loadCostProfile(options.cost),
+    onSerial: (byte) => output.transmit(byte),
+    ...(trace ? { onExit: (entry) => trace.write(`${JSON.stringify(entry)}\n`) } : {}),
+  });
+  for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
+  const input = new SerialInput();
+  let interrupted = false;
+  const onSignal = (): void => void (interrupted = true);
+  process.once("SIGINT", onSignal);
+  process.once("SIGTERM", onSignal);
+  const started = process.hrtime.bigint();
+  const wallSeconds = (): number => Number(process.hrtime.bigint() - started) / 1e9;
+  let status: number = Status.OK;
+  try {
+    for (;;) {
+      input.feed(machine);
+      const result = machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
+      output.flush();
+      if (result.end === "reset" && options.reboot) {
+        machine.reset();
+        continue;
+      }
+      if (result.end !== "paused" && !(result.end === "idle" && process.stdin.isTTY)) {
+        if (result.end === "triple-fault") process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
+        if (result.end === "idle") process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
+        status = statusOf(result);
+        break;
+      }
+      if (interrupted || input.quit) {
+        status = interrupted ? Status.INTERRUPTED : Status.OK;
+        break;
+      }
+      if (options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds) {
+        process.stderr.write(`exitless: timeout: the guest still runs after ${options.timeoutSeconds} s, at RIP ${ripOf(machine)}\n`);
+        status = Status.TIMEOUT;
+        break;
+      }
+      // Keys and signals arrive between slices; an idle guest waits for them without using the processor.
+      await new Promise((resolve) => (result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve)));
+    }
+    if (options.stats !== undefined) {
+      const stats = { ...machine.stats(), wallSeconds: wallSeconds(), peakMemoryBytes: process.resourceUsage().maxRSS * 1024 };
+      const text = `${JSON.stringify(stats, null, 2)}\n`;
+      if (options.stats === "-") process.stderr.write(text);
+      else writeFileSync(options.stats, text);
+    }
+  } finally {
+    output.flush();
+    input.close();
+    process.removeListener("SIGINT", onSignal);
+    process.removeListener("SIGTERM", onSignal);
+    machine.close();
+    if (trace) await new Promise((resolve) => trace.end(resolve));
+  }
+  return status;
+}
+
+function ripOf(machine: Machine): string {
+  return `${machine.board.core(0).state.rip.toString(16).toUpperCase()}H`;
+}

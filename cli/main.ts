@@ -1,0 +1,166 @@
+#!/usr/bin/env node
+/** The command line: `exitless boot | compare | exits`. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import pc from "picocolors";
+import { StorageError } from "../devices/storage/errors.ts";
+import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { CostProfileError } from "../emulator/machine/cost-profile.ts";
+import { BOOT_PROTOCOLS, type BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
+import { ImageError } from "../emulator/machine/loaders/image-error.ts";
+import { OptionError, type DriveOptions } from "../hypervisor/machine.ts";
+import type { CompletionPath, RequestPath } from "../hypervisor/vm.ts";
+import { normalizeArguments, parseDrive } from "./arguments.ts";
+import { boot } from "./boot.ts";
+import { compareDisk, formatCompare } from "./compare.ts";
+import { formatExits, measureExits } from "./exits.ts";
+import { Status } from "./status.ts";
+
+let status: number = Status.OK;
+
+const integer =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text.replace(/M$/, ""));
+    if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(`must be an integer from ${least} to ${most}`);
+    return value;
+  };
+
+const collectDrive = (text: string, before: readonly DriveOptions[]): readonly DriveOptions[] => {
+  try {
+    return [...before, parseDrive(text)];
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+};
+
+/** The options that say what machine to make: for `boot` and `debug`. */
+function machineOptions(command: Command): Command {
+  return command
+    .requiredOption("--kernel <file>", "multiboot, PVH or Linux (bzImage) kernel")
+    .option("--initrd <file>", "initial RAM disk, or module")
+    .option("--append <string>", "kernel command line", "")
+    .addOption(new Option("--protocol <name>", "boot protocol, where the image has several").choices([...BOOT_PROTOCOLS]))
+    .option("--m <MiB>", "guest memory", integer(2, 2600), 128)
+    .option("--smp <n>", "CPUs", integer(1, 8), 1)
+    .addOption(new Option("--cpu <model>", "CPU model").choices([...CPU_MODELS]).default("nehalem"))
+    .option("--drive <spec>", "file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N] (repeatable)", collectDrive, [])
+    .addOption(new Option("--mode <mode>", "as a virtual machine or on the bare machine").choices(["vm", "metal"]).default("vm"))
+    .addOption(new Option("--path <path>", "who serves disk requests (vm)").choices(["user", "in-vmm", "poll"]))
+    .addOption(new Option("--completion <path>", "how completions reach the guest (vm)").choices(["inject", "eli"]))
+    .addOption(new Option("--clock <clock>", "which time rules").choices(["virtual"]).default("virtual"))
+    .option("--cost <profile>", "cost profile: a name, or a .json file", "nehalem-2010");
+}
+
+interface MachineFlags {
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly append: string;
+  readonly protocol?: BootProtocol;
+  readonly m: number;
+  readonly smp: number;
+  readonly cpu: CpuModelName;
+  readonly drive: readonly DriveOptions[];
+  readonly mode: "vm" | "metal";
+  readonly path?: RequestPath;
+  readonly completion?: CompletionPath;
+  readonly cost: string;
+}
+
+function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
+  return {
+    kernel: flags.kernel,
+    append: flags.append,
+    memory: flags.m,
+    smp: flags.smp,
+    cpu: flags.cpu,
+    drives: flags.drive,
+    mode: flags.mode,
+    ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
+    ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
+    ...(flags.path === undefined ? {} : { path: flags.path }),
+    ...(flags.completion === undefined ? {} : { completion: flags.completion }),
+  };
+}
+
+const program = new Command("exitless")
+  .description("An x86-64 PC with Intel VT-x in WebAssembly: every VM exit counted, costed and re-runnable to the byte.")
+  .version("0.1.0")
+  .exitOverride()
+  .showHelpAfterError("(try --help)")
+  .addHelpText(
+    "after",
+    `
+Exit status: 0 power-off; (code << 1) | 1 from the debug-exit port; ${Status.USAGE} usage; ${Status.BAD_IMAGE} unreadable image;
+${Status.TRIPLE_FAULT} triple fault; ${Status.TIMEOUT} timeout; ${Status.HALTED} halted for ever; ${Status.INTERNAL} internal error; ${Status.INTERRUPTED} interrupted.`,
+  );
+
+machineOptions(program.command("boot").description("run a guest, its serial port on stdin and stdout (Ctrl-A X quits)"))
+  .option("--timeout <seconds>", "end the run after so much wall time", integer(1, 86400 * 365))
+  .option("--stats <file>", "write counters as JSON at the end ('-': stderr)")
+  .option("--trace <file>", "write one JSON line per VM exit")
+  .option("--no-reboot", "end instead of resetting when the guest asks for a reset")
+  .addHelpText(
+    "after",
+    `
+Examples:
+  exitless boot -kernel guest-images/images/kernel.elf -append script=hello
+  exitless boot -kernel bzImage -initrd initrd.gz -append console=ttyS0 -m 256 -smp 2
+  exitless boot -kernel kernel.elf -drive file=disk.img,if=virtio,snapshot=on --path poll --completion eli --stats -`,
+  )
+  .action(async (flags: MachineFlags & { timeout?: number; stats?: string; trace?: string; reboot: boolean }) => {
+    status = await boot({
+      machine: machineOf(flags),
+      cost: flags.cost,
+      timeoutSeconds: flags.timeout,
+      stats: flags.stats,
+      trace: flags.trace,
+      reboot: flags.reboot,
+    });
+  });
+
+const progress = (done: number, total: number, what: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(`[${done}/${total}]`)} ${what}${done === total ? "\n" : ""}`);
+  else process.stderr.write(`[${done}/${total}] ${what}\n`);
+};
+
+const compare = program.command("compare").description("compare I/O paths");
+compare
+  .command("disk")
+  .description("sequential and random reads over every request and completion path, and on the bare machine")
+  .option("--json", "print JSON")
+  .addOption(new Option("--clock <clock>", "which time rules").choices(["virtual"]).default("virtual"))
+  .option("--requests <n>", "requests a row", integer(1, 1_000_000))
+  .option("--image <file>", "disk image (default: 64 MiB made for the run)")
+  .option("--cost <profile>", "cost profile", "nehalem-2010")
+  .action((flags: { json?: boolean; requests?: number; image?: string; cost: string }) => {
+    const result = compareDisk({ requests: flags.requests, image: flags.image, cost: flags.cost, progress });
+    process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatCompare(result, pc)}\n`);
+    if (!result.rows.every((row) => row.verified && row.ledgerAgrees)) status = Status.INTERNAL;
+  });
+
+program
+  .command("exits")
+  .description("what each kind of exit costs the guest, on metal and as a VM")
+  .option("--json", "print JSON")
+  .option("--cost <profile>", "cost profile", "nehalem-2010")
+  .action((flags: { json?: boolean; cost: string }) => {
+    const result = measureExits(flags.cost);
+    process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatExits(result)}\n`);
+  });
+
+try {
+  await program.parseAsync(normalizeArguments(process.argv.slice(2)), { from: "user" });
+} catch (error) {
+  if (error instanceof CommanderError) status = error.exitCode === 0 ? Status.OK : Status.USAGE;
+  else if (error instanceof ImageError || error instanceof StorageError) {
+    process.stderr.write(`exitless: ${error.message}\n`);
+    status = Status.BAD_IMAGE;
+  } else if (error instanceof OptionError || error instanceof CostProfileError || error instanceof RangeError) {
+    process.stderr.write(`exitless: ${error.message}\n`);
+    status = Status.USAGE;
+  } else {
+    process.stderr.write(`exitless: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    status = Status.INTERNAL;
+  }
+}
+process.exitCode = status;

@@ -1,0 +1,19 @@
+/**
+ * The library: `import { Machine } from "exitless"`, with the command line's words.
+ */
+export { Machine, OptionError, loadCostProfile } from "./hypervisor/machine.ts";
+export type {
+  CpuStats,
+  DriveOptions,
+  MachineOptions,
+  MachineStats,
+  RunEnd,
+  RunLimits,
+  RunResult,
+  Snapshot,
+} from "./hypervisor/machine.ts";
+export type { CompletionPath, RequestPath } from "./hypervisor/vm.ts";
+export type { LedgerEntry, LedgerRow, Phase } from "./hypervisor/ledger.ts";
+export { ImageError } from "./emulator/machine/loaders/image-error.ts";
+export { StorageError } from "./devices/storage/errors.ts";
+export type { CostProfile } from "./emulator/machine/cost-profile.ts";

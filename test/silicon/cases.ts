@@ -1,0 +1,257 @@
+/**
+ * Random inputs of a form's cases: a documented function of corpus seed, form and number, so that the corpus stores
+ * only outcomes.
+ *
+ * Each case has its own xorshift32 sequence, seeded with the FNV-1a hash of "seed/mode/form/number". Values are edges
+ * of all widths as often as random ones; addresses mostly point into the window, some across its pages, its ends or
+ * nowhere.
+ */
+import { Random } from "../support/random.ts";
+import type { CaseInput } from "./case.ts";
+import { encode, RBP, RSP, type EffectiveAddress, type Encoding } from "./encode.ts";
+import {
+  CODE,
+  INITIAL_RFLAGS,
+  MODE_16,
+  MODE_64,
+  MODE_COMPATIBILITY,
+  WINDOW,
+  WINDOW_BYTES,
+  type Mode,
+} from "./environment.ts";
+import type { Form } from "./forms.ts";
+
+const RAX = 0;
+const RCX = 1;
+const RDX = 2;
+const RBX = 3;
+const RSI = 6;
+const RDI = 7;
+
+const POKE_BYTES = 32;
+/** CF PF AF ZF SF DF OF. */
+const RANDOM_RFLAGS = 0xcd5;
+/** 64 KiB in which nothing is mapped; in 16-bit mode the first half of them is in the data segment. */
+const unmapped = (mode: Mode): number => (mode === MODE_16 ? WINDOW + WINDOW_BYTES : 0x30000000);
+
+/** FNV-1a (Fowler, Noll, Vo), 32 bits. */
+export function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return hash;
+}
+
+const random64 = (random: Random): bigint => (BigInt(random.next()) << 32n) | BigInt(random.next());
+
+/** 0, 1, -1 and the largest and smallest signed value of a random width; small; or anything. */
+function value(random: Random): bigint {
+  const kind = random.below(10);
+  if (kind < 4) {
+    const top = 1n << BigInt(random.pick([7, 15, 31, 63]));
+    return BigInt.asUintN(64, random.pick([0n, 1n, -1n, top, top - 1n, top + 1n, -top, 2n * top - 1n]));
+  }
+  if (kind < 6) return BigInt(random.below(256));
+  // Random bits below a random width.
+  return BigInt.asUintN(1 + random.below(64), random64(random));
+}
+
+/** A linear address for an operand: mostly inside the window, at times across a page or an end, or outside. */
+function target(random: Random, mode: Mode, alignment: number): number {
+  const kind = random.below(100);
+  const align = (address: number): number => (random.chance(75) ? address - (address % alignment) : address);
+  if (kind < 75) return align(WINDOW + 0x200 + random.below(WINDOW_BYTES - 0x400));
+  if (kind < 83) return WINDOW + 0x1000 - random.below(24);
+  if (kind < 90) return WINDOW + WINDOW_BYTES - random.below(24);
+  if (kind < 94) return WINDOW - random.below(12);
+  if (kind < 97) return WINDOW + random.below(64);
+  return unmapped(mode) + random.below(mode === MODE_16 ? WINDOW_BYTES + 256 : 65536);
+}
+
+const low = (register: bigint, addressSize: number): bigint => BigInt.asUintN(addressSize * 8, register);
+
+/** Replaces the bits of a register that the address size uses. */
+function setLow(gpr: BigUint64Array, register: number, address: bigint, addressSize: number): void {
+  const bits = BigInt(addressSize * 8);
+  gpr[register] = ((gpr[register]! >> bits) << bits) | BigInt.asUintN(Number(bits), address);
+}
+
+/** The state of a case while it is made. */
+interface Draft {
+  readonly random: Random;
+  readonly form: Form;
+  readonly encoding: Encoding;
+  readonly gpr: BigUint64Array;
+  /** Where the case's own bytes go. */
+  pokeAt: number;
+}
+
+/** The offset in the data segments that a linear address has. */
+const offsetOf = (mode: Mode, linear: number): bigint =>
+  mode === MODE_16 ? BigInt.asUintN(16, BigInt(linear - WINDOW)) : BigInt(linear);
+
+/** Points the ModR/M operand at the linear address `linear` by a register or, where none can be chosen, by the displacement. */
+function aimAddress(draft: Draft, address: EffectiveAddress, linear: number): void {
+  const { gpr, encoding, random } = draft;
+  const { base, index, shift, displacement, displacementAt } = address;
+  const { addressSize } = encoding;
+  const at = offsetOf(draft.form.mode, linear);
+  if (base !== undefined && base !== index) {
+    const scaled = index === undefined ? 0n : low(gpr[index]!, addressSize) << BigInt(shift);
+    setLow(gpr, base, at - displacement - scaled, addressSize);
+    return;
+  }
+  if (displacementAt === undefined) return;
+  let rest = 0n;
+  if (address.isRipRelative) rest = BigInt(CODE + encoding.bytes.length);
+  if (index !== undefined) {
+    // Small, so that the displacement reaches the window without wrapping.
+    setLow(gpr, index, BigInt(random.below(256)), addressSize);
+    rest += low(gpr[index]!, addressSize) * BigInt((1 << shift) + (base === undefined ? 0 : 1));
+  }
+  const size = Math.min(addressSize, 4);
+  writeLittleEndian(encoding.bytes, displacementAt, BigInt.asUintN(8 * size, at - rest), size);
+}
+
+function writeLittleEndian(bytes: number[], at: number, value: bigint, count: number): void {
+  for (let i = 0; i < count; i++) bytes[at + i] = Number((value >> BigInt(8 * i)) & 0xffn);
+}
+
+function readDisplacement(bytes: readonly number[], at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+}
+
+/** Bits of CX, ECX or RCX that count; the rest is random when the address size leaves some. */
+function setCount(draft: Draft, count: number): void {
+  const { gpr, random, encoding, form } = draft;
+  gpr[RCX] = BigInt(count);
+  const rest = random64(random) << BigInt(encoding.addressSize * 8);
+  if (encoding.addressSize < 8 && random.chance(50))
+    gpr[RCX] = BigInt.asUintN(form.mode === MODE_64 ? 64 : 32, gpr[RCX] | rest);
+}
+
+/** Registers that an instruction uses without naming them in ModR/M. */
+function aimImplicitOperands(draft: Draft): void {
+  const { random, form, encoding, gpr } = draft;
+  const { mnemonic, operands } = form.row;
+  const at = target(random, form.mode, 8);
+  const offset = offsetOf(form.mode, at);
+  if (/^(PUSH|POP|CALL|RET|ENTER|LEAVE)/.test(mnemonic)) {
+    gpr[RSP] = offset;
+    draft.pokeAt = at;
+    if (mnemonic === "ENTER" || mnemonic === "LEAVE") {
+      const frame = target(random, form.mode, 8);
+      gpr[RBP] = offsetOf(form.mode, frame);
+      if (mnemonic === "LEAVE") draft.pokeAt = frame;
+    }
+  }
+  const methods = operands.map(({ method }) => method);
+  if (methods.includes("X")) setLow(gpr, RSI, offset, encoding.addressSize);
+  if (methods.includes("Y")) {
+    // The same address twice makes CMPS and MOVS compare and move equal bytes.
+    const destination = methods.includes("X") && random.chance(30) ? at : target(random, form.mode, 8);
+    setLow(gpr, RDI, offsetOf(form.mode, destination), encoding.addressSize);
+    draft.pokeAt = destination;
+  }
+  if (form.group === "REP" || form.group === "REPNE") setCount(draft, random.below(9));
+  if (methods.includes("BXAL")) setLow(gpr, RBX, offset - (gpr[RAX]! & 0xffn), encoding.addressSize);
+  if (encoding.offsetAt) {
+    writeLittleEndian(encoding.bytes, encoding.offsetAt.at, offset, encoding.offsetAt.size);
+    draft.pokeAt = at;
+  }
+}
+
+/** Bits of a branch target that keep it canonical, and in 16-bit mode mostly inside the code segment. */
+const branchTargetMask = ({ form, random }: Draft): bigint =>
+  form.mode === MODE_16 && random.chance(80) ? 0xffffn : 0x7fffffffffffn;
+
+/** Narrows register operands that are nearly always out of range when random. */
+function tameOperands(draft: Draft): void {
+  const { random, form, encoding, gpr } = draft;
+  const { mnemonic } = form.row;
+  if (/^BT[SRC]?$/.test(mnemonic) && form.operand === "mem" && random.chance(85))
+    gpr[encoding.reg] = BigInt.asUintN(64, BigInt(random.below(8192) - 4096));
+  // A dividend of full width nearly always overflows the quotient.
+  if (mnemonic === "DIV" && random.chance(65)) gpr[RDX] = BigInt(random.below(4));
+  if (mnemonic === "IDIV" && random.chance(65)) gpr[RDX] = random.chance(50) ? 0n : 0xffffffffffffffffn;
+  if (form.operand === "reg" && (mnemonic === "CALL" || mnemonic === "JMP"))
+    gpr[encoding.rm]! &= branchTargetMask(draft);
+}
+
+/** The case's own bytes in the window: four values, canonical where they are jumped to. */
+function pokeBytes(draft: Draft): Uint8Array {
+  const { random, form, gpr } = draft;
+  const poke = new Uint8Array(POKE_BYTES);
+  const view = new DataView(poke.buffer);
+  const isTarget = /^(RET|CALL|JMP)$/.test(form.row.mnemonic);
+  for (let i = 0; i < POKE_BYTES; i += 8) {
+    const raw = value(random);
+    view.setBigUint64(i, isTarget ? raw & branchTargetMask(draft) : raw, true);
+  }
+  // SCAS finds something, and runs over something.
+  if (form.row.mnemonic === "SCAS" && random.chance(60)) poke.fill(Number(gpr[RAX]! & 0xffn));
+  return poke;
+}
+
+/**
+ * Whether an operand in compatibility mode may wrap at 4 GiB, which the SDM leaves to the implementation (Vol. 3A,
+ * "Limit Checking"). Such cases are drawn again.
+ */
+function mayWrap(draft: Draft): boolean {
+  const { form, encoding, gpr } = draft;
+  const { address } = encoding;
+  if (form.mode !== MODE_COMPATIBILITY || !address) return false;
+  const base = address.base === undefined ? 0n : gpr[address.base]!;
+  const index = address.index === undefined ? 0n : gpr[address.index]! << BigInt(address.shift);
+  const { displacementAt } = address;
+  // `aimAddress` may have put another displacement into the code.
+  const displacement =
+    displacementAt === undefined
+      ? address.displacement
+      : BigInt(readDisplacement(encoding.bytes, displacementAt));
+  return BigInt.asUintN(32, base + index + displacement) > 0xffffff00n;
+}
+
+function draftCase(random: Random, form: Form): Draft {
+  const encoding = encode(random, form);
+  const is64 = form.mode === MODE_64;
+  const gpr = BigUint64Array.from({ length: 16 }, (_, i) =>
+    is64 || i < 8 ? BigInt.asUintN(is64 ? 64 : 32, value(random)) : 0n,
+  );
+  const draft: Draft = { random, form, encoding, gpr, pokeAt: WINDOW + 0x200 };
+  tameOperands(draft);
+  aimImplicitOperands(draft);
+  const { address } = encoding;
+  if (address) {
+    const at = target(random, form.mode, form.row.mnemonic === "CMPXCHG16B" ? 16 : 8);
+    aimAddress(draft, address, at);
+    draft.pokeAt = at;
+  }
+  if (!is64) for (let i = 0; i < 8; i++) gpr[i] = BigInt.asUintN(32, gpr[i]!);
+  return draft;
+}
+
+function destinationOf({ form, encoding }: Draft): number | undefined {
+  const method = form.row.operands[0]?.method;
+  if (method === "G") return encoding.reg;
+  return method === "Z" || method === "R" || (method === "E" && form.operand === "reg")
+    ? encoding.rm
+    : undefined;
+}
+
+/** Case number `number` of a form under a corpus seed. */
+export function makeCase(seed: number, form: Form, number: number): CaseInput {
+  const random = new Random(fnv1a(`${seed}/${form.mode}/${form.key}/${number}`));
+  let draft = draftCase(random, form);
+  while (mayWrap(draft)) draft = draftCase(random, form);
+  const pokeOffset = Math.max(0, Math.min(WINDOW_BYTES - POKE_BYTES, draft.pokeAt - WINDOW));
+  return {
+    mode: form.mode,
+    code: Uint8Array.from(draft.encoding.bytes),
+    isRepeated: form.group === "REP" || form.group === "REPNE",
+    gpr: draft.gpr,
+    rflags: INITIAL_RFLAGS | BigInt(random.next() & RANDOM_RFLAGS),
+    pokeOffset,
+    poke: pokeBytes(draft),
+    destination: destinationOf(draft),
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * The silicon corpora themselves: complete, reproducible, and replayed by a comparison that notices errors.
+ *
+ * Where gcc and an x86-64 Linux are at hand, the harness is built and every case is run again on this processor.
+ */
+import { describe, expect, test } from "vitest";
+import { ROWS } from "../../emulator/isa/table.ts";
+import type { CaseOutcome } from "./case.ts";
+import { MODE_16, MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
+import { formsOf, isRecorded, type Form } from "./forms.ts";
+import { buildHarness, canRunNative, runNative, thisProcessor } from "./native-core.ts";
+import { RecordedCore } from "./recorded-core.ts";
+import { compareOutcomes, loadCorpus, replay, type ReplayResult } from "./replay.ts";
+import { isVendorDifference } from "./vendor-differences.ts";
+
+const MODES = [
+  { name: "64-bit", mode: MODE_64 },
+  { name: "compatibility", mode: MODE_COMPATIBILITY },
+  { name: "16-bit", mode: MODE_16 },
+] as const;
+
+const everything = (): boolean => true;
+const corpora = new Map(MODES.map(({ mode }) => [mode, loadCorpus(mode)]));
+
+/** Linux's name of a feature, where it is not the table's in lower case. */
+const LINUX_FLAGS: Readonly<Record<string, string>> = { LZCNT: "abm", PREFETCHW: "3dnowprefetch" };
+/** Whether the processor at hand has what the form needs; PREFETCHW and other hints are NOPs where they are missing. */
+function isSupported(form: Form, flags: ReadonlySet<string>): boolean {
+  const { feature } = form.row;
+  return feature === "BASE" || flags.has(LINUX_FLAGS[feature] ?? feature.toLowerCase());
+}
+
+describe.each(MODES)("$name corpus", ({ mode }) => {
+  const corpus = corpora.get(mode)!;
+
+  test("has every integer form of the table", () => {
+    const recorded = new Set(corpus.header.forms);
+    expect(
+      formsOf(mode)
+        .filter((form) => !recorded.has(form.key))
+        .map((form) => form.key),
+    ).toEqual([]);
+  });
+
+  test("accepts the recorded outcomes", () => {
+    const cases = corpus.cases.filter(
+      ({ form, input, outcome }) => !isVendorDifference(corpus.header.processor.vendor, form, input, outcome),
+    );
+    const comparable = { ...corpus, cases };
+    const result = replay(new RecordedCore(comparable), comparable, everything);
+    expect(result.mismatches).toEqual([]);
+    expect(result.compared).toBe(cases.length);
+  });
+
+  /** Replays with the outcome of case 0 altered: what the comparison says. */
+  const replayAltered = (alter: (outcome: CaseOutcome) => CaseOutcome): ReplayResult => {
+    const first = { ...corpus, cases: corpus.cases.slice(0, 1) };
+    return replay(new RecordedCore(first, alter), first, everything);
+  };
+
+  test.each([
+    ["a flag", (o: CaseOutcome) => ({ ...o, rflags: o.rflags ^ 1n }), /RFLAGS/],
+    [
+      "a register",
+      (o: CaseOutcome) => ({ ...o, gpr: o.gpr.map((value, i) => (i === 3 ? value ^ 1n : value)) }),
+      /RBX/,
+    ],
+    ["RIP", (o: CaseOutcome) => ({ ...o, rip: o.rip + 1n }), /RIP/],
+    ["memory", (o: CaseOutcome) => ({ ...o, changes: [...o.changes, [8191, 0x5a] as const] }), /memory/],
+    ["an exception", (o: CaseOutcome) => ({ ...o, vector: 6 }), /vector 6/],
+  ])("notices a wrong %s", (_, alter, message) => {
+    const result = replayAltered(alter);
+    expect(result.mismatchCount).toBe(1);
+    expect(result.mismatches[0]).toMatch(message);
+  });
+
+  test.skipIf(!canRunNative())("is what this processor does, twice", () => {
+    const harness = buildHarness();
+    const { processor, flags } = thisProcessor();
+    const isSameVendor = processor.vendor === corpus.header.processor.vendor;
+    const cases = corpus.cases.filter(
+      ({ form, input, outcome }) =>
+        isSupported(form, flags) &&
+        (isSameVendor || !isVendorDifference(corpus.header.processor.vendor, form, input, outcome)),
+    );
+    const inputs = cases.map(({ input }) => input);
+    const wrong: string[] = [];
+    for (let pass = 0; pass < 2; pass++)
+      runNative(harness, inputs).forEach((actual, i) => {
+        const { form, input, outcome } = cases[i]!;
+        const differences = compareOutcomes(form, input, outcome, actual);
+        if (differences.length > 0)
+          wrong.push(`${form.key} ${Buffer.from(input.code).toString("hex")}: ${differences.join("; ")}`);
+      });
+    expect(wrong.slice(0, 20)).toEqual([]);
+  });
+});
+
+test("the corpora have 50,000 cases or more", () => {
+  const total = [...corpora.values()].reduce((sum, { cases }) => sum + cases.length, 0);
+  expect(total).toBeGreaterThanOrEqual(50_000);
+});
+
+test("every recorded row is met, and completes at least once unless it always faults at CPL 3", () => {
+  const completed = new Set<string>();
+  const met = new Set<string>();
+  for (const { cases } of corpora.values())
+    for (const { form, outcome } of cases) {
+      met.add(form.row.id);
+      if (outcome.vector === undefined) completed.add(form.row.id);
+    }
+  const rows = ROWS.filter(isRecorded);
+  expect(rows.filter((row) => !met.has(row.id)).map((row) => row.id)).toEqual([]);
+  const alwaysFaults = /^(UD[012]|INT3|INTO|IN|OUT|INS|OUTS|CLI|STI)$/;
+  const never = rows.filter(
+    (row) => !completed.has(row.id) && !row.attributes.has("priv") && !alwaysFaults.test(row.mnemonic),
+  );
+  expect(never.map((row) => row.id)).toEqual([]);
+});

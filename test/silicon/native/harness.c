@@ -1,0 +1,206 @@
+/*
+ * Executes single instructions on the processor it runs on, at user level, and reports what they did.
+ *
+ * Cases come on standard input and outcomes go to standard output, in the layouts of `struct input` and `struct output`
+ * (little-endian; test/silicon/native-core.ts is the other end). Per case: the operand window gets its content, the
+ * registers are loaded by returning from a signal handler with a changed context, and RFLAGS.TF makes the processor
+ * trap after one instruction. Returning with CS = 23H, or with a selector of the LDT, runs the instruction in 32-bit or 16-bit
+ * compatibility mode; the kernel delivers signals from there to this 64-bit process as from any other code.
+ *
+ * Linux on x86-64 only. Usage: harness PATTERN, where PATTERN is a file of WINDOW_BYTES bytes.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <asm/ldt.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* These are part of the corpus: test/silicon/environment.ts has the same. */
+#define CODE_PAGE 0x10000000ul
+#define CODE 0x10000800ul
+#define WINDOW 0x20000000ul
+#define WINDOW_BYTES 8192
+/* In 16-bit mode code segment and data segments begin at the code page and at the window. */
+#define CODE_LIMIT_16 0xffff
+#define DATA_LIMIT_16 0x3fff
+
+#define MAX_POKE 64
+#define MAX_CHANGES 128
+#define MAX_STEPS 64
+#define RFLAGS_TF 0x100u
+#define VECTOR_DB 1
+
+enum { MODE_16 = 0, MODE_COMPATIBILITY = 1, MODE_64 = 2 };
+
+/* Linux's user segments, and our two in the LDT. */
+enum { CS_64 = 0x33, CS_32 = 0x23, DATA_32 = 0x2b, CS_16 = 0x07, DATA_16 = 0x0f };
+
+struct input {
+  uint8_t code[16];
+  uint8_t code_length;
+  uint8_t mode;
+  /* Step again while RIP does not move: repeated string instructions trap after every iteration. */
+  uint8_t is_repeated;
+  uint8_t poke_length;
+  uint32_t poke_offset;
+  uint64_t rflags;
+  uint64_t gpr[16];
+  uint8_t poke[MAX_POKE];
+};
+
+struct output {
+  /* 1 when the instruction completed (the single-step trap), else the vector of the exception it raised. */
+  uint32_t vector;
+  uint32_t error;
+  uint64_t cr2;
+  uint64_t rip;
+  uint64_t rflags;
+  uint64_t gpr[16];
+  uint32_t change_count;
+  uint16_t change_offset[MAX_CHANGES];
+  uint8_t change_value[MAX_CHANGES];
+  uint32_t reserved;
+};
+
+/* Architecture's register numbers -> gregs. */
+static const int gpr_index[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                                  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+static uint8_t pattern[WINDOW_BYTES];
+static uint8_t before[WINDOW_BYTES];
+static uint8_t *const window = (uint8_t *)WINDOW;
+static uint8_t *const code = (uint8_t *)CODE;
+static struct input current;
+static int is_running;
+static unsigned steps;
+static sigjmp_buf finished;
+
+static uint64_t start_rip(void) { return current.mode == MODE_16 ? CODE - CODE_PAGE : CODE; }
+
+static void fail(const char *what) {
+  fprintf(stderr, "harness: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+/* Loads the next case into the context that the handler returns to. Returns 0 when there is none. */
+static int load_case(ucontext_t *context) {
+  greg_t *gregs = context->uc_mcontext.gregs;
+  if (fread(&current, sizeof current, 1, stdin) != 1) return 0;
+  if (current.code_length > sizeof current.code || current.poke_length > MAX_POKE ||
+      current.poke_offset > WINDOW_BYTES - (uint32_t)current.poke_length) {
+    errno = EINVAL;
+    fail("case");
+  }
+  memcpy(before, pattern, WINDOW_BYTES);
+  memcpy(before + current.poke_offset, current.poke, current.poke_length);
+  memcpy(window, before, WINDOW_BYTES);
+  /* UD2 behind the instruction, should the trap not stop there. */
+  memcpy(code, current.code, current.code_length);
+  for (unsigned i = 0; i < 8; i++) code[current.code_length + i] = i & 1 ? 0x0b : 0x0f;
+  for (int i = 0; i < 16; i++) gregs[gpr_index[i]] = (greg_t)current.gpr[i];
+  gregs[REG_RIP] = (greg_t)start_rip();
+  gregs[REG_EFL] = (greg_t)(current.rflags | RFLAGS_TF);
+  /* DS and ES stay as they are set here; CS, GS, FS and SS are loaded, from the low word up. 64-bit processes start with null DS and ES. */
+  const uint32_t data = current.mode == MODE_16 ? DATA_16 : DATA_32;
+  const uint64_t code_segment = current.mode == MODE_64 ? CS_64 : current.mode == MODE_16 ? CS_16 : CS_32;
+  __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(data));
+  gregs[REG_CSGSFS] = (greg_t)(((uint64_t)data << 48) | code_segment);
+  steps = 0;
+  return 1;
+}
+
+static void report(const ucontext_t *context) {
+  const greg_t *gregs = context->uc_mcontext.gregs;
+  struct output out;
+  memset(&out, 0, sizeof out);
+  out.vector = (uint32_t)gregs[REG_TRAPNO];
+  if (out.vector != VECTOR_DB) out.error = (uint32_t)gregs[REG_ERR];
+  if (out.vector == 14) out.cr2 = (uint64_t)gregs[REG_CR2];
+  out.rip = (uint64_t)gregs[REG_RIP];
+  out.rflags = (uint64_t)gregs[REG_EFL];
+  for (int i = 0; i < 16; i++) out.gpr[i] = (uint64_t)gregs[gpr_index[i]];
+  for (unsigned i = 0; i < WINDOW_BYTES; i += 8) {
+    if (memcmp(window + i, before + i, 8) == 0) continue;
+    for (unsigned j = i; j < i + 8; j++) {
+      if (window[j] == before[j]) continue;
+      if (out.change_count == MAX_CHANGES) {
+        errno = E2BIG;
+        fail("memory changes");
+      }
+      out.change_offset[out.change_count] = (uint16_t)j;
+      out.change_value[out.change_count++] = window[j];
+    }
+  }
+  if (fwrite(&out, sizeof out, 1, stdout) != 1) fail("write");
+}
+
+static void handler(int number, siginfo_t *info, void *raw) {
+  ucontext_t *context = raw;
+  /*
+   * The instruction may have set AC (compiled code makes unaligned accesses), NT or ID. sigreturn leaves the latter two
+   * as they are here, so that without this the next case would begin with them.
+   */
+  __asm__ volatile("pushfq\n\tandl $~0x244000, (%%rsp)\n\tpopfq" ::: "cc", "memory");
+  (void)info;
+  if (number == SIGUSR1) {
+    is_running = 1;
+  } else {
+    const greg_t *gregs = context->uc_mcontext.gregs;
+    if (!is_running) _exit(2);
+    if (current.is_repeated && gregs[REG_TRAPNO] == VECTOR_DB && gregs[REG_RIP] == (greg_t)start_rip() && ++steps < MAX_STEPS)
+      return;
+    report(context);
+  }
+  if (!load_case(context)) siglongjmp(finished, 1);
+}
+
+static void map(unsigned long address, size_t length) {
+  void *at = mmap((void *)address, length, PROT_READ | PROT_WRITE | PROT_EXEC,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (at != (void *)address) fail("mmap");
+}
+
+/* A 16-bit, byte-granular, accessed and writable or readable segment. */
+static void set_ldt(unsigned entry, unsigned base, unsigned limit, unsigned contents) {
+  struct user_desc segment;
+  memset(&segment, 0, sizeof segment);
+  segment.entry_number = entry;
+  segment.base_addr = base;
+  segment.limit = limit;
+  segment.contents = contents;
+  segment.useable = 1;
+  if (syscall(SYS_modify_ldt, 1, &segment, sizeof segment)) fail("modify_ldt");
+}
+
+int main(int argc, char **argv) {
+  static const int signals[] = {SIGUSR1, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+  struct sigaction action;
+  stack_t stack;
+  FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
+  if (!file || fread(pattern, WINDOW_BYTES, 1, file) != 1) fail("pattern file");
+  fclose(file);
+  map(CODE_PAGE, 4096);
+  map(WINDOW, WINDOW_BYTES);
+  stack.ss_size = 1 << 18;
+  stack.ss_sp = malloc(stack.ss_size);
+  stack.ss_flags = 0;
+  if (!stack.ss_sp || sigaltstack(&stack, NULL)) fail("sigaltstack");
+  memset(&action, 0, sizeof action);
+  action.sa_sigaction = handler;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigfillset(&action.sa_mask);
+  for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+    if (sigaction(signals[i], &action, NULL)) fail("sigaction");
+  set_ldt(CS_16 >> 3, CODE_PAGE, CODE_LIMIT_16, MODIFY_LDT_CONTENTS_CODE);
+  set_ldt(DATA_16 >> 3, WINDOW, DATA_LIMIT_16, MODIFY_LDT_CONTENTS_DATA);
+  if (sigsetjmp(finished, 1) == 0) raise(SIGUSR1);
+  return fflush(stdout) ? 1 : 0;
+}

@@ -1,0 +1,136 @@
+/**
+ * What the manual leaves undefined, instruction by instruction: no case is compared there.
+ *
+ * Intel SDM Vol. 2, "Flags Affected" of each instruction; the text beside each rule says what it says.
+ */
+import type { CaseInput, CaseOutcome } from "./case.ts";
+import { MODE_64 } from "./environment.ts";
+import { operandSizeOf } from "./encode.ts";
+import type { Form } from "./forms.ts";
+
+const CF = 0x1n;
+const PF = 0x4n;
+const AF = 0x10n;
+const ZF = 0x40n;
+const SF = 0x80n;
+const OF = 0x800n;
+const ALL = CF | PF | AF | ZF | SF | OF;
+
+export interface Undefined {
+  readonly rflags: bigint;
+  /** The first operand's value, in a register or in memory. */
+  readonly destination: boolean;
+  /** All memory. */
+  readonly memory?: boolean;
+  /** All general registers but RSP. */
+  readonly registers?: boolean;
+  /** Which of the instruction's several memory operands faults: CR2, and with segment limits the vector. */
+  readonly exception?: boolean;
+}
+
+const NOTHING: Undefined = { rflags: 0n, destination: false };
+
+/**
+ * What is undefined after a fault. SDM Vol. 3A, "Program or Task Restart": a fault's saved state allows the instruction to be
+ * executed again, and no order is given to the accesses of an instruction that makes several. These do not read what they may have written: what PUSHA and ENTER stored below the stack pointer and what
+ * POPA loaded before the access that faulted.
+ */
+export function undefinedAfterFault(form: Form): Undefined {
+  const { mnemonic } = form.row;
+  if (mnemonic === "PUSHA" || mnemonic === "ENTER") return { ...NOTHING, memory: true, exception: true };
+  // SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ": a fault restores the flags from before the instruction. The harness, stepping, has
+  // them as of the last complete iteration.
+  if (form.group !== "" && (mnemonic === "CMPS" || mnemonic === "SCAS"))
+    return { ...NOTHING, rflags: ALL, exception: true };
+  if (mnemonic === "CMPS") return { ...NOTHING, exception: true };
+  return mnemonic === "POPA" ? { ...NOTHING, registers: true, exception: true } : NOTHING;
+}
+
+/** Flags that are undefined whatever the operands are. */
+const ALWAYS: Readonly<Record<string, bigint>> = {
+  AND: AF,
+  OR: AF,
+  XOR: AF,
+  TEST: AF,
+  MUL: SF | ZF | AF | PF,
+  IMUL: SF | ZF | AF | PF,
+  DIV: ALL,
+  IDIV: ALL,
+  BT: OF | SF | AF | PF,
+  BTS: OF | SF | AF | PF,
+  BTR: OF | SF | AF | PF,
+  BTC: OF | SF | AF | PF,
+  DAA: OF,
+  DAS: OF,
+  AAA: OF | SF | ZF | PF,
+  AAS: OF | SF | ZF | PF,
+  AAM: OF | AF | CF,
+  AAD: OF | AF | CF,
+  LZCNT: OF | SF | PF | AF,
+  TZCNT: OF | SF | PF | AF,
+  ANDN: AF | PF,
+  BLSI: AF | PF,
+  BLSMSK: AF | PF,
+  BLSR: AF | PF,
+  BZHI: AF | PF,
+  BEXTR: AF | SF | PF,
+};
+
+/** Bits of the first operand. */
+function operandBits(form: Form): number {
+  return form.row.operands[0]!.registerType === "b" ? 8 : operandSizeOf(form) * 8;
+}
+
+/** A shift's count after masking: 6 bits for 64-bit operands, else 5. */
+function shiftCount(form: Form, input: CaseInput, bits: number): number {
+  const operand = form.row.operands.at(-1)!;
+  const raw =
+    operand.method === "1"
+      ? 1
+      : operand.method === "rCX"
+        ? Number(input.gpr[1]! & 0xffn)
+        : (input.code.at(-1) ?? 0);
+  return raw & (bits === 64 && form.mode === MODE_64 ? 63 : 31);
+}
+
+/** What is undefined after this case. */
+export function undefinedAfter(form: Form, input: CaseInput, outcome: CaseOutcome): Undefined {
+  const { mnemonic } = form.row;
+  const always = ALWAYS[mnemonic];
+  if (always !== undefined) return { rflags: always, destination: false };
+  switch (mnemonic) {
+    case "BSF":
+    case "BSR":
+      // "If the content of the source operand is 0, the content of the destination operand is undefined."
+      return { rflags: CF | OF | SF | AF | PF, destination: (outcome.rflags & ZF) !== 0n };
+    case "SHL":
+    case "SAL":
+    case "SHR":
+    case "SAR": {
+      const bits = operandBits(form);
+      const count = shiftCount(form, input, bits);
+      if (count === 0) return NOTHING;
+      // CF: "undefined for SHL and SHR instructions where the count is greater than or equal to the size".
+      const isCarryUndefined = mnemonic !== "SAR" && count >= bits;
+      return { rflags: AF | (count > 1 ? OF : 0n) | (isCarryUndefined ? CF : 0n), destination: false };
+    }
+    case "ROL":
+    case "ROR":
+    case "RCL":
+    case "RCR": {
+      const count = shiftCount(form, input, operandBits(form));
+      return count <= 1 ? NOTHING : { rflags: OF, destination: false };
+    }
+    case "SHLD":
+    case "SHRD": {
+      const bits = operandBits(form);
+      const count = shiftCount(form, input, bits);
+      if (count === 0) return NOTHING;
+      // "If the count is greater than the operand size, the result is undefined", and so are all flags.
+      if (count > bits) return { rflags: ALL, destination: true };
+      return { rflags: AF | (count > 1 ? OF : 0n), destination: false };
+    }
+    default:
+      return NOTHING;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Where the processor of the corpus is known to do something else than Intel's manual says. Our core follows the manual; these
+ * cases are not compared.
+ *
+ * Not in the list because no case is made of them: near branches with 66H in 64-bit mode (Intel SDM Vol. 2, "Jcc", "CALL", "RET":
+ * operand size is 64 bits; AMD APM Vol. 3, "Near Branches in 64-Bit Mode": 16 bits), and DR4 and DR5 (`encode.ts`).
+ */
+import type { CaseInput, CaseOutcome } from "./case.ts";
+import { MODE_16 } from "./environment.ts";
+import type { Form } from "./forms.ts";
+
+export interface VendorDifference {
+  readonly vendor: string;
+  readonly what: string;
+  readonly manual: string;
+  /** `outcome` is what that vendor's processor did. */
+  applies(form: Form, input: CaseInput, outcome: CaseOutcome): boolean;
+}
+
+const CS_OVERRIDE = 0x2e;
+const STACK_FAULT = 12;
+const PAGE_FAULT = 14;
+
+export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
+  {
+    vendor: "AuthenticAMD",
+    what: "0F 0D with a register operand raises #UD",
+    manual: "Intel SDM Vol. 2, Two-byte Opcode Map: 0F 0D is a hint (NOP) in its reserved forms too",
+    applies: (form) => form.row.id === "0F 0D /r NOP" && form.operand === "reg",
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "ARPL reads its destination first, and checks whether it can be written only if it changes it",
+    manual: 'Intel SDM Vol. 2, "ARPL": #GP(0) "if the destination is located in a non-writable segment"',
+    applies: (form, input, outcome) =>
+      form.row.mnemonic === "ARPL" &&
+      form.operand === "mem" &&
+      (outcome.vector === PAGE_FAULT || input.code[0] === CS_OVERRIDE),
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "near CALL pushes before it checks its target against the code segment's limit, so that #SS or #PF comes before #GP",
+    manual: 'Intel SDM Vol. 2, "CALL", Operation: the target is checked first',
+    applies: (form, _, outcome) =>
+      form.row.mnemonic === "CALL" &&
+      form.mode === MODE_16 &&
+      form.size === "66" &&
+      (outcome.vector === STACK_FAULT || outcome.vector === PAGE_FAULT),
+  },
+];
+
+export function isVendorDifference(
+  vendor: string,
+  form: Form,
+  input: CaseInput,
+  outcome: CaseOutcome,
+): boolean {
+  return VENDOR_DIFFERENCES.some(
+    (difference) => difference.vendor === vendor && difference.applies(form, input, outcome),
+  );
+}
