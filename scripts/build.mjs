@@ -60,10 +60,10 @@ await once(
       "--target",
       "release",
     ]);
-    const { wasm, calls } = insertTailCalls(readFileSync(join(root, "build/core.wasm")));
+    const { wasm, tailCalls, handlers } = insertTailCalls(readFileSync(join(root, "build/core.wasm")));
   if (!WebAssembly.validate(wasm)) throw new Error("core: not valid after tail calls");
   writeFileSync(join(root, "build/core.wasm"), wasm);
-  console.error(`core: ${calls} tail calls`);
+  console.error(`core: ${tailCalls} tail calls in ${handlers} handlers`);
   console.error(`core: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   },
 );

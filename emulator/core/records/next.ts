@@ -1,6 +1,9 @@
 /**
  * Tail calls to handlers. AssemblyScript has none, so they are declared as imports; scripts/tail-calls.mjs replaces each
  * use by a WebAssembly `return_call_indirect` and removes the imports.
+ *
+ * The script also gives every handler a second parameter, always `CPU`, which the run loop's call passes, and replaces the
+ * handlers' uses of the global by it: a register instead of two loads.
  */
 
 /**
