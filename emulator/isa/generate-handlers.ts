@@ -11,7 +11,7 @@ const IMPORTS: Readonly<Record<string, string>> = {
   "../spec/architecture": "FLAG_DF",
   "../mmu/linear": "Access, Linear, commitSlow",
   "../mmu/segmented": "Address",
-  "../records/chain": "follow",
+  "../records/chain": "branch, follow",
   "../records/next": "next",
   "../records/record": "RECORD_SIZE",
   "../layout.generated": "CPU_SCRATCH",

@@ -25,12 +25,11 @@ const PURE = new Set(
   ).split(" "),
 );
 
-/** Branches that look at no clock and can fault only by their target: they leave `Cpu.record` alone. */
-const QUIET_BRANCH = /^(?:jcc\d+|jmpRelative)<T>\(record\);$/;
+/** A direct near branch, which goes on with the next block by itself. */
+const BRANCH = /^branch<T>\(record, (.*)\);$/;
 
-/** What ends a block and needs no look at the boundary behind it, but for what `follow` looks at. */
-const FOLLOWED =
-  /\b(?:jcc\d+|jmpRelative|jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
+/** What else ends a block and needs no look at the boundary behind it, but for what `follow` looks at. */
+const FOLLOWED = /\b(?:jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
 
 const ACCESS = /\bLinear\.(readable|writable|storable)</;
 
@@ -42,8 +41,9 @@ function calledNames(body: string): string[] {
 /** The statements of a handler, for a rule's body. `T` still stands for the operand type. */
 export function handlerBody(body: string, ends: boolean): string {
   const stopping = body.replaceAll("return;", "return record;");
-  if (ends)
-    return `${QUIET_BRANCH.test(body) ? "" : "cpu.record = record; "}${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
+  const branch = BRANCH.exec(body);
+  if (branch) return `return branch<T>(record, ${branch[1]!});`;
+  if (ends) return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
   const viaAccess = stopping
     .replace(new RegExp(ACCESS, "g"), "Access.$1<")
     .replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");

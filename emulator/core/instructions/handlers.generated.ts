@@ -6,11 +6,11 @@ import { segSelector } from "../state/mode";
 import { FLAG_DF } from "../spec/architecture";
 import { Access, Linear, commitSlow } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
-import { follow } from "../records/chain";
+import { branch, follow } from "../records/chain";
 import { next } from "../records/next";
 import { RECORD_SIZE } from "../records/record";
 import { CPU_SCRATCH } from "../layout.generated";
-import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcc0, jcc1, jcc10, jcc11, jcc12, jcc13, jcc14, jcc15, jcc2, jcc3, jcc4, jcc5, jcc6, jcc7, jcc8, jcc9, jcxz, jmpFarDirect, jmpFarMemory, jmpRelative, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, loopnz, loopz, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
+import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcxz, jmpFarDirect, jmpFarMemory, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, loopnz, loopz, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
 
 /** Rows without a rule, and forms that a rule does not have. */
 function undefinedInstruction(record: usize): usize { ud(record); return record; }
@@ -260,54 +260,54 @@ function h241_ins_r_u32(record: usize): usize { cpu.record = record; ins<u32>(re
 function h242_outs_r_u8(record: usize): usize { cpu.record = record; outs<u8>(record); return record; }
 function h243_outs_r_u16(record: usize): usize { cpu.record = record; outs<u16>(record); return record; }
 function h244_outs_r_u32(record: usize): usize { cpu.record = record; outs<u32>(record); return record; }
-function h245_jo_r_u16(record: usize): usize { jcc0<u16>(record); return follow(record); }
-function h246_jo_r_u32(record: usize): usize { jcc0<u32>(record); return follow(record); }
-function h247_jo_r_u64(record: usize): usize { jcc0<u64>(record); return follow(record); }
-function h248_jno_r_u16(record: usize): usize { jcc1<u16>(record); return follow(record); }
-function h249_jno_r_u32(record: usize): usize { jcc1<u32>(record); return follow(record); }
-function h250_jno_r_u64(record: usize): usize { jcc1<u64>(record); return follow(record); }
-function h251_jb_r_u16(record: usize): usize { jcc2<u16>(record); return follow(record); }
-function h252_jb_r_u32(record: usize): usize { jcc2<u32>(record); return follow(record); }
-function h253_jb_r_u64(record: usize): usize { jcc2<u64>(record); return follow(record); }
-function h254_jnb_r_u16(record: usize): usize { jcc3<u16>(record); return follow(record); }
-function h255_jnb_r_u32(record: usize): usize { jcc3<u32>(record); return follow(record); }
-function h256_jnb_r_u64(record: usize): usize { jcc3<u64>(record); return follow(record); }
-function h257_jz_r_u16(record: usize): usize { jcc4<u16>(record); return follow(record); }
-function h258_jz_r_u32(record: usize): usize { jcc4<u32>(record); return follow(record); }
-function h259_jz_r_u64(record: usize): usize { jcc4<u64>(record); return follow(record); }
-function h260_jnz_r_u16(record: usize): usize { jcc5<u16>(record); return follow(record); }
-function h261_jnz_r_u32(record: usize): usize { jcc5<u32>(record); return follow(record); }
-function h262_jnz_r_u64(record: usize): usize { jcc5<u64>(record); return follow(record); }
-function h263_jbe_r_u16(record: usize): usize { jcc6<u16>(record); return follow(record); }
-function h264_jbe_r_u32(record: usize): usize { jcc6<u32>(record); return follow(record); }
-function h265_jbe_r_u64(record: usize): usize { jcc6<u64>(record); return follow(record); }
-function h266_jnbe_r_u16(record: usize): usize { jcc7<u16>(record); return follow(record); }
-function h267_jnbe_r_u32(record: usize): usize { jcc7<u32>(record); return follow(record); }
-function h268_jnbe_r_u64(record: usize): usize { jcc7<u64>(record); return follow(record); }
-function h269_js_r_u16(record: usize): usize { jcc8<u16>(record); return follow(record); }
-function h270_js_r_u32(record: usize): usize { jcc8<u32>(record); return follow(record); }
-function h271_js_r_u64(record: usize): usize { jcc8<u64>(record); return follow(record); }
-function h272_jns_r_u16(record: usize): usize { jcc9<u16>(record); return follow(record); }
-function h273_jns_r_u32(record: usize): usize { jcc9<u32>(record); return follow(record); }
-function h274_jns_r_u64(record: usize): usize { jcc9<u64>(record); return follow(record); }
-function h275_jp_r_u16(record: usize): usize { jcc10<u16>(record); return follow(record); }
-function h276_jp_r_u32(record: usize): usize { jcc10<u32>(record); return follow(record); }
-function h277_jp_r_u64(record: usize): usize { jcc10<u64>(record); return follow(record); }
-function h278_jnp_r_u16(record: usize): usize { jcc11<u16>(record); return follow(record); }
-function h279_jnp_r_u32(record: usize): usize { jcc11<u32>(record); return follow(record); }
-function h280_jnp_r_u64(record: usize): usize { jcc11<u64>(record); return follow(record); }
-function h281_jl_r_u16(record: usize): usize { jcc12<u16>(record); return follow(record); }
-function h282_jl_r_u32(record: usize): usize { jcc12<u32>(record); return follow(record); }
-function h283_jl_r_u64(record: usize): usize { jcc12<u64>(record); return follow(record); }
-function h284_jnl_r_u16(record: usize): usize { jcc13<u16>(record); return follow(record); }
-function h285_jnl_r_u32(record: usize): usize { jcc13<u32>(record); return follow(record); }
-function h286_jnl_r_u64(record: usize): usize { jcc13<u64>(record); return follow(record); }
-function h287_jle_r_u16(record: usize): usize { jcc14<u16>(record); return follow(record); }
-function h288_jle_r_u32(record: usize): usize { jcc14<u32>(record); return follow(record); }
-function h289_jle_r_u64(record: usize): usize { jcc14<u64>(record); return follow(record); }
-function h290_jnle_r_u16(record: usize): usize { jcc15<u16>(record); return follow(record); }
-function h291_jnle_r_u32(record: usize): usize { jcc15<u32>(record); return follow(record); }
-function h292_jnle_r_u64(record: usize): usize { jcc15<u64>(record); return follow(record); }
+function h245_jo_r_u16(record: usize): usize { return branch<u16>(record, Condition.c0()); }
+function h246_jo_r_u32(record: usize): usize { return branch<u32>(record, Condition.c0()); }
+function h247_jo_r_u64(record: usize): usize { return branch<u64>(record, Condition.c0()); }
+function h248_jno_r_u16(record: usize): usize { return branch<u16>(record, Condition.c1()); }
+function h249_jno_r_u32(record: usize): usize { return branch<u32>(record, Condition.c1()); }
+function h250_jno_r_u64(record: usize): usize { return branch<u64>(record, Condition.c1()); }
+function h251_jb_r_u16(record: usize): usize { return branch<u16>(record, Condition.c2()); }
+function h252_jb_r_u32(record: usize): usize { return branch<u32>(record, Condition.c2()); }
+function h253_jb_r_u64(record: usize): usize { return branch<u64>(record, Condition.c2()); }
+function h254_jnb_r_u16(record: usize): usize { return branch<u16>(record, Condition.c3()); }
+function h255_jnb_r_u32(record: usize): usize { return branch<u32>(record, Condition.c3()); }
+function h256_jnb_r_u64(record: usize): usize { return branch<u64>(record, Condition.c3()); }
+function h257_jz_r_u16(record: usize): usize { return branch<u16>(record, Condition.c4()); }
+function h258_jz_r_u32(record: usize): usize { return branch<u32>(record, Condition.c4()); }
+function h259_jz_r_u64(record: usize): usize { return branch<u64>(record, Condition.c4()); }
+function h260_jnz_r_u16(record: usize): usize { return branch<u16>(record, Condition.c5()); }
+function h261_jnz_r_u32(record: usize): usize { return branch<u32>(record, Condition.c5()); }
+function h262_jnz_r_u64(record: usize): usize { return branch<u64>(record, Condition.c5()); }
+function h263_jbe_r_u16(record: usize): usize { return branch<u16>(record, Condition.c6()); }
+function h264_jbe_r_u32(record: usize): usize { return branch<u32>(record, Condition.c6()); }
+function h265_jbe_r_u64(record: usize): usize { return branch<u64>(record, Condition.c6()); }
+function h266_jnbe_r_u16(record: usize): usize { return branch<u16>(record, Condition.c7()); }
+function h267_jnbe_r_u32(record: usize): usize { return branch<u32>(record, Condition.c7()); }
+function h268_jnbe_r_u64(record: usize): usize { return branch<u64>(record, Condition.c7()); }
+function h269_js_r_u16(record: usize): usize { return branch<u16>(record, Condition.c8()); }
+function h270_js_r_u32(record: usize): usize { return branch<u32>(record, Condition.c8()); }
+function h271_js_r_u64(record: usize): usize { return branch<u64>(record, Condition.c8()); }
+function h272_jns_r_u16(record: usize): usize { return branch<u16>(record, Condition.c9()); }
+function h273_jns_r_u32(record: usize): usize { return branch<u32>(record, Condition.c9()); }
+function h274_jns_r_u64(record: usize): usize { return branch<u64>(record, Condition.c9()); }
+function h275_jp_r_u16(record: usize): usize { return branch<u16>(record, Condition.c10()); }
+function h276_jp_r_u32(record: usize): usize { return branch<u32>(record, Condition.c10()); }
+function h277_jp_r_u64(record: usize): usize { return branch<u64>(record, Condition.c10()); }
+function h278_jnp_r_u16(record: usize): usize { return branch<u16>(record, Condition.c11()); }
+function h279_jnp_r_u32(record: usize): usize { return branch<u32>(record, Condition.c11()); }
+function h280_jnp_r_u64(record: usize): usize { return branch<u64>(record, Condition.c11()); }
+function h281_jl_r_u16(record: usize): usize { return branch<u16>(record, Condition.c12()); }
+function h282_jl_r_u32(record: usize): usize { return branch<u32>(record, Condition.c12()); }
+function h283_jl_r_u64(record: usize): usize { return branch<u64>(record, Condition.c12()); }
+function h284_jnl_r_u16(record: usize): usize { return branch<u16>(record, Condition.c13()); }
+function h285_jnl_r_u32(record: usize): usize { return branch<u32>(record, Condition.c13()); }
+function h286_jnl_r_u64(record: usize): usize { return branch<u64>(record, Condition.c13()); }
+function h287_jle_r_u16(record: usize): usize { return branch<u16>(record, Condition.c14()); }
+function h288_jle_r_u32(record: usize): usize { return branch<u32>(record, Condition.c14()); }
+function h289_jle_r_u64(record: usize): usize { return branch<u64>(record, Condition.c14()); }
+function h290_jnle_r_u16(record: usize): usize { return branch<u16>(record, Condition.c15()); }
+function h291_jnle_r_u32(record: usize): usize { return branch<u32>(record, Condition.c15()); }
+function h292_jnle_r_u64(record: usize): usize { return branch<u64>(record, Condition.c15()); }
 function h293_add_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
 function h294_add_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = add<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
 function h295_or_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, or<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
@@ -679,9 +679,9 @@ function h660_out_r_u32(record: usize): usize { cpu.record = record; portOut<u32
 function h661_call_r_u16(record: usize): usize { cpu.record = record; callRelative<u16>(record); return follow(record); }
 function h662_call_r_u32(record: usize): usize { cpu.record = record; callRelative<u32>(record); return follow(record); }
 function h663_call_r_u64(record: usize): usize { cpu.record = record; callRelative<u64>(record); return follow(record); }
-function h664_jmp_r_u16(record: usize): usize { jmpRelative<u16>(record); return follow(record); }
-function h665_jmp_r_u32(record: usize): usize { jmpRelative<u32>(record); return follow(record); }
-function h666_jmp_r_u64(record: usize): usize { jmpRelative<u64>(record); return follow(record); }
+function h664_jmp_r_u16(record: usize): usize { return branch<u16>(record, true); }
+function h665_jmp_r_u32(record: usize): usize { return branch<u32>(record, true); }
+function h666_jmp_r_u64(record: usize): usize { return branch<u64>(record, true); }
 function h667_jmpf_r_u16(record: usize): usize { cpu.record = record; jmpFarDirect<u16>(record); return record; }
 function h668_jmpf_r_u32(record: usize): usize { cpu.record = record; jmpFarDirect<u32>(record); return record; }
 function h669_jmpf_r_u64(record: usize): usize { cpu.record = record; jmpFarDirect<u64>(record); return record; }
@@ -1222,14 +1222,14 @@ export const ROW_HANDLERS: usize = memory.data<u16>([
   230, 231, 232, 0, 0, 0, 230, 231, 232, 0, 0, 0, 233, 234, 235, 236, 237, 238, 233, 234, 235, 236, 237, 238,
   239, 239, 239, 239, 239, 239, 239, 239, 239, 239, 239, 239, 240, 241, 241, 240, 241, 241, 240, 241, 241, 240, 241, 241,
   242, 242, 242, 242, 242, 242, 242, 242, 242, 242, 242, 242, 243, 244, 244, 243, 244, 244, 243, 244, 244, 243, 244, 244,
-  245, 246, 247, 245, 246, 247, 245, 246, 247, 245, 246, 247, 248, 249, 250, 248, 249, 250, 248, 249, 250, 248, 249, 250,
-  251, 252, 253, 251, 252, 253, 251, 252, 253, 251, 252, 253, 254, 255, 256, 254, 255, 256, 254, 255, 256, 254, 255, 256,
-  257, 258, 259, 257, 258, 259, 257, 258, 259, 257, 258, 259, 260, 261, 262, 260, 261, 262, 260, 261, 262, 260, 261, 262,
-  263, 264, 265, 263, 264, 265, 263, 264, 265, 263, 264, 265, 266, 267, 268, 266, 267, 268, 266, 267, 268, 266, 267, 268,
-  269, 270, 271, 269, 270, 271, 269, 270, 271, 269, 270, 271, 272, 273, 274, 272, 273, 274, 272, 273, 274, 272, 273, 274,
-  275, 276, 277, 275, 276, 277, 275, 276, 277, 275, 276, 277, 278, 279, 280, 278, 279, 280, 278, 279, 280, 278, 279, 280,
-  281, 282, 283, 281, 282, 283, 281, 282, 283, 281, 282, 283, 284, 285, 286, 284, 285, 286, 284, 285, 286, 284, 285, 286,
-  287, 288, 289, 287, 288, 289, 287, 288, 289, 287, 288, 289, 290, 291, 292, 290, 291, 292, 290, 291, 292, 290, 291, 292,
+  245, 246, 247, 0, 0, 0, 245, 246, 247, 0, 0, 0, 248, 249, 250, 0, 0, 0, 248, 249, 250, 0, 0, 0,
+  251, 252, 253, 0, 0, 0, 251, 252, 253, 0, 0, 0, 254, 255, 256, 0, 0, 0, 254, 255, 256, 0, 0, 0,
+  257, 258, 259, 0, 0, 0, 257, 258, 259, 0, 0, 0, 260, 261, 262, 0, 0, 0, 260, 261, 262, 0, 0, 0,
+  263, 264, 265, 0, 0, 0, 263, 264, 265, 0, 0, 0, 266, 267, 268, 0, 0, 0, 266, 267, 268, 0, 0, 0,
+  269, 270, 271, 0, 0, 0, 269, 270, 271, 0, 0, 0, 272, 273, 274, 0, 0, 0, 272, 273, 274, 0, 0, 0,
+  275, 276, 277, 0, 0, 0, 275, 276, 277, 0, 0, 0, 278, 279, 280, 0, 0, 0, 278, 279, 280, 0, 0, 0,
+  281, 282, 283, 0, 0, 0, 281, 282, 283, 0, 0, 0, 284, 285, 286, 0, 0, 0, 284, 285, 286, 0, 0, 0,
+  287, 288, 289, 0, 0, 0, 287, 288, 289, 0, 0, 0, 290, 291, 292, 0, 0, 0, 290, 291, 292, 0, 0, 0,
   18, 18, 18, 293, 293, 293, 18, 18, 18, 294, 294, 294, 44, 44, 44, 295, 295, 295, 44, 44, 44, 296, 296, 296,
   67, 67, 67, 297, 297, 297, 67, 67, 67, 298, 298, 298, 93, 93, 93, 299, 299, 299, 93, 93, 93, 300, 300, 300,
   119, 119, 119, 301, 301, 301, 119, 119, 119, 302, 302, 302, 140, 140, 140, 303, 303, 303, 140, 140, 140, 304, 304, 304,
@@ -1304,8 +1304,8 @@ export const ROW_HANDLERS: usize = memory.data<u16>([
   652, 653, 654, 652, 653, 654, 652, 653, 654, 652, 653, 654, 655, 655, 655, 0, 0, 0, 655, 655, 655, 0, 0, 0,
   656, 657, 657, 0, 0, 0, 656, 657, 657, 0, 0, 0, 658, 658, 658, 0, 0, 0, 658, 658, 658, 0, 0, 0,
   659, 660, 660, 0, 0, 0, 659, 660, 660, 0, 0, 0, 661, 662, 663, 661, 662, 663, 661, 662, 663, 661, 662, 663,
-  664, 665, 666, 664, 665, 666, 664, 665, 666, 664, 665, 666, 667, 668, 669, 667, 668, 669, 667, 668, 669, 667, 668, 669,
-  664, 665, 666, 664, 665, 666, 664, 665, 666, 664, 665, 666, 670, 670, 670, 0, 0, 0, 670, 670, 670, 0, 0, 0,
+  664, 665, 666, 0, 0, 0, 664, 665, 666, 0, 0, 0, 667, 668, 669, 667, 668, 669, 667, 668, 669, 667, 668, 669,
+  664, 665, 666, 0, 0, 0, 664, 665, 666, 0, 0, 0, 670, 670, 670, 0, 0, 0, 670, 670, 670, 0, 0, 0,
   671, 672, 672, 0, 0, 0, 671, 672, 672, 0, 0, 0, 673, 673, 673, 0, 0, 0, 673, 673, 673, 0, 0, 0,
   674, 675, 675, 0, 0, 0, 674, 675, 675, 0, 0, 0, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676,
   677, 677, 677, 677, 677, 677, 677, 677, 677, 677, 677, 677, 678, 678, 678, 0, 0, 0, 678, 678, 678, 0, 0, 0,
@@ -1343,15 +1343,15 @@ export const ROW_HANDLERS: usize = memory.data<u16>([
   795, 795, 795, 0, 0, 0, 795, 795, 795, 0, 0, 0, 796, 796, 796, 0, 0, 0, 796, 796, 796, 0, 0, 0,
   797, 797, 797, 0, 0, 0, 797, 797, 797, 0, 0, 0, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798,
   799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800,
-  801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 245, 246, 247, 245, 246, 247, 245, 246, 247, 245, 246, 247,
-  248, 249, 250, 248, 249, 250, 248, 249, 250, 248, 249, 250, 251, 252, 253, 251, 252, 253, 251, 252, 253, 251, 252, 253,
-  254, 255, 256, 254, 255, 256, 254, 255, 256, 254, 255, 256, 257, 258, 259, 257, 258, 259, 257, 258, 259, 257, 258, 259,
-  260, 261, 262, 260, 261, 262, 260, 261, 262, 260, 261, 262, 263, 264, 265, 263, 264, 265, 263, 264, 265, 263, 264, 265,
-  266, 267, 268, 266, 267, 268, 266, 267, 268, 266, 267, 268, 269, 270, 271, 269, 270, 271, 269, 270, 271, 269, 270, 271,
-  272, 273, 274, 272, 273, 274, 272, 273, 274, 272, 273, 274, 275, 276, 277, 275, 276, 277, 275, 276, 277, 275, 276, 277,
-  278, 279, 280, 278, 279, 280, 278, 279, 280, 278, 279, 280, 281, 282, 283, 281, 282, 283, 281, 282, 283, 281, 282, 283,
-  284, 285, 286, 284, 285, 286, 284, 285, 286, 284, 285, 286, 287, 288, 289, 287, 288, 289, 287, 288, 289, 287, 288, 289,
-  290, 291, 292, 290, 291, 292, 290, 291, 292, 290, 291, 292, 802, 802, 802, 803, 803, 803, 802, 802, 802, 803, 803, 803,
+  801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 245, 246, 247, 0, 0, 0, 245, 246, 247, 0, 0, 0,
+  248, 249, 250, 0, 0, 0, 248, 249, 250, 0, 0, 0, 251, 252, 253, 0, 0, 0, 251, 252, 253, 0, 0, 0,
+  254, 255, 256, 0, 0, 0, 254, 255, 256, 0, 0, 0, 257, 258, 259, 0, 0, 0, 257, 258, 259, 0, 0, 0,
+  260, 261, 262, 0, 0, 0, 260, 261, 262, 0, 0, 0, 263, 264, 265, 0, 0, 0, 263, 264, 265, 0, 0, 0,
+  266, 267, 268, 0, 0, 0, 266, 267, 268, 0, 0, 0, 269, 270, 271, 0, 0, 0, 269, 270, 271, 0, 0, 0,
+  272, 273, 274, 0, 0, 0, 272, 273, 274, 0, 0, 0, 275, 276, 277, 0, 0, 0, 275, 276, 277, 0, 0, 0,
+  278, 279, 280, 0, 0, 0, 278, 279, 280, 0, 0, 0, 281, 282, 283, 0, 0, 0, 281, 282, 283, 0, 0, 0,
+  284, 285, 286, 0, 0, 0, 284, 285, 286, 0, 0, 0, 287, 288, 289, 0, 0, 0, 287, 288, 289, 0, 0, 0,
+  290, 291, 292, 0, 0, 0, 290, 291, 292, 0, 0, 0, 802, 802, 802, 803, 803, 803, 802, 802, 802, 803, 803, 803,
   804, 804, 804, 805, 805, 805, 804, 804, 804, 805, 805, 805, 806, 806, 806, 807, 807, 807, 806, 806, 806, 807, 807, 807,
   808, 808, 808, 809, 809, 809, 808, 808, 808, 809, 809, 809, 810, 810, 810, 811, 811, 811, 810, 810, 810, 811, 811, 811,
   812, 812, 812, 813, 813, 813, 812, 812, 812, 813, 813, 813, 814, 814, 814, 815, 815, 815, 814, 814, 814, 815, 815, 815,

@@ -29,7 +29,7 @@ import { readBus } from "../mmu/bus";
 import { NO_FAULT, raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
 import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
-import { jumpSlot } from "./chain";
+import { jumpDistance } from "./chain";
 import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, R_END, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
@@ -138,7 +138,7 @@ export function blockAtRip(): usize {
     room = limit - cpu.rip + 1;
     linear = (cpu.rip + segBase(CS)) & 0xffffffff;
   }
-  const slot = jumpSlot(linear);
+  const slot = CPU + CPU_JUMP_CACHE + jumpDistance(linear);
   if (load<u64>(slot) == linear && load<u32>(slot, 8) == cpu.jumpKey) {
     const block = load<u32>(slot, 12);
     if (room >= 4096 || load<u32>(block, B_BYTES) <= <u32>room) return block;
@@ -159,6 +159,8 @@ export function blockAtRip(): usize {
 }
 
 function remember(slot: usize, linear: u64, block: usize): void {
+  // Where the instruction pointer wraps behind the block, the run loop sees to it (chain.ts does not).
+  if (cpu.codeSize != 2 && linear + <u64>load<u32>(block, B_BYTES) > 0xffffffff) return;
   store<u64>(slot, linear);
   store<u32>(slot, cpu.jumpKey, 8);
   store<u32>(slot, <u32>block, 12);

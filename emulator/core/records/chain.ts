@@ -1,46 +1,65 @@
 /**
  * From the end of one block straight to the next, without the run loop, while the common case holds: nothing asks to
  * stop, the budget covers the whole next block, and the jump cache knows it.
+ *
+ * Where it does not hold, the functions here return `record` with the instruction done, and the run loop goes on.
  */
 import { CPU_ATTENTION, CPU_JUMP_CACHE, JUMP_ENTRIES } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
-import { MODE_FLAT } from "../state/mode";
-import { B_BYTES, B_COUNT, BLOCK_HEADER } from "./record";
+import { isTargetLegal, truncate } from "../instructions/control-transfer";
+import { B_BYTES, B_COUNT, BLOCK_HEADER, RECORD_SIZE, R_IMM } from "./record";
 import { enter } from "./next";
 
-/** Bit of Cpu.modeKey that says 64-bit code, beside MODE_FLAT: with either, RIP is the linear address. */
-const MODE_64: u32 = 2;
-
-/** Slot of the jump cache for a linear address. */
+/** Distance of the jump-cache entry for a linear address from that of address 0. */
 // @ts-ignore: decorator is AssemblyScript's
 @inline
-export function jumpSlot(linear: u64): usize {
-  return CPU + CPU_JUMP_CACHE + ((((<usize>linear) ^ (<usize>linear >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+export function jumpDistance(linear: u64): usize {
+  return ((<usize>linear ^ (<usize>linear >> 12)) & (JUMP_ENTRIES - 1)) << 4;
 }
 
 /**
- * Goes on behind the block whose last record has been executed; RIP is at the next instruction.
+ * Enters the block at `linear`, which is also RIP, behind the block that `record` ends; 0 when the run loop must do it. An
+ * address that is in the jump cache was legal to branch to when it came there, and the key says that it still is.
  *
- * Where that cannot be done here it returns `record` with nothing changed, and the run loop does it. To be used as
- * `return follow(record)`.
+ * @returns the block's first record, with the CPU's state ready for it
  */
 // @ts-ignore: decorator is AssemblyScript's
 @inline
-export function follow(record: usize): usize {
-  if (cpu.recordEnd == 0 || cpu.leave != 0 || load<u32>(CPU + CPU_ATTENTION) != 0) return record;
-  const linear = cpu.rip;
-  const slot = jumpSlot(linear);
-  if (load<u64>(slot) != linear || load<u32>(slot, 8) != cpu.jumpKey || (cpu.modeKey & (MODE_64 | MODE_FLAT)) == 0) return record;
-  const block = <usize>load<u32>(slot, 12);
+function known(record: usize, linear: u64): usize {
+  // Attention and `leave` as one.
+  if (load<u64>(CPU, CPU_ATTENTION) != 0) return 0;
+  const slot = CPU + jumpDistance(linear);
+  if (load<u64>(slot, CPU_JUMP_CACHE) != linear || load<u32>(slot, CPU_JUMP_CACHE + 8) != cpu.followKey) return 0;
+  const block = <usize>load<u32>(slot, CPU_JUMP_CACHE + 12);
   const count = load<u32>(block, B_COUNT);
+  const instructions = cpu.instructions + <u64>((record + RECORD_SIZE - <usize>cpu.blockFirst) >> 5);
+  if (instructions + <u64>count > cpu.targetInstructions) return 0;
   const first = block + BLOCK_HEADER;
-  const instructions = cpu.instructions + <u64>((record + 32 - <usize>cpu.blockFirst) >> 5);
-  if (instructions + <u64>count > cpu.targetInstructions) return record;
   cpu.instructions = instructions;
   cpu.recordEnd = <u32>(first + (<usize>count << 5));
   cpu.blockFirst = <u32>first;
   cpu.blockRip = linear;
-  const end = linear + <u64>load<u32>(block, B_BYTES);
-  cpu.rip = cpu.codeSize == 2 ? end : end & 0xffffffff;
-  return enter(first);
+  cpu.rip = linear + <u64>load<u32>(block, B_BYTES);
+  return first;
+}
+
+/** After the last record of a block, with RIP at the next instruction: `return follow(record)`. */
+// @ts-ignore: decorator is AssemblyScript's
+@inline
+export function follow(record: usize): usize {
+  if (cpu.recordEnd == 0) return record;
+  const first = known(record, cpu.rip);
+  return first != 0 ? enter(first) : record;
+}
+
+/** A direct near branch: `return branch<T>(record, condition)`. */
+// @ts-ignore: decorator is AssemblyScript's
+@inline
+export function branch<T>(record: usize, taken: bool): usize {
+  const next = cpu.rip;
+  const target = taken ? truncate<T>(next + load<u64>(record, R_IMM)) : next;
+  const first = known(record, target);
+  if (first != 0) return enter(first);
+  if (!taken || isTargetLegal(target)) cpu.rip = target;
+  return record;
 }
