@@ -82,22 +82,22 @@ export class Linear {
 export class Access {
   @inline static readable<T>(record: usize, linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + CPU_TLB_READ + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_READ) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_READ + 8);
     cpu.record = <u32>record;
     return readableSlow(linear, <u32>sizeof<T>());
   }
   @inline static writable<T>(record: usize, linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + CPU_TLB_WRITE + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
     cpu.record = <u32>record;
     return writableSlow(linear, <u32>sizeof<T>(), true);
   }
   @inline static storable<T>(record: usize, linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + CPU_TLB_WRITE + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
     cpu.record = <u32>record;
     return writableSlow(linear, <u32>sizeof<T>(), false);
   }
