@@ -61,10 +61,10 @@ await once(
       "release",
     ]);
     const { wasm, tailCalls, handlers } = insertTailCalls(readFileSync(join(root, "build/core.wasm")));
-  if (!WebAssembly.validate(wasm)) throw new Error("core: not valid after tail calls");
-  writeFileSync(join(root, "build/core.wasm"), wasm);
-  console.error(`core: ${tailCalls} tail calls in ${handlers} handlers`);
-  console.error(`core: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    if (!WebAssembly.validate(wasm)) throw new Error("core: not valid after tail calls");
+    writeFileSync(join(root, "build/core.wasm"), wasm);
+    console.error(`core: ${tailCalls} tail calls in ${handlers} handlers`);
+    console.error(`core: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   },
 );
 copyFileSync(join(root, "build/core.wasm"), join(root, "dist/core.wasm"));

@@ -42,7 +42,9 @@ function addBaseParameter(module, global) {
     .map((part) => {
       if (!HANDLER.test(part)) return part;
       count++;
-      return part.replace(HANDLER, `$1 (param ${BASE} i32)$2`).replaceAll(`(global.get ${global})`, `(local.get ${BASE})`);
+      return part
+        .replace(HANDLER, `$1 (param ${BASE} i32)$2`)
+        .replaceAll(`(global.get ${global})`, `(local.get ${BASE})`);
     })
     .join("");
   return count;
@@ -51,8 +53,11 @@ function addBaseParameter(module, global) {
 /** Lets the run loop's call to a handler, the only one through the table with a handler's type, pass the second argument. */
 function passBase(module, base) {
   const type = /\(type (\S+) \(func \(param i32\) \(result i32\)\)\)/.exec(module.text)?.[1];
-  const parts = module.text.split(new RegExp(`(?<=\\(call_indirect (?:\\$\\S+ )?)\\(type ${escape(String(type))}\\)`));
-  if (parts.length !== 2) throw new Error(`tail-calls: ${parts.length - 1} calls to handlers besides tail calls, not 1`);
+  const parts = module.text.split(
+    new RegExp(`(?<=\\(call_indirect (?:\\$\\S+ )?)\\(type ${escape(String(type))}\\)`),
+  );
+  if (parts.length !== 2)
+    throw new Error(`tail-calls: ${parts.length - 1} calls to handlers besides tail calls, not 1`);
   const [before, after] = parts;
   let end = after.indexOf("(");
   let depth = 0;
@@ -74,10 +79,12 @@ export function insertTailCalls(wasm) {
   compiled.dispose();
   const global = /^ *\(import "env" "cpu" \(global (\S+) i32\)\)/m.exec(module.text)?.[1];
   const table = /^ *\(table (\S+)/m.exec(module.text)?.[1];
-  if (global === undefined || table === undefined) throw new Error("tail-calls: no import env.cpu or no table");
+  if (global === undefined || table === undefined)
+    throw new Error("tail-calls: no import env.cpu or no table");
 
   const indirect = (call, base, local, distance) => {
-    const record = distance === 0 ? `(local.get ${local})` : `(i32.add (local.get ${local}) (i32.const ${distance}))`;
+    const record =
+      distance === 0 ? `(local.get ${local})` : `(i32.add (local.get ${local}) (i32.const ${distance}))`;
     const index = `(i32.load16_u offset=${distance} (local.get ${local}))`;
     return `(${call} ${table} (type ${HANDLER_TYPE}) ${record} ${base} ${index})`;
   };
@@ -87,11 +94,25 @@ export function insertTailCalls(wasm) {
     replaceCalls(module, "enter", (local) => indirect("return_call_indirect", base, local, 0));
   passBase(module, `(global.get ${global})`);
   const handlers = addBaseParameter(module, global);
-  module.text = module.text.replace(/^\(module\n/, `(module\n (type ${HANDLER_TYPE} (func (param i32 i32) (result i32)))\n`);
+  module.text = module.text.replace(
+    /^\(module\n/,
+    `(module\n (type ${HANDLER_TYPE} (func (param i32 i32) (result i32)))\n`,
+  );
 
   const finished = binaryen.parseText(module.text);
-  const { Atomics, BulkMemory, BulkMemoryOpt, MutableGlobals, NontrappingFPToInt, SignExt, SIMD128, TailCall } = binaryen.Features;
-  finished.setFeatures(Atomics | BulkMemory | BulkMemoryOpt | MutableGlobals | NontrappingFPToInt | SignExt | SIMD128 | TailCall);
+  const {
+    Atomics,
+    BulkMemory,
+    BulkMemoryOpt,
+    MutableGlobals,
+    NontrappingFPToInt,
+    SignExt,
+    SIMD128,
+    TailCall,
+  } = binaryen.Features;
+  finished.setFeatures(
+    Atomics | BulkMemory | BulkMemoryOpt | MutableGlobals | NontrappingFPToInt | SignExt | SIMD128 | TailCall,
+  );
   if (!finished.validate()) throw new Error("tail-calls: the result is not valid");
   binaryen.setDebugInfo(true);
   const result = finished.emitBinary();

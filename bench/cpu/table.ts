@@ -35,6 +35,6 @@ export function cpuTable(report: CpuReport, engines: readonly Engine[]): string 
     ...text,
     "",
     "CPU seconds, medians. Columns x NAME: our speed over theirs, above 1.00 we are faster.",
-    ...engines.map(({ name, what, version }) => `${name}: ${what} (${version() ?? "unknown version"})`),
+    ...engines.map((engine) => `${engine.name}: ${engine.what} (${engine.version() ?? "unknown version"})`),
   ].join("\n");
 }
