@@ -12,6 +12,7 @@ import { QemuEngine } from "./cpu/qemu-engine.ts";
 import { cpuTable } from "./cpu/table.ts";
 import { V86Engine } from "./cpu/v86-engine.ts";
 import { environment } from "./environment.ts";
+import { exitTripText, measureExitTrip } from "./exits/measure.ts";
 
 const self = fileURLToPath(import.meta.url);
 const dist = dirname(self);
@@ -62,7 +63,7 @@ function cpu(options: CpuOptions): void {
   const engines = wanted.filter((engine) => engine.version() !== undefined);
   for (const { name } of wanted.filter((engine) => !engines.includes(engine)))
     process.stderr.write(`${name} is not installed: left out\n`);
-  const report = compareEngines({
+  const compared = compareEngines({
     kernels,
     engines,
     rounds: options.rounds,
@@ -79,10 +80,31 @@ function cpu(options: CpuOptions): void {
     engines: Object.fromEntries(engines.map((engine) => [engine.name, engine.version()])),
   };
   const text = options.json
-    ? JSON.stringify({ measuredOn, ...report })
-    : `${JSON.stringify(measuredOn)}\n${cpuTable(report, engines)}`;
-  if (options.out === undefined) process.stdout.write(`${text}\n`);
-  else writeFileSync(options.out, `${text}\n`);
+    ? JSON.stringify({ measuredOn, ...compared })
+    : `${JSON.stringify(measuredOn)}\n${cpuTable(compared, engines)}`;
+  report(text, options.out);
+}
+
+interface ExitsOptions {
+  readonly json?: boolean;
+  readonly rounds: number;
+  readonly out?: string;
+}
+
+function exits(options: ExitsOptions): void {
+  const trip = measureExitTrip(options.rounds);
+  const measuredOn = { ...environment(root), rounds: options.rounds };
+  report(
+    options.json
+      ? JSON.stringify({ measuredOn, ...trip })
+      : `${JSON.stringify(measuredOn)}\n${exitTripText(trip)}`,
+    options.out,
+  );
+}
+
+function report(text: string, out: string | undefined): void {
+  if (out === undefined) process.stdout.write(`${text}\n`);
+  else writeFileSync(out, `${text}\n`);
 }
 
 /** One measurement, for the process that `cpu` starts: a line of JSON on stdout. */
@@ -101,7 +123,8 @@ const program = new Command("bench")
 Examples:
   npm run bench -- cpu                         all kernels, all engines, 3 rounds
   npm run bench -- cpu --kernel sieve crc --engine exitless v86-interpreter
-  npm run bench -- cpu --rounds 5 --json --out results.json`,
+  npm run bench -- cpu --rounds 5 --json --out results.json
+  npm run bench -- exits                       what an exit costs in wall time`,
   );
 program
   .command("cpu")
@@ -117,6 +140,15 @@ program
   .option("--json", "print JSON")
   .option("--out <file>", "write the report to a file instead of stdout")
   .action(cpu);
+program
+  .command("exits")
+  .description(
+    "round trip of a CPUID exit: guest, core, hypervisor and back, beside an empty trip to WebAssembly",
+  )
+  .option("--rounds <n>", "measurements; medians are reported", positiveInteger, 5)
+  .option("--json", "print JSON")
+  .option("--out <file>", "write the report to a file instead of stdout")
+  .action(exits);
 program.command("cpu-once <engine> <kernel>", { hidden: true }).action(cpuOnce);
 
 try {
