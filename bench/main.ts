@@ -124,7 +124,7 @@ Examples:
   npm run bench -- cpu                         all kernels, all engines, 3 rounds
   npm run bench -- cpu --kernel sieve crc --engine exitless v86-interpreter
   npm run bench -- cpu --rounds 5 --json --out results.json
-  npm run bench -- exits                       what an exit costs in wall time`,
+  npm run bench -- exits                       what an exit costs the host`,
   );
 program
   .command("cpu")
