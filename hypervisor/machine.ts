@@ -90,6 +90,11 @@ export interface RunLimits {
   readonly untilCycle?: number;
   /** Pause when this returns true; asked between turns. */
   readonly until?: () => boolean;
+  /**
+   * Pause after the exit for which this returns true: it has been handled and is in the ledger, and no virtual CPU has
+   * been entered since. The next run goes on as if there had been no pause. Without effect on metal.
+   */
+  readonly pauseAt?: (entry: LedgerEntry) => boolean;
 }
 
 export interface CpuStats {
@@ -302,14 +307,21 @@ export class Machine {
     const { untilInstruction = Number.MAX_SAFE_INTEGER, untilCycle = Number.MAX_SAFE_INTEGER, until } = limits;
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
+    const { vm } = this;
+    if (vm) {
+      vm.pauseAt = limits.pauseAt;
+      vm.isPausing = false;
+    }
     const outcome = this.scheduler.run(
       () =>
         state.request !== BoardRequest.NONE ||
+        vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
         (untilCycle !== Number.MAX_SAFE_INTEGER && this.cycles >= untilCycle) ||
         until?.() === true,
     );
     cpu.stopAtInstruction = Number.MAX_SAFE_INTEGER;
+    if (vm) vm.pauseAt = undefined;
     switch (state.request) {
       case BoardRequest.POWER_OFF:
         return { end: "power-off", code: 0 };

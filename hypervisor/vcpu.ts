@@ -12,7 +12,7 @@ import type { Actor } from "../emulator/machine/scheduler.ts";
 import { struct, u32, u53, u8, type ViewOf } from "../layout/struct.ts";
 import * as X from "../layout/vmx.ts";
 import { ExitDispatch } from "./exit-dispatch.ts";
-import { Ledger, exitReasonName, type Phase } from "./ledger.ts";
+import { Ledger, exitReasonName, type LedgerEntry, type Phase } from "./ledger.ts";
 import { ShadowIdt } from "./shadow-idt.ts";
 import { Vmcs } from "./vmcs.ts";
 import { VirtualApic } from "./virtual-apic.ts";
@@ -339,6 +339,10 @@ export class Vcpu implements Actor {
     }
   }
 
+  othersFrom(time: number): void {
+    this.core.state.yieldAbove = time;
+  }
+
   act(limit: number, others: number): boolean {
     const cpu = this.core.state;
     cpu.stopAt = limit;
@@ -357,7 +361,7 @@ export class Vcpu implements Actor {
       switch (stop) {
         case Stop.VM_EXIT:
           this.#exit();
-          if (this.clock() >= cpu.stopAt || this.vm.isStopping) return false;
+          if (this.clock() >= cpu.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
           break;
         case Stop.RETRY:
           return true;
@@ -517,7 +521,9 @@ export class Vcpu implements Actor {
     this.#dispatch.handle(reason);
     const synchronous = this.clock() - start - direct;
     const sequence = this.ledger.enter(reason, this.phase, direct, synchronous);
-    this.vm.onExit?.({
+    const { onExit, pauseAt } = this.vm;
+    if (onExit === undefined && pauseAt === undefined) return;
+    const entry: LedgerEntry = {
       sequence,
       time: start,
       instructions: cpu.instructions,
@@ -531,6 +537,8 @@ export class Vcpu implements Actor {
       directCycles: direct,
       indirectCycles: 0,
       synchronousCycles: synchronous,
-    });
+    };
+    onExit?.(entry);
+    if (pauseAt?.(entry) === true) this.vm.isPausing = true;
   }
 }

@@ -85,6 +85,10 @@ export class Vm {
   readonly pollThread: PollThread | undefined;
   /** The virtual CPU whose instruction the emulator runs now. */
   emulating: Vcpu | undefined;
+  /** Asked at every exit, handled and in the ledger: true pauses the run before the next entry (RunLimits.pauseAt). */
+  pauseAt: ((entry: LedgerEntry) => boolean) | undefined;
+  /** `pauseAt` has answered true in this run. Not part of the machine's state: it ends a run, it changes nothing. */
+  isPausing = false;
   readonly #options: VmOptions;
   readonly #ramBase: number;
   readonly #costs: Readonly<Record<ChargeName, number>>;

@@ -73,4 +73,8 @@ export class CpuActor implements Actor {
       leaveSoon(this.core);
     }
   }
+
+  othersFrom(time: number): void {
+    this.core.state.yieldAbove = time;
+  }
 }

@@ -27,6 +27,8 @@ export interface Actor {
   act(limit: number, others: number): boolean;
   /** An event was armed for `time` while this actor acts: it must not run past it. */
   limitTo(time: number): void;
+  /** While this actor acts, another has come to act from `time` on: what depends on time waits until then at most. */
+  othersFrom?(time: number): void;
 }
 
 export const SchedulerStruct = struct("Scheduler", {
@@ -150,7 +152,11 @@ export class Scheduler {
   woken(time: number): void {
     const s = this.#state;
     if (this.#acting === undefined) return;
-    if (time < s.others) s.others = time;
+    if (time < s.others) {
+      // The acting actor learns of it at once, as it would if the turn were stopped here and taken up again.
+      s.others = time;
+      this.#acting.othersFrom?.(time);
+    }
     const limit = Math.max(time, this.#acting.clock()) + this.#lookAhead;
     if (limit >= s.limit) return;
     s.limit = limit;
