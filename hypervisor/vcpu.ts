@@ -65,6 +65,8 @@ export class Vcpu implements Actor {
   /** Set by the exit handlers: what the exit was about. */
   phase: Phase = "other";
   handler = "";
+  /** For `pauseAt` alone: RIP of the exit that it is asked about, exact where a number is not (above 2^53). */
+  exitRip = 0n;
 
   constructor(
     vm: Vm,
@@ -515,6 +517,7 @@ export class Vcpu implements Actor {
     this.charge(direct + this.vm.cost("exitDispatch"));
     const reason = this.vmcs.read32(F.EXIT_REASON) & 0xffff;
     const rip = this.vmcs.read(F.GUEST_RIP);
+    const exactRip = this.vm.pauseAt === undefined ? 0n : this.vmcs.readBig(F.GUEST_RIP);
     const qualification = this.vmcs.read(F.EXIT_QUALIFICATION);
     this.phase = "other";
     this.handler = "";
@@ -539,6 +542,7 @@ export class Vcpu implements Actor {
       synchronousCycles: synchronous,
     };
     onExit?.(entry);
+    this.exitRip = exactRip;
     if (pauseAt?.(entry) === true) this.vm.isPausing = true;
   }
 }
