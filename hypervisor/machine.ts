@@ -319,6 +319,7 @@ export class Machine {
         cpu.instructions >= untilInstruction ||
         (untilCycle !== Number.MAX_SAFE_INTEGER && this.cycles >= untilCycle) ||
         until?.() === true,
+      untilCycle,
     );
     cpu.stopAtInstruction = Number.MAX_SAFE_INTEGER;
     if (vm) vm.pauseAt = undefined;

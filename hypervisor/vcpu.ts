@@ -53,6 +53,7 @@ const INFO_VALID = 0x80000000;
 
 export class Vcpu implements Actor {
   readonly label: string;
+  readonly isDivisible = true;
   readonly index: number;
   readonly vm: Vm;
   readonly core: Core;

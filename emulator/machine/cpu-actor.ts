@@ -26,6 +26,7 @@ export interface CpuOutcome {
 
 export class CpuActor implements Actor {
   readonly label: string;
+  readonly isDivisible = true;
   readonly core: Core;
   readonly #outcome: CpuOutcome;
 

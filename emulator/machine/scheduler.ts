@@ -12,6 +12,8 @@ import { NEVER, type EventQueue } from "./events.ts";
 /** Something with a clock of its own that the scheduler runs. */
 export interface Actor {
   readonly label: string;
+  /** A turn may be cut short at any cycle and taken up again, and nothing differs: true of CPUs. */
+  readonly isDivisible?: boolean;
   /** Cycles since power-on on this actor's own clock. */
   clock(): number;
   /** True when it has nothing to do until something happens to it. */
@@ -77,17 +79,19 @@ export class Scheduler {
   }
 
   /**
-   * Takes turns until `shouldStop()`.
+   * Takes turns until `shouldStop()`, which is asked between turns and when a CPU's clock reaches `stopAt`: a CPU that
+   * only computes, with nobody else to wait for, has a turn without end.
    * @returns "stopped", or "idle" when nothing can ever happen again
    */
-  run(shouldStop: () => boolean): "stopped" | "idle" {
+  run(shouldStop: () => boolean, stopAt = NEVER): "stopped" | "idle" {
     const s = this.#state;
     while (!shouldStop()) {
       if (s.current < 0 && !this.#choose()) return "idle";
       if (s.current < 0) continue;
       const actor = this.#actors[s.current]!;
       this.#acting = actor;
-      const waits = actor.act(s.limit, s.others);
+      const limit = actor.isDivisible === true ? Math.min(s.limit, stopAt) : s.limit;
+      const waits = actor.act(limit, s.others);
       this.#acting = undefined;
       if (waits || actor.isIdle() || actor.clock() >= s.limit) s.current = -1;
     }

@@ -11,11 +11,11 @@ interface Outcome {
   readonly state: string;
 }
 
-type Configuration = Pick<ConstructorParameters<typeof Machine>[0], "smp" | "path" | "completion">;
+type Configuration = Pick<ConstructorParameters<typeof Machine>[0], "smp" | "mode" | "path" | "completion">;
 
 function outcome(
   configuration: Configuration,
-  limits: (entries: readonly LedgerEntry[]) => RunLimits,
+  limits: (entries: readonly LedgerEntry[], cycles: number) => RunLimits,
 ): Outcome {
   const disk = temporaryDisk(1);
   const entries: LedgerEntry[] = [];
@@ -29,8 +29,8 @@ function outcome(
   });
   try {
     let runs = 1;
-    let result = machine.run(limits(entries));
-    for (; result.end === "paused"; runs++) result = machine.run(limits(entries));
+    let result = machine.run(limits(entries, machine.cycles));
+    for (; result.end === "paused"; runs++) result = machine.run(limits(entries, machine.cycles));
     expect(result.end).toBe("power-off");
     const trace = createHash("sha256").update(JSON.stringify(entries)).digest("hex");
     return { runs, exits: entries.length, trace, state: machine.hash() };
@@ -40,7 +40,7 @@ function outcome(
   }
 }
 
-describe("pauseAt", () => {
+describe("pauses", () => {
   test.each<Configuration>([
     { smp: 1, path: "user", completion: "inject" },
     { smp: 4, path: "user", completion: "inject" },
@@ -53,6 +53,29 @@ describe("pauseAt", () => {
     // An exit met inside the emulation of another is entered before it and pauses with it.
     expect(paused.runs).toBeGreaterThan(through.exits * 0.99);
     expect(paused).toEqual({ ...through, runs: paused.runs });
+  });
+
+  test.each<Configuration>([
+    { smp: 1, mode: "metal" },
+    { smp: 4, mode: "metal" },
+    { smp: 4, path: "user", completion: "inject" },
+    { smp: 4, path: "poll", completion: "eli" },
+  ])("a pause every 100,003 cycles changes neither trace nor state: %j", (configuration) => {
+    const through = outcome(configuration, () => ({}));
+    const paused = outcome(configuration, (_, cycles) => ({ untilCycle: cycles + 100_003 }));
+    expect(paused.runs).toBeGreaterThan(100);
+    expect(paused).toEqual({ ...through, runs: paused.runs });
+  });
+
+  test("a run of a guest that only computes ends at the cycle that was asked for", () => {
+    const machine = new Machine({ kernel: KERNEL, append: "script=spin:loops=4000000000", memory: 32 });
+    try {
+      expect(machine.run({ untilCycle: 50_000_000 }).end).toBe("paused");
+      expect(machine.cycles).toBeGreaterThanOrEqual(50_000_000);
+      expect(machine.cycles).toBeLessThan(50_100_000);
+    } finally {
+      machine.close();
+    }
   });
 
   test("the run pauses right after the exit that was asked for", () => {
