@@ -79,18 +79,19 @@ export class Scheduler {
   }
 
   /**
-   * Takes turns until `shouldStop()`, which is asked between turns and when a CPU's clock reaches `stopAt`: a CPU that
-   * only computes, with nobody else to wait for, has a turn without end.
+   * Takes turns until `shouldStop()`, which is asked between them; no CPU's turn goes beyond `horizon` at once. A turn
+   * that the horizon cuts goes on at the next call, so where it lies does not change what happens. A thread's turn is
+   * never cut: the looks of the polling thread are counted, and it may park only at the true end of a turn.
    * @returns "stopped", or "idle" when nothing can ever happen again
    */
-  run(shouldStop: () => boolean, stopAt = NEVER): "stopped" | "idle" {
+  run(shouldStop: () => boolean, horizon = NEVER): "stopped" | "idle" {
     const s = this.#state;
     while (!shouldStop()) {
       if (s.current < 0 && !this.#choose()) return "idle";
       if (s.current < 0) continue;
       const actor = this.#actors[s.current]!;
       this.#acting = actor;
-      const limit = actor.isDivisible === true ? Math.min(s.limit, stopAt) : s.limit;
+      const limit = actor.isDivisible === true ? Math.min(s.limit, horizon) : s.limit;
       const waits = actor.act(limit, s.others);
       this.#acting = undefined;
       if (waits || actor.isIdle() || actor.clock() >= s.limit) s.current = -1;
