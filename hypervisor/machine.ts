@@ -92,6 +92,11 @@ export interface RunLimits {
   readonly untilCycle?: number;
   /** Pause when this returns true; asked between turns. */
   readonly until?: () => boolean;
+  /**
+   * Pause after the exit for which this returns true: it has been handled and is in the ledger, and no virtual CPU has
+   * been entered since. The next run goes on as if there had been no pause. Without effect on metal.
+   */
+  readonly pauseAt?: (entry: LedgerEntry) => boolean;
 }
 
 export interface CpuStats {
@@ -342,16 +347,23 @@ export class Machine {
     const { state } = this.board;
     let looks = 0;
     let dead = false;
+    const { vm } = this;
+    if (vm) {
+      vm.pauseAt = limits.pauseAt;
+      vm.isPausing = false;
+    }
     const outcome = this.scheduler.run(
       () =>
         (++looks % LOOKS_PER_DEATH_CHECK === 0 && (dead = this.#isDead())) ||
         state.request !== BoardRequest.NONE ||
+        vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
         (untilCycle !== Number.MAX_SAFE_INTEGER && this.cycles >= untilCycle) ||
         until?.() === true,
       untilCycle,
     );
     cpu.stopAtInstruction = Number.MAX_SAFE_INTEGER;
+    if (vm) vm.pauseAt = undefined;
     switch (state.request) {
       case BoardRequest.POWER_OFF:
         return { end: "power-off", code: 0 };
