@@ -21,7 +21,7 @@ function outcome(
   const entries: LedgerEntry[] = [];
   const machine = new Machine({
     kernel: KERNEL,
-    append: "script=smp:count=200;rand:dev=virtio,count=20;timer",
+    append: `script=smp:count=200;rand:dev=virtio,count=20${configuration.mode === "metal" ? "" : ";timer"}`,
     memory: 32,
     ...configuration,
     drives: [{ file: disk.path, interface: "virtio", snapshot: true }],
