@@ -51,7 +51,11 @@ class SerialInput {
   constructor() {
     const { stdin } = process;
     if (stdin.isTTY) stdin.setRawMode(true);
-    stdin.on("data", (data: Buffer) => (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])));
+    stdin.on(
+      "data",
+      (data: Buffer) =>
+        (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])),
+    );
     stdin.on("end", () => (this.#hasEnded = true));
     stdin.on("error", () => (this.#hasEnded = true));
   }
@@ -109,7 +113,8 @@ export function statusOf(result: RunResult): number {
 /** Runs the guest; returns the exit status. Words about the run go to stderr. */
 export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
-  const trace: WriteStream | undefined = options.trace === undefined ? undefined : createWriteStream(options.trace);
+  const trace: WriteStream | undefined =
+    options.trace === undefined ? undefined : createWriteStream(options.trace);
   const machine = new Machine({
     ...options.machine,
     cost: loadCostProfile(options.cost),
@@ -134,11 +139,13 @@ export async function boot(options: BootOptions): Promise<number> {
       const goesOn =
         result.end === "paused" ||
         (result.end === "reset" && options.reboot) ||
-        (result.end === "idle" && (input.isOpen || accepted > 0));
+        (result.end === "idle" && !machine.isDead && (input.isOpen || accepted > 0));
       if (result.end === "reset" && goesOn) machine.reset();
       if (!goesOn) {
-        if (result.end === "triple-fault") process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
-        if (result.end === "idle") process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
+        if (result.end === "triple-fault")
+          process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
+        if (result.end === "idle")
+          process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
         status = statusOf(result);
         break;
       }
@@ -147,15 +154,23 @@ export async function boot(options: BootOptions): Promise<number> {
         break;
       }
       if (options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds) {
-        process.stderr.write(`exitless: timeout: the guest still runs after ${options.timeoutSeconds} s, at RIP ${ripOf(machine)}\n`);
+        process.stderr.write(
+          `exitless: timeout: the guest still runs after ${options.timeoutSeconds} s, at RIP ${ripOf(machine)}\n`,
+        );
         status = Status.TIMEOUT;
         break;
       }
       // Keys and signals arrive between slices; an idle guest waits for them without using the processor.
-      await new Promise((resolve) => (result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve)));
+      await new Promise((resolve) =>
+        result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve),
+      );
     }
     if (options.stats !== undefined) {
-      const stats = { ...machine.stats(), wallSeconds: wallSeconds(), peakMemoryBytes: process.resourceUsage().maxRSS * 1024 };
+      const stats = {
+        ...machine.stats(),
+        wallSeconds: wallSeconds(),
+        peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      };
       const text = `${JSON.stringify(stats, null, 2)}\n`;
       if (options.stats === "-") process.stderr.write(text);
       else writeFileSync(options.stats, text);

@@ -80,8 +80,22 @@ const CONFIGURATIONS: readonly Configuration[] = [
   { name: "virtio in-vmm", mode: "vm", device: "virtio", path: "in-vmm", completion: "inject", wait: "halt" },
   { name: "virtio poll", mode: "vm", device: "virtio", path: "poll", completion: "inject", wait: "halt" },
   { name: "virtio poll + eli", mode: "vm", device: "virtio", path: "poll", completion: "eli", wait: "halt" },
-  { name: "virtio poll, busy", mode: "vm", device: "virtio", path: "poll", completion: "inject", wait: "busy" },
-  { name: "virtio poll + eli, busy", mode: "vm", device: "virtio", path: "poll", completion: "eli", wait: "busy" },
+  {
+    name: "virtio poll, busy",
+    mode: "vm",
+    device: "virtio",
+    path: "poll",
+    completion: "inject",
+    wait: "busy",
+  },
+  {
+    name: "virtio poll + eli, busy",
+    mode: "vm",
+    device: "virtio",
+    path: "poll",
+    completion: "eli",
+    wait: "busy",
+  },
 ];
 
 interface Pattern {
@@ -139,7 +153,9 @@ function runScript(configuration: Configuration, image: string, script: string, 
     ...(configuration.completion ? { completion: configuration.completion } : {}),
     onSerial: (byte) => serial.push(byte),
     onExit: (entry: LedgerEntry) => {
-      pending.push(`${entry.time} ${entry.instructions} ${entry.reason} ${entry.qualification} ${entry.rip} ${entry.phase}`);
+      pending.push(
+        `${entry.time} ${entry.instructions} ${entry.reason} ${entry.qualification} ${entry.rip} ${entry.phase}`,
+      );
       if (entry.handler === "COM1") consoleExits++;
       if (pending.length >= 4096) flushTrace();
     },
@@ -148,14 +164,30 @@ function runScript(configuration: Configuration, image: string, script: string, 
     const result = machine.run();
     const text = Buffer.from(serial).toString("latin1");
     if (result.end !== "power-off")
-      throw new Error(`${configuration.name}: the guest ended with ${result.end} ${result.code}; its last words:\n${text.slice(-500)}`);
+      throw new Error(
+        `${configuration.name}: the guest ended with ${result.end} ${result.code}; its last words:\n${text.slice(-500)}`,
+      );
     flushTrace();
     hash.update(text);
     const line = text.split(/\r?\n/).find((candidate) => candidate.startsWith("IO "));
     if (line === undefined) throw new Error(`${configuration.name}: the guest printed no IO line`);
-    const fields = new Map(line.split(" ").slice(1).map((field): [string, string] => [field.slice(0, field.indexOf("=")), field.slice(field.indexOf("=") + 1)]));
+    const fields = new Map(
+      line
+        .split(" ")
+        .slice(1)
+        .map((field): [string, string] => [
+          field.slice(0, field.indexOf("=")),
+          field.slice(field.indexOf("=") + 1),
+        ]),
+    );
     const stats = machine.stats();
-    return { fields, exits: stats.exits, consoleExits, ledgerAgrees: stats.ledgerAgrees, traceHash: hash.digest("hex") };
+    return {
+      fields,
+      exits: stats.exits,
+      consoleExits,
+      ledgerAgrees: stats.ledgerAgrees,
+      traceHash: hash.digest("hex"),
+    };
   } finally {
     machine.close();
   }
@@ -164,11 +196,19 @@ function runScript(configuration: Configuration, image: string, script: string, 
 const number = (run: Run, field: string): number => Number(run.fields.get(field) ?? "0");
 
 /** One row: a short run and a long one; what is reported is the difference, so boot and set-up cancel out. */
-function compareRow(configuration: Configuration, pattern: Pattern, image: string, contents: Uint8Array, cost: string): CompareRow {
+function compareRow(
+  configuration: Configuration,
+  pattern: Pattern,
+  image: string,
+  contents: Uint8Array,
+  cost: string,
+): CompareRow {
   const frequencyHz = loadCostProfile(cost).frequencyHz;
   const scriptOf = (count: number): string => {
     const common = `dev=${configuration.device},size=${pattern.requestBytes},count=${count},qd=1,seed=${RANDOM_SEED}`;
-    return configuration.wait === "busy" ? `busy:pattern=${pattern.verb},${common}` : `${pattern.verb}:${common}`;
+    return configuration.wait === "busy"
+      ? `busy:pattern=${pattern.verb},${common}`
+      : `${pattern.verb}:${common}`;
   };
   const long = WARM_UP + pattern.requests;
   const first = runScript(configuration, image, scriptOf(WARM_UP), cost);
@@ -188,7 +228,12 @@ function compareRow(configuration: Configuration, pattern: Pattern, image: strin
   const seconds = (number(second, "cycles") - number(first, "cycles")) / frequencyHz;
   const bytes = pattern.requests * pattern.requestBytes;
   const difference = (field: string): number => number(second, field) - number(first, field);
-  const expected = expectedChecksum(contents, { pattern: pattern.verb, size: pattern.requestBytes, count: long, seed: RANDOM_SEED });
+  const expected = expectedChecksum(contents, {
+    pattern: pattern.verb,
+    size: pattern.requestBytes,
+    count: long,
+    seed: RANDOM_SEED,
+  });
   return {
     name: configuration.name,
     mode: configuration.mode,
@@ -229,13 +274,21 @@ export function compareDisk(options: CompareOptions): CompareResult {
     const sequentialMost = Math.floor(contents.length / 65536);
     const patterns: readonly Pattern[] = [
       // All of the image but the warm-up's part, which the long run reads as well.
-      { pattern: "sequential", verb: "seq", requestBytes: 65536, requests: Math.max(1, Math.min(options.requests ?? 1008, sequentialMost - WARM_UP)) },
+      {
+        pattern: "sequential",
+        verb: "seq",
+        requestBytes: 65536,
+        requests: Math.max(1, Math.min(options.requests ?? 1008, sequentialMost - WARM_UP)),
+      },
       { pattern: "random", verb: "rand", requestBytes: 4096, requests: options.requests ?? 2000 },
     ];
     const rows: CompareRow[] = [];
     const planned = patterns
       .flatMap((pattern) => CONFIGURATIONS.map((configuration) => ({ pattern, configuration })))
-      .filter(({ pattern, configuration }) => options.only?.({ name: configuration.name, pattern: pattern.pattern }) ?? true);
+      .filter(
+        ({ pattern, configuration }) =>
+          options.only?.({ name: configuration.name, pattern: pattern.pattern }) ?? true,
+      );
     for (const { pattern, configuration } of planned) {
       options.progress(rows.length, planned.length, `${configuration.name}, ${pattern.pattern}`);
       rows.push(compareRow(configuration, pattern, image!, contents, options.cost));
@@ -248,14 +301,24 @@ export function compareDisk(options: CompareOptions): CompareResult {
 }
 
 /** The table for people. `paint` marks what a person should see first. */
-export function formatCompare(result: CompareResult, paint: { readonly bold: (text: string) => string; readonly dim: (text: string) => string }): string {
+export function formatCompare(
+  result: CompareResult,
+  paint: { readonly bold: (text: string) => string; readonly dim: (text: string) => string },
+): string {
   const lines: string[] = [];
   for (const pattern of ["sequential", "random"] as const) {
     const rows = result.rows.filter((row) => row.pattern === pattern);
     const metal = rows.find((row) => row.mode === "metal");
     const { requestBytes, requests } = rows[0]!;
-    lines.push(paint.bold(`${pattern} reads, ${requestBytes / 1024} KiB, queue depth 1, ${requests} requests`), "");
-    lines.push(paint.dim(`${"path".padEnd(26)}${"MB/s".padStart(8)}${"IOPS".padStart(8)}  ${"of metal".padEnd(28)}${"exits/request".padStart(14)}  by reason`));
+    lines.push(
+      paint.bold(`${pattern} reads, ${requestBytes / 1024} KiB, queue depth 1, ${requests} requests`),
+      "",
+    );
+    lines.push(
+      paint.dim(
+        `${"path".padEnd(26)}${"MB/s".padStart(8)}${"IOPS".padStart(8)}  ${"of metal".padEnd(28)}${"exits/request".padStart(14)}  by reason`,
+      ),
+    );
     for (const row of rows) {
       const share = metal ? row.iops / metal.iops : 0;
       const bar = "█".repeat(Math.max(0, Math.min(20, Math.round(share * 20))));
@@ -270,6 +333,10 @@ export function formatCompare(result: CompareResult, paint: { readonly bold: (te
     }
     lines.push("");
   }
-  lines.push(paint.dim(`virtual time, cost profile ${result.profile}; every figure measured in this run; exits by the manual's names, counted by the core and checked against the ledger`));
+  lines.push(
+    paint.dim(
+      `virtual time, cost profile ${result.profile}; every figure measured in this run; exits by the manual's names, counted by the core and checked against the ledger`,
+    ),
+  );
   return lines.join("\n");
 }

@@ -10,7 +10,7 @@ import { DiskServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
-import { MachineMemory, configureCpu } from "../emulator/host/core.ts";
+import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
 import { CPU_MODELS, cpuModel, hypervisorLeaves, type CpuModelName } from "../emulator/host/cpu-models.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
@@ -29,6 +29,8 @@ import { exitReasonName, type LedgerEntry, type LedgerRow } from "./ledger.ts";
 import { Vm, type CompletionPath, type RequestPath } from "./vm.ts";
 
 const MIB = 1024 * 1024;
+/** Scheduler decisions between two looks at whether any CPU can ever run again. */
+const LOOKS_PER_DEATH_CHECK = 1024;
 const LARGE_PAGE = 2 * MIB;
 const STATE_BYTES = 16 * MIB;
 const RECORD_BYTES = 4 * MIB;
@@ -114,11 +116,20 @@ export interface MachineStats {
   readonly virtualSeconds: number;
   /** Exits by reason, all virtual CPUs. */
   readonly exits: Readonly<Record<string, number>>;
-  readonly vcpus: readonly { readonly index: number; readonly pcpu: number; readonly total: number; readonly ledger: readonly LedgerRow[] }[];
+  readonly vcpus: readonly {
+    readonly index: number;
+    readonly pcpu: number;
+    readonly total: number;
+    readonly ledger: readonly LedgerRow[];
+  }[];
   readonly pcpus: readonly CpuStats[];
   /** Sum of ledger entries = the core's counters, for every reason and virtual CPU. */
   readonly ledgerAgrees: boolean;
-  readonly hostThreads: readonly { readonly label: string; readonly steps: number; readonly wakeUps: number }[];
+  readonly hostThreads: readonly {
+    readonly label: string;
+    readonly steps: number;
+    readonly wakeUps: number;
+  }[];
 }
 
 /** A saved machine: equal bytes mean equal futures. */
@@ -154,7 +165,9 @@ export function loadCostProfile(nameOrFile: string): CostProfile {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
     }
   }
-  throw new OptionError(`--cost ${nameOrFile}: there is no such profile; name one of profiles/ or a .json file`);
+  throw new OptionError(
+    `--cost ${nameOrFile}: there is no such profile; name one of profiles/ or a .json file`,
+  );
 }
 
 interface OpenDrive {
@@ -187,7 +200,12 @@ export class Machine {
 
     const machineBase = LARGE_PAGE;
     const machineRam = mode === "vm" ? machineBase + Vm.machineBytes(this.#ramBytes, smp) : this.#ramBytes;
-    const plan = planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
+    const plan = planMemory({
+      cpus: smp,
+      ramBytes: machineRam,
+      stateBytes: STATE_BYTES,
+      recordBytes: RECORD_BYTES,
+    });
     this.memory = MachineMemory.create(plan, false);
     this.memory.state.bytes.fill(StateAllocator.RED_ZONE_BYTE, plan.stateBase, plan.stateEnd);
     const identity = cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz });
@@ -233,8 +251,17 @@ export class Machine {
           ...(options.onExit ? { onExit: options.onExit } : {}),
         });
       }
-      const actors = this.vm?.actors ?? this.board.cores.map((core) => new CpuActor(core!, { shutdown: () => this.board.request(BoardRequest.TRIPLE_FAULT) }));
-      this.scheduler = new Scheduler(this.board.allocator, this.board.events, actors, profile.lookAhead.cycles);
+      const actors =
+        this.vm?.actors ??
+        this.board.cores.map(
+          (core) => new CpuActor(core!, { shutdown: () => this.board.request(BoardRequest.TRIPLE_FAULT) }),
+        );
+      this.scheduler = new Scheduler(
+        this.board.allocator,
+        this.board.events,
+        actors,
+        profile.lookAhead.cycles,
+      );
       clock.source = () => this.scheduler.now();
       this.board.woken = (time) => this.scheduler.woken(time);
       this.board.kicked = (index) => this.scheduler.wake(actors[index]!);
@@ -264,7 +291,8 @@ export class Machine {
         }
         for (const segment of segments) {
           const offset = this.memory.ramOffset(segment.physical, segment.bytes.length);
-          if (offset === 0) throw new RangeError(`segment at ${segment.physical.toString(16)}H is outside RAM`);
+          if (offset === 0)
+            throw new RangeError(`segment at ${segment.physical.toString(16)}H is outside RAM`);
           this.memory.state.bytes.set(segment.bytes, offset);
         }
         const core = this.board.core(0);
@@ -284,16 +312,22 @@ export class Machine {
 
   /** State blocks start as zeroes; between them the red zones keep their pattern. */
   #clearPlacedState(): void {
-    for (const { offset, size } of this.board.allocator.blocks) this.memory.state.bytes.fill(0, offset, offset + size);
+    for (const { offset, size } of this.board.allocator.blocks)
+      this.memory.state.bytes.fill(0, offset, offset + size);
   }
 
-  /** Cycles since power-on of the machine's clock: the furthest CPU's. */
+  /** Cycles since power-on of the machine's clock: the furthest CPU's, or the last event's while CPUs wait. */
   get cycles(): number {
-    return Math.max(...(this.vm?.vcpus.map((vcpu) => vcpu.clock()) ?? this.#metalClocks()), 0);
+    return Math.max(
+      ...(this.vm?.vcpus.map((vcpu) => vcpu.clock()) ?? this.#metalClocks()),
+      this.scheduler.eventTime,
+    );
   }
 
   #metalClocks(): number[] {
-    return this.board.cores.map((core) => core!.state.instructions * core!.state.cyclesPerInstruction + core!.state.charged);
+    return this.board.cores.map(
+      (core) => core!.state.instructions * core!.state.cyclesPerInstruction + core!.state.charged,
+    );
   }
 
   /** Instructions that CPU 0 has executed. */
@@ -304,9 +338,14 @@ export class Machine {
   /** Runs until the guest ends, asks for a reset, nothing can ever happen again, or a limit is met. */
   run(limits: RunLimits = {}): RunResult {
     const cpu = this.board.core(0).state;
-    const { untilInstruction = Number.MAX_SAFE_INTEGER, untilCycle = Number.MAX_SAFE_INTEGER, until } = limits;
+    const {
+      untilInstruction = Number.MAX_SAFE_INTEGER,
+      untilCycle = Number.MAX_SAFE_INTEGER,
+      until,
+    } = limits;
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
+    let looks = 0;
     const { vm } = this;
     if (vm) {
       vm.pauseAt = limits.pauseAt;
@@ -314,6 +353,7 @@ export class Machine {
     }
     const outcome = this.scheduler.run(
       () =>
+        (++looks % LOOKS_PER_DEATH_CHECK === 0 && this.isDead) ||
         state.request !== BoardRequest.NONE ||
         vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
@@ -334,8 +374,18 @@ export class Machine {
       case BoardRequest.CPU_RESET:
         return { end: "reset", code: 0 };
       default:
-        return { end: outcome === "idle" ? "idle" : "paused", code: 0 };
+        return { end: outcome === "idle" || this.isDead ? "idle" : "paused", code: 0 };
     }
+  }
+
+  /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
+  get isDead(): boolean {
+    if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
+    return this.board.cores.every((core) => {
+      const cpu = core!.state;
+      if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
+      return cpu.activity !== Activity.HALTED || (cpu.rflags & 0x200n) === 0n;
+    });
   }
 
   /** Carries out a reset that the guest asked for: devices, CPUs, and the image loaded again. */
@@ -373,7 +423,8 @@ export class Machine {
       };
     });
     const exits: Record<string, number> = {};
-    for (const cpu of pcpus) for (const [name, count] of Object.entries(cpu.exits)) exits[name] = (exits[name] ?? 0) + count;
+    for (const cpu of pcpus)
+      for (const [name, count] of Object.entries(cpu.exits)) exits[name] = (exits[name] ?? 0) + count;
     const vcpus = (this.vm?.vcpus ?? []).map((vcpu) => ({
       index: vcpu.index,
       pcpu: vcpu.core.index,
@@ -389,7 +440,10 @@ export class Machine {
       vcpus,
       pcpus,
       ledgerAgrees: this.#ledgerAgrees(),
-      hostThreads: [...(this.vm ? [this.vm.ioThread] : []), ...(this.vm?.pollThread ? [this.vm.pollThread] : [])].map((thread) => ({
+      hostThreads: [
+        ...(this.vm ? [this.vm.ioThread] : []),
+        ...(this.vm?.pollThread ? [this.vm.pollThread] : []),
+      ].map((thread) => ({
         label: thread.label,
         steps: thread.state.steps,
         wakeUps: thread.state.wakeUps,
@@ -413,14 +467,19 @@ export class Machine {
     const { bytes } = this.memory.state;
     return {
       memory: bytes.slice(this.memory.plan.cpuBase),
-      overlays: this.#drives.map(({ overlay }) => (overlay ? new Uint8Array(overlay).slice() : new Uint8Array(0))),
+      overlays: this.#drives.map(({ overlay }) =>
+        overlay ? new Uint8Array(overlay).slice() : new Uint8Array(0),
+      ),
     };
   }
 
   /** Puts a snapshot of an equally configured machine back. Throws RangeError when the sizes differ. */
   restore(snapshot: Snapshot): void {
     const { bytes } = this.memory.state;
-    if (snapshot.memory.length !== bytes.length - this.memory.plan.cpuBase || snapshot.overlays.length !== this.#drives.length)
+    if (
+      snapshot.memory.length !== bytes.length - this.memory.plan.cpuBase ||
+      snapshot.overlays.length !== this.#drives.length
+    )
       throw new RangeError("this snapshot is of a machine with another configuration");
     bytes.set(snapshot.memory, this.memory.plan.cpuBase);
     this.#drives.forEach(({ overlay }, i) => {
@@ -439,15 +498,39 @@ export class Machine {
     const hash = createHash("sha256");
     for (let index = 0; index < plan.cpus; index++) {
       const cpu = this.board.core(index).state;
-      const architectural = [cpu.gpr, cpu.segBase, cpu.segLimit, cpu.segRights, cpu.segSelector, cpu.dr, cpu.apicRegister, cpu.exits];
-      for (const part of architectural) hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength).slice());
+      const architectural = [
+        cpu.gpr,
+        cpu.segBase,
+        cpu.segLimit,
+        cpu.segRights,
+        cpu.segSelector,
+        cpu.dr,
+        cpu.apicRegister,
+        cpu.exits,
+      ];
+      for (const part of architectural)
+        hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength).slice());
       hash.update(
-        JSON.stringify([cpu.rip, cpu.rflags, cpu.cr0, cpu.cr2, cpu.cr3, cpu.cr4, cpu.efer, cpu.instructions, cpu.charged, cpu.activity, cpu.interruptibility], (_, value: unknown) =>
-          typeof value === "bigint" ? value.toString() : value,
+        JSON.stringify(
+          [
+            cpu.rip,
+            cpu.rflags,
+            cpu.cr0,
+            cpu.cr2,
+            cpu.cr3,
+            cpu.cr4,
+            cpu.efer,
+            cpu.instructions,
+            cpu.charged,
+            cpu.activity,
+            cpu.interruptibility,
+          ],
+          (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value),
         ),
       );
     }
-    for (const { offset, size } of this.board.allocator.blocks) hash.update(bytes.slice(offset, offset + size));
+    for (const { offset, size } of this.board.allocator.blocks)
+      hash.update(bytes.slice(offset, offset + size));
     hash.update(bytes.slice(plan.ramBase));
     for (const { overlay } of this.#drives) if (overlay) hash.update(new Uint8Array(overlay).slice());
     return hash.digest("hex");
@@ -496,14 +579,23 @@ function checkOptions(options: MachineOptions): {
   if (!Number.isInteger(memory) || memory < 2 || memory > 2600 || memory % 2 !== 0)
     throw new OptionError(`-m ${memory}: must be an even number of MiB from 2 to 2600`);
   const model = options.cpu ?? "nehalem";
-  if (!CPU_MODELS.includes(model)) throw new OptionError(`-cpu ${model}: must be one of ${CPU_MODELS.join(", ")}`);
+  if (!CPU_MODELS.includes(model))
+    throw new OptionError(`-cpu ${model}: must be one of ${CPU_MODELS.join(", ")}`);
   const mode = options.mode ?? "vm";
   if (mode === "metal" && (options.path !== undefined || options.completion !== undefined))
     throw new OptionError("--path and --completion need --mode vm: on metal there is no hypervisor");
   const drives = options.drives ?? [];
-  if (drives.filter((drive) => drive.interface === "ide").length > 4) throw new OptionError("-drive: at most 4 IDE drives");
-  if (drives.filter((drive) => drive.interface === "virtio").length > 8) throw new OptionError("-drive: at most 8 virtio drives");
-  return { smp, mode, ramBytes: memory * MIB, profile: options.cost ?? loadCostProfile("nehalem-2010"), model };
+  if (drives.filter((drive) => drive.interface === "ide").length > 4)
+    throw new OptionError("-drive: at most 4 IDE drives");
+  if (drives.filter((drive) => drive.interface === "virtio").length > 8)
+    throw new OptionError("-drive: at most 8 virtio drives");
+  return {
+    smp,
+    mode,
+    ramBytes: memory * MIB,
+    profile: options.cost ?? loadCostProfile("nehalem-2010"),
+    model,
+  };
 }
 
 /** Opens every image; on trouble closes those already open. */
@@ -511,8 +603,11 @@ function openDrives(drives: readonly DriveOptions[]): OpenDrive[] {
   const open: OpenDrive[] = [];
   try {
     for (const options of drives) {
-      const file = new RawFile(options.file, { readOnly: options.readOnly === true || options.snapshot === true });
-      const overlay = options.snapshot === true ? new SharedArrayBuffer(overlayBytes(file.sectors)) : undefined;
+      const file = new RawFile(options.file, {
+        readOnly: options.readOnly === true || options.snapshot === true,
+      });
+      const overlay =
+        options.snapshot === true ? new SharedArrayBuffer(overlayBytes(file.sectors)) : undefined;
       const storage = overlay ? new OverlayStorage(file, overlay) : file;
       open.push({ options, storage, overlay, close: () => file.close() });
     }
@@ -523,7 +618,11 @@ function openDrives(drives: readonly DriveOptions[]): OpenDrive[] {
   return open;
 }
 
-function diskOf(drive: OpenDrive, index: number, timings: DiskServiceTime[]): (context: DeviceContext) => PcDisk {
+function diskOf(
+  drive: OpenDrive,
+  index: number,
+  timings: DiskServiceTime[],
+): (context: DeviceContext) => PcDisk {
   return (context) => {
     const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
     timings.push(timing);

@@ -264,6 +264,13 @@ export class Vcpu implements Actor {
     this.vmcs.write(F.ENTRY_CONTROLS, isLong ? before | bit : before & ~bit);
   }
 
+  /** Halted with interrupts off, waiting for a SIPI that nobody sends, or shut down. */
+  get isDead(): boolean {
+    const s = this.state;
+    if (s.run === VcpuRun.RUNNING || s.attention !== 0 || s.nmiPending !== 0) return false;
+    return s.run !== VcpuRun.HALTED || (this.vmcs.read32(F.GUEST_RFLAGS) & RFLAGS_IF) === 0;
+  }
+
   // --- what others do to it
 
   /** In VMX non-root operation: an entry has been made and no exit since. */

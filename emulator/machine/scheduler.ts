@@ -73,6 +73,11 @@ export class Scheduler {
     return this.#acting?.clock() ?? this.#state.eventTime;
   }
 
+  /** Time of the last event fired. */
+  get eventTime(): number {
+    return this.#state.eventTime;
+  }
+
   /** Turns taken since power-on. */
   get turns(): number {
     return this.#state.turns;
