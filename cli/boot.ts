@@ -45,6 +45,7 @@ class SerialOutput {
 class SerialInput {
   #waiting = Buffer.alloc(0);
   #afterCtrlA = false;
+  #hasEnded = false;
   quit = false;
 
   constructor() {
@@ -55,7 +56,13 @@ class SerialInput {
       (data: Buffer) =>
         (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])),
     );
-    stdin.on("error", () => undefined);
+    stdin.on("end", () => (this.#hasEnded = true));
+    stdin.on("error", () => (this.#hasEnded = true));
+  }
+
+  /** Something may still come that wakes a halted guest. */
+  get isOpen(): boolean {
+    return !this.#hasEnded;
   }
 
   #filter(data: Buffer): Buffer {
@@ -71,18 +78,19 @@ class SerialInput {
     return Buffer.from(kept);
   }
 
-  /** Gives the machine what it takes. */
-  feed(machine: Machine): void {
-    if (this.#waiting.length === 0) return;
+  /** Gives the machine what it takes; returns how many bytes that was. */
+  feed(machine: Machine): number {
+    if (this.#waiting.length === 0) return 0;
     const accepted = machine.receive(this.#waiting);
     this.#waiting = this.#waiting.subarray(accepted);
+    return accepted;
   }
 
   close(): void {
     const { stdin } = process;
     if (stdin.isTTY) stdin.setRawMode(false);
     stdin.pause();
-    stdin.removeAllListeners("data");
+    for (const event of ["data", "end", "error"]) stdin.removeAllListeners(event);
   }
 }
 
@@ -124,14 +132,16 @@ export async function boot(options: BootOptions): Promise<number> {
   let status: number = Status.OK;
   try {
     for (;;) {
-      input.feed(machine);
+      const accepted = input.feed(machine);
       const result = machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
       output.flush();
-      if (result.end === "reset" && options.reboot) {
-        machine.reset();
-        continue;
-      }
-      if (result.end !== "paused" && !(result.end === "idle" && process.stdin.isTTY)) {
+      // A guest that resets for ever comes to the checks below as well: the timeout and signals still end it.
+      const goesOn =
+        result.end === "paused" ||
+        (result.end === "reset" && options.reboot) ||
+        (result.end === "idle" && !machine.isDead && (input.isOpen || accepted > 0));
+      if (result.end === "reset" && goesOn) machine.reset();
+      if (!goesOn) {
         if (result.end === "triple-fault")
           process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
         if (result.end === "idle")
