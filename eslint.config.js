@@ -1,7 +1,7 @@
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["dist/**", "build/**", "node_modules/**", "guest-images/**", "**/*.generated.ts", "scripts/**", "*.js"] },
+  { ignores: ["dist/**", "build/**", "node_modules/**", "guest-images/**", "**/*.generated.ts", "scripts/**", "*.js", "vitest.config.ts"] },
   {
     files: ["**/*.ts"],
     ignores: ["emulator/core/**"],

@@ -110,8 +110,8 @@ export async function boot(options: BootOptions): Promise<number> {
   });
   for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
   const input = new SerialInput();
-  let interrupted = false;
-  const onSignal = (): void => void (interrupted = true);
+  const signals = { interrupted: false };
+  const onSignal = (): void => void (signals.interrupted = true);
   process.once("SIGINT", onSignal);
   process.once("SIGTERM", onSignal);
   const started = process.hrtime.bigint();
@@ -132,8 +132,8 @@ export async function boot(options: BootOptions): Promise<number> {
         status = statusOf(result);
         break;
       }
-      if (interrupted || input.quit) {
-        status = interrupted ? Status.INTERRUPTED : Status.OK;
+      if (signals.interrupted || input.quit) {
+        status = signals.interrupted ? Status.INTERRUPTED : Status.OK;
         break;
       }
       if (options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds) {

@@ -294,7 +294,8 @@ export class Vm {
       if (leaf > highest) entry = find(highest);
     }
     if (entry === undefined) return [0, 0, leaf === 0xb ? subleaf & 0xff : 0, leaf === 0xb ? index : 0];
-    let [, , eax, ebx, ecx, edx] = entry;
+    const [, , eax] = entry;
+    let [, , , ebx, ecx, edx] = entry;
     if (leaf === 1) {
       ebx = ((ebx & 0x00ffffff) | (index << 24)) >>> 0;
       ecx = (ecx | 0x80000000) >>> 0;

@@ -98,7 +98,10 @@ function divide128(high: u64, low: u64, divisor: u64): u64 {
 function dividend<T>(): u64 {
   if (sizeof<T>() == 1) return <u64>load<u16>(CPU);
   const high = load<T>(CPU, 16);
-  return (<u64>high << (sizeof<T>() * 8)) | <u64>load<T>(CPU);
+  const low = <u64>load<T>(CPU);
+  const wide = <u64>high;
+  const bits: u64 = sizeof<T>() * 8;
+  return (wide << bits) | low;
 }
 
 function setQuotient<T>(quotient: u64, remainder: u64): void {

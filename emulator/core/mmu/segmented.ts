@@ -30,11 +30,9 @@ export class Address {
   }
 
   @inline static sum(record: usize): u64 {
-    return (
-      load<u64>(CPU + <usize>load<u8>(record, R_BASE)) +
-      (load<u64>(CPU + <usize>load<u8>(record, R_INDEX)) << <u64>(load<u8>(record, R_EA) >> 6)) +
-      load<u64>(record, R_DISP)
-    );
+    const scale = <u64>(load<u8>(record, R_EA) >> 6);
+    const index = load<u64>(CPU + <usize>load<u8>(record, R_INDEX)) << scale;
+    return load<u64>(CPU + <usize>load<u8>(record, R_BASE)) + index + load<u64>(record, R_DISP);
   }
 
   /** Linear address of a record's memory operand for a read; BAD_LINEAR with a fault recorded. */

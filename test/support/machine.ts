@@ -1,0 +1,48 @@
+/** Machines for tests: our guest kernel with a script, on a small disk. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { kernelPath, makeImage } from "../../cli/compare.ts";
+import { Machine, type MachineOptions, type RunResult } from "../../hypervisor/machine.ts";
+
+/** A folder that goes away with the test file. */
+export class TemporaryFolder {
+  readonly path = mkdtempSync(join(tmpdir(), "exitless-test-"));
+  /** Writes a disk image of pseudo-random contents and returns its path. */
+  disk(bytes = 4 * 1024 * 1024, name = "disk.img"): string {
+    const file = join(this.path, name);
+    writeFileSync(file, makeImage(bytes));
+    return file;
+  }
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+export interface GuestRun {
+  readonly machine: Machine;
+  /** What the guest has printed so far. */
+  readonly text: () => string;
+}
+
+/** A machine about to run a script of our guest kernel. The TSC's frequency is given, so nothing is calibrated. */
+export function guestMachine(script: string, options: Partial<MachineOptions> & { append?: string } = {}): GuestRun {
+  const serial: number[] = [];
+  const { append = "", ...rest } = options;
+  const machine = new Machine({
+    kernel: kernelPath(),
+    append: `${append} tsc=2670000000 script=${script}`.trim(),
+    memory: 16,
+    onSerial: (byte) => serial.push(byte),
+    ...rest,
+  });
+  return { machine, text: () => Buffer.from(serial).toString("latin1") };
+}
+
+/** Runs a script to its end. */
+export function runGuest(script: string, options: Partial<MachineOptions> = {}): { readonly result: RunResult; readonly text: string; readonly machine: Machine } {
+  const { machine, text } = guestMachine(script, options);
+  const result = machine.run();
+  machine.close();
+  return { result, text: text(), machine };
+}
