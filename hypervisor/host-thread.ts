@@ -185,7 +185,7 @@ export interface PollThreadOptions {
 }
 
 /** Parallel mode: looks that find nothing before the polling thread gives its processor away for a moment. */
-const POLL_SPINS = 1000;
+const POLL_SPINS = 200;
 /** How long that moment is, milliseconds: a processor may have to be shared with those who fill the queue. */
 const POLL_PAUSE = 0.05;
 

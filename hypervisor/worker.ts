@@ -5,7 +5,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { MachineMemory } from "../emulator/host/core.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
-import { runCpuThread } from "../emulator/machine/cpu-thread.ts";
+import { runCpuThread, runTimekeeper } from "../emulator/machine/threads.ts";
 import { wallClock } from "../emulator/machine/wall-clock.ts";
 import { Assembly, openDrives, placesOf } from "./assembly.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -68,7 +68,7 @@ function loop(): void {
       while (!board.isStopping) vm!.pollThread!.turn(board.lock!);
       return;
     case "timekeeper":
-      while (!board.isStopping) board.lock!.keepTime();
+      runTimekeeper(board, () => vm !== undefined && !vm.ioThread.isIdle());
   }
 }
 

@@ -17,6 +17,8 @@ export const BoardLockStruct = struct("BoardLock", {
   keeperUntil: u53,
   /** 1: the threads are to stop, whatever the guest does. */
   stop: u32,
+  /** CPU threads that sleep until somebody wakes them. */
+  asleep: u32,
 });
 
 const FREE = 0;
@@ -24,6 +26,8 @@ const TAKEN = 1;
 const CONTENDED = 2;
 /** Looks at a taken lock before sleeping. Few: there may be more threads than processors. */
 const SPINS = 50;
+/** How often the timekeeper asks whether the machine has come to rest, milliseconds. */
+const QUIET_CHECK = 50;
 /** Events fired at one release; what is still due then is left to the timekeeper. */
 const MOST_EVENTS = 64;
 
@@ -32,6 +36,7 @@ export class BoardLock {
   readonly #words: Int32Array;
   readonly #word: number;
   readonly #keeper: number;
+  readonly #asleep: number;
   readonly #events: EventQueue;
   readonly #clock: Clock;
   /** How often this thread holds it. */
@@ -43,13 +48,14 @@ export class BoardLock {
     this.#words = allocator.memory.i32;
     this.#word = (offset + BoardLockStruct.offsets.word) >>> 2;
     this.#keeper = (offset + BoardLockStruct.offsets.keeperSignal) >>> 2;
+    this.#asleep = (offset + BoardLockStruct.offsets.asleep) >>> 2;
     this.#events = events;
     this.#clock = clock;
   }
 
   /** Nobody holds it, nobody is to stop. Before the threads start. */
   reset(): void {
-    Object.assign(this.state, { word: FREE, keeperUntil: NEVER, stop: 0 });
+    Object.assign(this.state, { word: FREE, keeperUntil: NEVER, stop: 0, asleep: 0 });
   }
 
   /** Takes the lock; waits while another thread has it. */
@@ -102,19 +108,28 @@ export class BoardLock {
     Atomics.notify(this.#words, this.#keeper);
   }
 
+  /** Runs `wait`, in which this CPU thread sleeps with no timer of its own. */
+  sleepingCpu(wait: () => void): void {
+    Atomics.add(this.#words, this.#asleep, 1);
+    wait();
+    Atomics.sub(this.#words, this.#asleep, 1);
+  }
+
   /**
    * The timekeeper's one turn: fires what is due, then sleeps until the next event or until something earlier has been
    * armed.
+   * @returns true when nothing was armed and nobody armed anything for a while: perhaps nothing can ever happen again
    */
-  keepTime(): void {
+  keepTime(): boolean {
     this.enter();
     this.fireDue();
     const signal = Atomics.load(this.#words, this.#keeper);
     const next = this.#events.next;
     this.state.keeperUntil = next;
     this.leave();
-    if (this.state.stop !== 0) return;
-    Atomics.wait(this.#words, this.#keeper, signal, millisecondsUntil(this.#clock, next));
+    if (this.state.stop !== 0) return false;
+    const milliseconds = next === NEVER ? QUIET_CHECK : millisecondsUntil(this.#clock, next);
+    return Atomics.wait(this.#words, this.#keeper, signal, milliseconds) === "timed-out" && next === NEVER;
   }
 }
 
