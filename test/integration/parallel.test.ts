@@ -127,10 +127,13 @@ describe.each(["metal", "vm"] as const)("%s", (mode) => {
       const keys = Buffer.from("keys!.");
       let sent = 0;
       const typing = setInterval(() => {
-        if (sent < keys.length) sent += machine.receive(keys.subarray(sent, sent + 1));
+        if (text().includes("UARTECHO ready") && sent < keys.length) sent += machine.receive(keys.subarray(sent, sent + 1));
       }, 20);
       try {
-        expect((await machine.run()).end, text()).toBe("power-off");
+        // A guest that waits for keys alone is idle: the run ends and is taken up again, as on a terminal.
+        let result = await machine.run();
+        while (result.end === "idle") result = await machine.run();
+        expect(result.end, text()).toBe("power-off");
         expect(text()).toContain("keys!");
       } finally {
         clearInterval(typing);
@@ -240,8 +243,8 @@ test(
 test(
   "a guest that can never wake again ends the run",
   async () => {
-    // HLT with interrupts off, as the first instruction of a multiboot kernel.
-    const { machine } = parallelMachine("", { mode: "metal", kernel: haltImage() });
+    // CLI, HLT, and back.
+    const { machine } = parallelMachine("", { mode: "metal", kernel: multiboot([0xfa, 0xf4, 0xeb, 0xfd]) });
     try {
       expect(await machine.run()).toEqual({ end: "idle", code: 0 });
     } finally {
@@ -251,16 +254,99 @@ test(
   PATIENCE,
 );
 
-/** A multiboot 1 image in a.out-kludge form: CLI, HLT, and back. */
-function haltImage(): NonNullable<MachineOptions["kernel"]> {
+describe("code that changes under a running CPU", () => {
+  // A loop that stores the operand of its own first instruction (at 7, with DS = 0) at 9000H. 16-bit code.
+  // xor ax,ax; mov ds,ax; nop; nop; L: mov ax,0; mov [9000H],ax; jmp L
+  const echo = [0x31, 0xc0, 0x8e, 0xd8, 0x90, 0x90, 0xb8, 0, 0, 0xa3, 0x00, 0x90, 0xeb, 0xf8];
+  const PROGRAM = 0x100040;
+  const ROUNDS = 1000;
+
+  test(
+    "another CPU's stores into it are executed: a thousand of them",
+    async () => {
+      const prologue = [
+        0xfa, // cli
+        ...[0xbe, ...long(PROGRAM + 256)], // mov esi, the loop
+        ...[0xbf, ...long(0x8000)], // mov edi, 8000H
+        ...[0xb9, ...long(echo.length), 0xf3, 0xa4], // mov ecx, its length; rep movsb
+        ...[0xbb, ...long(0xfee00300)], // mov ebx, the ICR
+        ...[0xc7, 0x43, 0x10, ...long(1 << 24)], // destination: APIC 1
+        ...[0xc7, 0x03, ...long(0x4500)], // INIT
+        ...[0xc7, 0x03, ...long(0x4608)], // SIPI, vector 8: 8000H
+        ...[0x31, 0xc0], // xor eax,eax
+      ];
+      const wait = [
+        ...[0x66, 0x39, 0x05, ...long(0x9000)], // cmp [9000H],ax
+        ...[0x74, 0x08], // je done
+        ...[0xf3, 0x90], // pause
+        ...[0xe2, 0xf3], // loop wait
+        ...[0xb0, 0x01, 0xe6, 0xf4], // mov al,1; out F4H,al: it never came
+      ];
+      const round = [
+        0x40, // inc eax
+        ...[0x66, 0xa3, ...long(0x8007)], // mov [8007H],ax: the operand
+        ...[0xb9, ...long(0x4000000)], // mov ecx, patience
+        ...wait,
+        ...[0x3d, ...long(ROUNDS)], // cmp eax, the last
+      ];
+      const program = [
+        ...prologue,
+        ...round,
+        ...[0x75, -(round.length + 2) & 0xff], // jne round
+        ...[0xb0, 0x55, 0xe6, 0xf4, 0xf4], // mov al,55H; out F4H,al; hlt
+      ];
+      const kernel = multiboot([...program, ...new Array<number>(256 - program.length).fill(0x90), ...echo]);
+      const { machine } = parallelMachine("", { mode: "metal", smp: 2, kernel });
+      try {
+        expect(await machine.run()).toEqual({ end: "debug-exit", code: 0x55 });
+        expect(machine.stats().pcpus[1]!.instructions).toBeGreaterThan(ROUNDS);
+      } finally {
+        await machine.close();
+      }
+    },
+    PATIENCE,
+  );
+
+  test(
+    "a device's DMA from a thread that runs no CPU is executed",
+    async () => {
+      // The same loop in 32-bit code: L: mov eax,0; mov [9000H],eax; jmp L
+      const kernel = multiboot([0xfa, 0xb8, ...long(0), 0xa3, ...long(0x9000), 0xeb, 0xf4]);
+      const { machine } = parallelMachine("", { mode: "metal", kernel });
+      const running = machine.run();
+      try {
+        const seen = (): number => machine.board.dma.read32(0x9000) ?? -1;
+        for (let value = 1; value <= 50; value++) {
+          const operand = new Uint8Array(long(value));
+          expect(machine.board.lock!.hold(() => machine.board.dma.write(PROGRAM + 2, operand))).toBe(true);
+          await expect.poll(seen, { timeout: 20_000, interval: 1 }).toBe(value);
+        }
+        machine.pause();
+        expect((await running).end).toBe("paused");
+      } finally {
+        await machine.close();
+      }
+    },
+    PATIENCE,
+  );
+});
+
+/** Four bytes, little-endian. */
+function long(value: number): number[] {
+  return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
+}
+
+/** A multiboot 1 image that gives its addresses in its header; `code` is entered in 32-bit mode, at 100040H. */
+function multiboot(code: readonly number[]): NonNullable<MachineOptions["kernel"]> {
   const load = 0x100000;
   const bytes = new Uint8Array(4096);
   const view = new DataView(bytes.buffer);
   const flags = 1 << 16;
   const magic = 0x1badb002;
-  [magic, flags, -(magic + flags), load, load, load + bytes.length, load + bytes.length, load + 64].forEach((value, index) =>
+  const end = load + bytes.length;
+  [magic, flags, -(magic + flags), load, load, end, end, load + 64].forEach((value, index) =>
     view.setUint32(index * 4, value >>> 0, true),
   );
-  bytes.set([0xfa, 0xf4, 0xeb, 0xfd], 64);
-  return { name: "halt", bytes };
+  bytes.set(code, 64);
+  return { path: "code", name: "code", bytes };
 }
