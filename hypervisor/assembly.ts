@@ -112,9 +112,13 @@ export function openDrives(drives: readonly DriveOptions[], overlays?: Overlays)
   const open: OpenDrive[] = [];
   try {
     for (const options of drives) {
-      const file = new RawFile(options.file, { readOnly: options.readOnly === true || options.snapshot === true });
+      const file = new RawFile(options.file, {
+        readOnly: options.readOnly === true || options.snapshot === true,
+      });
       const overlay =
-        options.snapshot === true ? (overlays?.[open.length] ?? new SharedArrayBuffer(overlayBytes(file.sectors))) : undefined;
+        options.snapshot === true
+          ? (overlays?.[open.length] ?? new SharedArrayBuffer(overlayBytes(file.sectors)))
+          : undefined;
       const storage = overlay ? new OverlayStorage(file, overlay) : file;
       open.push({ options, storage, overlay, close: () => file.close() });
     }
@@ -205,7 +209,8 @@ export class Assembly {
 
   /** State blocks start as zeroes; between them the red zones keep their pattern. Before the first power-on. */
   clearPlacedState(): void {
-    for (const { offset, size } of this.board.allocator.blocks) this.memory.state.bytes.fill(0, offset, offset + size);
+    for (const { offset, size } of this.board.allocator.blocks)
+      this.memory.state.bytes.fill(0, offset, offset + size);
   }
 
   /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry. */

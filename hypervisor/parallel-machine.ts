@@ -11,7 +11,16 @@ import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import type { BootImage } from "../emulator/machine/loaders/boot-image.ts";
 import { wallClock, type Epoch } from "../emulator/machine/wall-clock.ts";
-import { Assembly, createMemory, openDrives, placesOf, prepareSoftware, type Hardware, type OpenDrive, type Software } from "./assembly.ts";
+import {
+  Assembly,
+  createMemory,
+  openDrives,
+  placesOf,
+  prepareSoftware,
+  type Hardware,
+  type OpenDrive,
+  type Software,
+} from "./assembly.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
 import { ParallelChannels } from "./parallel-channels.ts";

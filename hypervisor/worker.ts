@@ -10,7 +10,7 @@ import { wallClock } from "../emulator/machine/wall-clock.ts";
 import { Assembly, openDrives, placesOf } from "./assembly.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { ParallelChannels } from "./parallel-channels.ts";
-import type { FromWorker, ToWorker, WorkerSetup } from "./worker-protocol.ts";
+import type { FromWorker, WorkerSetup } from "./worker-protocol.ts";
 
 /** Exits gathered before they are sent. */
 const TRACE_BATCH = 256;
@@ -54,7 +54,9 @@ const channels = new ParallelChannels(board.allocator);
 board.stopping = () => assembly.signalHostThreads();
 board.kicked = (index) => board.kick(index);
 if (placesOf(assembly) !== setup.places)
-  throw new Error("the worker places the machine's state otherwise than the main thread: run `npm run build`");
+  throw new Error(
+    "the worker places the machine's state otherwise than the main thread: run `npm run build`",
+  );
 
 function loop(): void {
   switch (role.kind) {
@@ -72,7 +74,8 @@ function loop(): void {
   }
 }
 
-port.on("message", (_message: ToWorker) => {
+// The one message there is: `ToWorker`.
+port.on("message", () => {
   loop();
   flushExits();
   tell({ kind: "stopped" });

@@ -272,12 +272,12 @@ export class Board {
       }
     };
     return {
-      portAccess: () => outside(host.portAccess),
-      memoryAccess: () => outside(host.memoryAccess),
-      wallClock: host.wallClock,
+      portAccess: () => outside(() => host.portAccess()),
+      memoryAccess: () => outside(() => host.memoryAccess()),
+      wallClock: () => host.wallClock(),
       sendInterrupt: (icrLow, destination) => outside(() => host.sendInterrupt(icrLow, destination)),
       endOfInterrupt: (vector) => outside(() => host.endOfInterrupt(vector)),
-      acknowledgeInterrupt: () => outside(host.acknowledgeInterrupt),
+      acknowledgeInterrupt: () => outside(() => host.acknowledgeInterrupt()),
     };
   }
 

@@ -33,7 +33,7 @@ export class ByteRing {
     const written = Atomics.load(words, this.#written);
     for (;;) {
       const read = Atomics.load(words, this.#read);
-      if (((written - read) >>> 0) < RING_BYTES) break;
+      if ((written - read) >>> 0 < RING_BYTES) break;
       if (isStopping()) return;
       Atomics.wait(words, this.#read, read, 10);
     }

@@ -15,16 +15,18 @@ export function runCpuThread(board: Board, index: number, actor: Actor): void {
   const lock = board.lock!;
   const { i32 } = board.memory.state;
   const attention = board.attentionAt(index);
-  while (!board.isStopping) {
-    // Cleared before the look, so that what happens after the look is seen by the wait.
-    Atomics.and(i32, attention, ~Attention.INTERRUPT);
+  const signals = Attention.INTERRUPT | Attention.STOP;
+  for (;;) {
+    // Cleared before the looks, so that what happens after a look is seen by the wait.
+    Atomics.and(i32, attention, ~signals);
+    if (board.isStopping) return;
     const wake = lock.hold(() => (actor.isIdle() ? actor.wakeTime() : 0));
     if (wake === 0) {
       actor.act(NEVER, NEVER);
       continue;
     }
     const seen = Atomics.load(i32, attention);
-    if ((seen & Attention.INTERRUPT) !== 0 || board.isStopping) continue;
+    if ((seen & signals) !== 0) continue;
     if (wake === NEVER) lock.sleepingCpu(() => Atomics.wait(i32, attention, seen));
     else Atomics.wait(i32, attention, seen, millisecondsUntil(board.clock, wake));
   }
@@ -41,6 +43,8 @@ export function runTimekeeper(board: Board, hasHostWork: () => boolean): void {
     lock.state.asleep === board.cores.length &&
     board.events.next === NEVER &&
     !hasHostWork() &&
-    board.cores.every((_, index) => (Atomics.load(i32, board.attentionAt(index)) & ~Attention.SHOOTDOWN) === 0);
+    board.cores.every(
+      (_, index) => (Atomics.load(i32, board.attentionAt(index)) & ~Attention.SHOOTDOWN) === 0,
+    );
   while (!board.isStopping) if (lock.keepTime() && lock.hold(isQuiet)) board.stopThreads();
 }

@@ -20,7 +20,10 @@ const disk = folder.disk(DISK_BYTES);
 const contents = makeImage(DISK_BYTES);
 afterAll(() => folder.remove());
 
-function parallelMachine(script: string, options: Partial<MachineOptions>): { machine: ParallelMachine; text: () => string } {
+function parallelMachine(
+  script: string,
+  options: Partial<MachineOptions>,
+): { machine: ParallelMachine; text: () => string } {
   const serial: number[] = [];
   const machine = new ParallelMachine({
     kernel: kernelPath(),
@@ -52,7 +55,15 @@ async function runParallel(script: string, options: Partial<MachineOptions>): Pr
 function ioFields(text: string): Record<string, string> {
   const line = text.split(/\r?\n/).find((candidate) => candidate.startsWith("IO "));
   expect(line, text).toBeDefined();
-  return Object.fromEntries(line!.split(" ").slice(1).map((field) => field.split("=")));
+  return Object.fromEntries<string>(
+    line!
+      .split(" ")
+      .slice(1)
+      .map((field): [string, string] => [
+        field.slice(0, field.indexOf("=")),
+        field.slice(field.indexOf("=") + 1),
+      ]),
+  );
 }
 
 describe.each(["metal", "vm"] as const)("%s", (mode) => {
@@ -127,7 +138,8 @@ describe.each(["metal", "vm"] as const)("%s", (mode) => {
       const keys = Buffer.from("keys!.");
       let sent = 0;
       const typing = setInterval(() => {
-        if (text().includes("UARTECHO ready") && sent < keys.length) sent += machine.receive(keys.subarray(sent, sent + 1));
+        if (text().includes("UARTECHO ready") && sent < keys.length)
+          sent += machine.receive(keys.subarray(sent, sent + 1));
       }, 20);
       try {
         // A guest that waits for keys alone is idle: the run ends and is taken up again, as on a terminal.
@@ -172,11 +184,28 @@ describe("disk reads", () => {
       const { result, text, stats } = await runParallel(script, { ...options, drives });
       expect(result, text).toEqual({ end: "power-off", code: 0 });
       const fields = ioFields(text);
-      expect(fields.checksum).toBe(expectedChecksum(contents, { pattern: "rand", size: 4096, count: REQUESTS, seed: 3 }));
-      expect(fields).toMatchObject({ errors: "0", kicks: `${kicks}`, irqs: `${REQUESTS}`, eois: `${REQUESTS}` });
+      expect(fields.checksum).toBe(
+        expectedChecksum(contents, { pattern: "rand", size: 4096, count: REQUESTS, seed: 3 }),
+      );
+      expect(fields).toMatchObject({
+        errors: "0",
+        kicks: `${kicks}`,
+        irqs: `${REQUESTS}`,
+        eois: `${REQUESTS}`,
+      });
       expect(stats.ledgerAgrees).toBe(true);
       const virtual = ioFields(runGuest(script, { append: "apic=x2apic", ...options, drives }).text);
-      for (const field of ["ports_in", "ports_out", "ide_in", "ide_out", "kicks", "irqs", "eois", "mmio", "checksum"])
+      for (const field of [
+        "ports_in",
+        "ports_out",
+        "ide_in",
+        "ide_out",
+        "kicks",
+        "irqs",
+        "eois",
+        "mmio",
+        "checksum",
+      ])
         expect([field, fields[field]]).toEqual([field, virtual[field]]);
     },
     PATIENCE,
@@ -186,11 +215,14 @@ describe("disk reads", () => {
     "writes of several threads' requests land in the snapshot, and the image file stays as it is",
     async () => {
       const drives = [{ file: disk, interface: "virtio" as const, snapshot: true, queues: 2 }];
-      const { result, text } = await runParallel("write:dev=virtio,start=64,count=32;rand:dev=virtio,count=200,qd=16,queues=2", {
-        smp: 2,
-        path: "in-vmm",
-        drives,
-      });
+      const { result, text } = await runParallel(
+        "write:dev=virtio,start=64,count=32;rand:dev=virtio,count=200,qd=16,queues=2",
+        {
+          smp: 2,
+          path: "in-vmm",
+          drives,
+        },
+      );
       expect(result, text).toEqual({ end: "power-off", code: 0 });
       expect(text).toMatch(/^WRITE .* verified/m);
       expect(ioFields(text).errors).toBe("0");
