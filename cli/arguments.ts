@@ -1,6 +1,17 @@
 /** The command line as QEMU spells it: single-dash words become the double-dash ones that the parser knows. */
 
-const QEMU_WORDS = new Set(["kernel", "initrd", "append", "m", "smp", "cpu", "drive", "no-reboot", "help", "version"]);
+const QEMU_WORDS = new Set([
+  "kernel",
+  "initrd",
+  "append",
+  "m",
+  "smp",
+  "cpu",
+  "drive",
+  "no-reboot",
+  "help",
+  "version",
+]);
 
 /** `-kernel FILE` to `--kernel FILE`; everything else as it is. */
 export function normalizeArguments(argv: readonly string[]): string[] {
@@ -36,12 +47,14 @@ export function parseDrive(text: string): {
   const file = take("file");
   if (file === undefined || file === "") throw new Error(`-drive ${text}: file= is missing`);
   const iface = take("if") ?? "ide";
-  if (iface !== "ide" && iface !== "virtio") throw new Error(`-drive ${text}: if=${iface} must be ide or virtio`);
+  if (iface !== "ide" && iface !== "virtio")
+    throw new Error(`-drive ${text}: if=${iface} must be ide or virtio`);
   const format = take("format") ?? "raw";
   if (format !== "raw") throw new Error(`-drive ${text}: format=${format}: only raw images are supported`);
   const onOff = (name: string): boolean => {
     const value = take(name) ?? "off";
-    if (value !== "on" && value !== "off") throw new Error(`-drive ${text}: ${name}=${value} must be on or off`);
+    if (value !== "on" && value !== "off")
+      throw new Error(`-drive ${text}: ${name}=${value} must be on or off`);
     return value === "on";
   };
   const readOnly = onOff("readonly");

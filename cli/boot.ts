@@ -53,7 +53,11 @@ class SerialInput {
   constructor() {
     const { stdin } = process;
     if (stdin.isTTY) stdin.setRawMode(true);
-    stdin.on("data", (data: Buffer) => (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])));
+    stdin.on(
+      "data",
+      (data: Buffer) =>
+        (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])),
+    );
     stdin.on("error", () => undefined);
   }
 
@@ -104,14 +108,16 @@ export function statusOf(result: RunResult): number {
 /** Runs the guest; returns the exit status. Words about the run go to stderr. */
 export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
-  const trace: WriteStream | undefined = options.trace === undefined ? undefined : createWriteStream(options.trace);
+  const trace: WriteStream | undefined =
+    options.trace === undefined ? undefined : createWriteStream(options.trace);
   const machineOptions: MachineOptions = {
     ...options.machine,
     cost: loadCostProfile(options.cost),
     onSerial: (byte) => output.transmit(byte),
     ...(trace ? { onExit: (entry) => trace.write(`${JSON.stringify(entry)}\n`) } : {}),
   };
-  const machine = options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
+  const machine =
+    options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
   for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
   const input = new SerialInput();
   const signals = { interrupted: false };
@@ -120,7 +126,8 @@ export async function boot(options: BootOptions): Promise<number> {
   process.once("SIGTERM", onSignal);
   const started = process.hrtime.bigint();
   const wallSeconds = (): number => Number(process.hrtime.bigint() - started) / 1e9;
-  const isTimeUp = (): boolean => options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds;
+  const isTimeUp = (): boolean =>
+    options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds;
   /** Runs a slice of virtual time; in wall time, until something here needs the machine to stand still. */
   const slice = async (): Promise<RunResult> => {
     input.feed(machine);
@@ -146,8 +153,10 @@ export async function boot(options: BootOptions): Promise<number> {
         continue;
       }
       if (result.end !== "paused" && !(result.end === "idle" && process.stdin.isTTY)) {
-        if (result.end === "triple-fault") process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
-        if (result.end === "idle") process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
+        if (result.end === "triple-fault")
+          process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
+        if (result.end === "idle")
+          process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
         status = statusOf(result);
         break;
       }
@@ -156,15 +165,23 @@ export async function boot(options: BootOptions): Promise<number> {
         break;
       }
       if (isTimeUp()) {
-        process.stderr.write(`exitless: timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}\n`);
+        process.stderr.write(
+          `exitless: timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}\n`,
+        );
         status = Status.TIMEOUT;
         break;
       }
       // Keys and signals arrive between slices; an idle guest waits for them without using the processor.
-      await new Promise((resolve) => (result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve)));
+      await new Promise((resolve) =>
+        result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve),
+      );
     }
     if (options.stats !== undefined) {
-      const stats = { ...machine.stats(), wallSeconds: wallSeconds(), peakMemoryBytes: process.resourceUsage().maxRSS * 1024 };
+      const stats = {
+        ...machine.stats(),
+        wallSeconds: wallSeconds(),
+        peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      };
       const text = `${JSON.stringify(stats, null, 2)}\n`;
       if (options.stats === "-") process.stderr.write(text);
       else writeFileSync(options.stats, text);

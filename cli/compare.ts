@@ -83,8 +83,22 @@ const CONFIGURATIONS: readonly Configuration[] = [
   { name: "virtio in-vmm", mode: "vm", device: "virtio", path: "in-vmm", completion: "inject", wait: "halt" },
   { name: "virtio poll", mode: "vm", device: "virtio", path: "poll", completion: "inject", wait: "halt" },
   { name: "virtio poll + eli", mode: "vm", device: "virtio", path: "poll", completion: "eli", wait: "halt" },
-  { name: "virtio poll, busy", mode: "vm", device: "virtio", path: "poll", completion: "inject", wait: "busy" },
-  { name: "virtio poll + eli, busy", mode: "vm", device: "virtio", path: "poll", completion: "eli", wait: "busy" },
+  {
+    name: "virtio poll, busy",
+    mode: "vm",
+    device: "virtio",
+    path: "poll",
+    completion: "inject",
+    wait: "busy",
+  },
+  {
+    name: "virtio poll + eli, busy",
+    mode: "vm",
+    device: "virtio",
+    path: "poll",
+    completion: "eli",
+    wait: "busy",
+  },
 ];
 
 interface Pattern {
@@ -136,7 +150,12 @@ export function makeImage(bytes = IMAGE_BYTES): Uint8Array {
 }
 
 /** Runs a script in the guest; throws with the guest's last words when it does not power off. */
-async function runScript(configuration: Configuration, image: string, script: string, time: Time): Promise<Run> {
+async function runScript(
+  configuration: Configuration,
+  image: string,
+  script: string,
+  time: Time,
+): Promise<Run> {
   const cost = loadCostProfile(time.cost);
   const hash = createHash("sha256");
   const serial: number[] = [];
@@ -159,7 +178,9 @@ async function runScript(configuration: Configuration, image: string, script: st
     ...(configuration.completion ? { completion: configuration.completion } : {}),
     onSerial: (byte) => serial.push(byte),
     onExit: (entry: LedgerEntry) => {
-      pending.push(`${entry.time} ${entry.instructions} ${entry.reason} ${entry.qualification} ${entry.rip} ${entry.phase}`);
+      pending.push(
+        `${entry.time} ${entry.instructions} ${entry.reason} ${entry.qualification} ${entry.rip} ${entry.phase}`,
+      );
       if (entry.handler === "COM1") consoleExits++;
       else if (entry.handler === IDE_BUS_MASTER) isProbing = false;
       else if (isProbing && entry.handler.startsWith("IDE")) probeExits++;
@@ -171,14 +192,31 @@ async function runScript(configuration: Configuration, image: string, script: st
     const result = await machine.run();
     const text = Buffer.from(serial).toString("latin1");
     if (result.end !== "power-off")
-      throw new Error(`${configuration.name}: the guest ended with ${result.end} ${result.code}; its last words:\n${text.slice(-500)}`);
+      throw new Error(
+        `${configuration.name}: the guest ended with ${result.end} ${result.code}; its last words:\n${text.slice(-500)}`,
+      );
     flushTrace();
     hash.update(text);
     const line = text.split(/\r?\n/).find((candidate) => candidate.startsWith("IO "));
     if (line === undefined) throw new Error(`${configuration.name}: the guest printed no IO line`);
-    const fields = new Map(line.split(" ").slice(1).map((field): [string, string] => [field.slice(0, field.indexOf("=")), field.slice(field.indexOf("=") + 1)]));
+    const fields = new Map(
+      line
+        .split(" ")
+        .slice(1)
+        .map((field): [string, string] => [
+          field.slice(0, field.indexOf("=")),
+          field.slice(field.indexOf("=") + 1),
+        ]),
+    );
     const stats = machine.stats();
-    return { fields, exits: stats.exits, consoleExits, probeExits, ledgerAgrees: stats.ledgerAgrees, traceHash: hash.digest("hex") };
+    return {
+      fields,
+      exits: stats.exits,
+      consoleExits,
+      probeExits,
+      ledgerAgrees: stats.ledgerAgrees,
+      traceHash: hash.digest("hex"),
+    };
   } finally {
     await machine.close();
   }
@@ -187,11 +225,19 @@ async function runScript(configuration: Configuration, image: string, script: st
 const number = (run: Run, field: string): number => Number(run.fields.get(field) ?? "0");
 
 /** One row: a short run and a long one; what is reported is the difference, so boot and set-up cancel out. */
-async function compareRow(configuration: Configuration, pattern: Pattern, image: string, contents: Uint8Array, time: Time): Promise<CompareRow> {
+async function compareRow(
+  configuration: Configuration,
+  pattern: Pattern,
+  image: string,
+  contents: Uint8Array,
+  time: Time,
+): Promise<CompareRow> {
   const frequencyHz = loadCostProfile(time.cost).frequencyHz;
   const scriptOf = (count: number): string => {
     const common = `dev=${configuration.device},size=${pattern.requestBytes},count=${count},qd=1,seed=${RANDOM_SEED}`;
-    return configuration.wait === "busy" ? `busy:pattern=${pattern.verb},${common}` : `${pattern.verb}:${common}`;
+    return configuration.wait === "busy"
+      ? `busy:pattern=${pattern.verb},${common}`
+      : `${pattern.verb}:${common}`;
   };
   const long = WARM_UP + pattern.requests;
   const first = await runScript(configuration, image, scriptOf(WARM_UP), time);
@@ -211,11 +257,18 @@ async function compareRow(configuration: Configuration, pattern: Pattern, image:
   const total = Object.values(byReason).reduce((sum, count) => sum + count, 0);
   // Two runs take different wall times for the same requests, so in wall time the long run alone is timed.
   const cycles =
-    time.clock === "wall" ? number(second, "cycles") * (pattern.requests / long) : number(second, "cycles") - number(first, "cycles");
+    time.clock === "wall"
+      ? number(second, "cycles") * (pattern.requests / long)
+      : number(second, "cycles") - number(first, "cycles");
   const seconds = cycles / frequencyHz;
   const bytes = pattern.requests * pattern.requestBytes;
   const difference = (field: string): number => number(second, field) - number(first, field);
-  const expected = expectedChecksum(contents, { pattern: pattern.verb, size: pattern.requestBytes, count: long, seed: RANDOM_SEED });
+  const expected = expectedChecksum(contents, {
+    pattern: pattern.verb,
+    size: pattern.requestBytes,
+    count: long,
+    seed: RANDOM_SEED,
+  });
   return {
     name: configuration.name,
     mode: configuration.mode,
@@ -257,13 +310,21 @@ export async function compareDisk(options: CompareOptions): Promise<CompareResul
     const sequentialMost = Math.floor(contents.length / 65536);
     const patterns: readonly Pattern[] = [
       // All of the image but the warm-up's part, which the long run reads as well.
-      { pattern: "sequential", verb: "seq", requestBytes: 65536, requests: Math.max(1, Math.min(options.requests ?? 1008, sequentialMost - WARM_UP)) },
+      {
+        pattern: "sequential",
+        verb: "seq",
+        requestBytes: 65536,
+        requests: Math.max(1, Math.min(options.requests ?? 1008, sequentialMost - WARM_UP)),
+      },
       { pattern: "random", verb: "rand", requestBytes: 4096, requests: options.requests ?? 2000 },
     ];
     const rows: CompareRow[] = [];
     const planned = patterns
       .flatMap((pattern) => CONFIGURATIONS.map((configuration) => ({ pattern, configuration })))
-      .filter(({ pattern, configuration }) => options.only?.({ name: configuration.name, pattern: pattern.pattern }) ?? true);
+      .filter(
+        ({ pattern, configuration }) =>
+          options.only?.({ name: configuration.name, pattern: pattern.pattern }) ?? true,
+      );
     for (const { pattern, configuration } of planned) {
       options.progress(rows.length, planned.length, `${configuration.name}, ${pattern.pattern}`);
       rows.push(await compareRow(configuration, pattern, image!, contents, { clock, cost }));
@@ -278,14 +339,24 @@ export async function compareDisk(options: CompareOptions): Promise<CompareResul
 const perRequest = (row: CompareRow, count: number): string => (count / row.requests).toFixed(2).padStart(7);
 
 /** The table for people. `paint` marks what a person should see first. */
-export function formatCompare(result: CompareResult, paint: { readonly bold: (text: string) => string; readonly dim: (text: string) => string }): string {
+export function formatCompare(
+  result: CompareResult,
+  paint: { readonly bold: (text: string) => string; readonly dim: (text: string) => string },
+): string {
   const lines: string[] = [];
   for (const pattern of ["sequential", "random"] as const) {
     const rows = result.rows.filter((row) => row.pattern === pattern);
     const metal = rows.find((row) => row.mode === "metal");
     const { requestBytes, requests } = rows[0]!;
-    lines.push(paint.bold(`${pattern} reads, ${requestBytes / 1024} KiB, queue depth 1, ${requests} requests`), "");
-    lines.push(paint.dim(`${"path".padEnd(26)}${"MB/s".padStart(8)}${"IOPS".padStart(8)}  ${"of metal".padEnd(28)}${"exits/request".padStart(14)}${"kicks".padStart(7)}${"ports".padStart(7)}  by reason`));
+    lines.push(
+      paint.bold(`${pattern} reads, ${requestBytes / 1024} KiB, queue depth 1, ${requests} requests`),
+      "",
+    );
+    lines.push(
+      paint.dim(
+        `${"path".padEnd(26)}${"MB/s".padStart(8)}${"IOPS".padStart(8)}  ${"of metal".padEnd(28)}${"exits/request".padStart(14)}${"kicks".padStart(7)}${"ports".padStart(7)}  by reason`,
+      ),
+    );
     for (const row of rows) {
       const share = metal ? row.iops / metal.iops : 0;
       const bar = "█".repeat(Math.max(0, Math.min(20, Math.round(share * 20))));
@@ -304,6 +375,10 @@ export function formatCompare(result: CompareResult, paint: { readonly bold: (te
     result.clock === "wall"
       ? "wall time on this host: a thread per CPU, no cost charged, no disk time"
       : `virtual time, cost profile ${result.profile}`;
-  lines.push(paint.dim(`${time}; every figure measured in this run; kicks and port accesses a request as the guest counts them; exits by the manual's names, counted by the core and checked against the ledger`));
+  lines.push(
+    paint.dim(
+      `${time}; every figure measured in this run; kicks and port accesses a request as the guest counts them; exits by the manual's names, counted by the core and checked against the ledger`,
+    ),
+  );
   return lines.join("\n");
 }

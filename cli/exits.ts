@@ -31,9 +31,13 @@ function measure(mode: "metal" | "vm", cost: string): Map<string, { iterations: 
   try {
     const result = machine.run();
     const text = Buffer.from(serial).toString("latin1");
-    if (result.end !== "power-off") throw new Error(`exits on ${mode}: the guest ended with ${result.end}; its last words:\n${text.slice(-500)}`);
+    if (result.end !== "power-off")
+      throw new Error(
+        `exits on ${mode}: the guest ended with ${result.end}; its last words:\n${text.slice(-500)}`,
+      );
     const results = new Map<string, { iterations: number; cycles: number }>();
-    for (const match of text.matchAll(/^BENCH (\S+) (\d+) (\d+)/gm)) results.set(match[1]!, { iterations: Number(match[2]), cycles: Number(match[3]) });
+    for (const match of text.matchAll(/^BENCH (\S+) (\d+) (\d+)/gm))
+      results.set(match[1]!, { iterations: Number(match[2]), cycles: Number(match[3]) });
     return results;
   } finally {
     machine.close();
@@ -63,7 +67,10 @@ export function formatExits(result: ExitsResult): string {
   const cell = (value: number | null): string => (value === null ? "–" : value.toFixed(0)).padStart(12);
   return [
     `${"operation".padEnd(24)}${"metal".padStart(12)}${"vm".padStart(12)}${"iterations".padStart(12)}   cycles each`,
-    ...result.rows.map((row) => `${row.name.padEnd(24)}${cell(row.metalCycles)}${cell(row.vmCycles)}${String(row.iterations).padStart(12)}`),
+    ...result.rows.map(
+      (row) =>
+        `${row.name.padEnd(24)}${cell(row.metalCycles)}${cell(row.vmCycles)}${String(row.iterations).padStart(12)}`,
+    ),
     "",
     `virtual time, cost profile ${result.profile}`,
   ].join("\n");

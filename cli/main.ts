@@ -21,7 +21,8 @@ const integer =
   (least: number, most: number) =>
   (text: string): number => {
     const value = Number(text.replace(/M$/, ""));
-    if (!Number.isInteger(value) || value < least || value > most) throw new InvalidArgumentError(`must be an integer from ${least} to ${most}`);
+    if (!Number.isInteger(value) || value < least || value > most)
+      throw new InvalidArgumentError(`must be an integer from ${least} to ${most}`);
     return value;
   };
 
@@ -44,14 +45,31 @@ function machineOptions(command: Command): Command {
     .requiredOption("--kernel <file>", "multiboot, PVH or Linux (bzImage) kernel")
     .option("--initrd <file>", "initial RAM disk, or module")
     .option("--append <string>", "kernel command line", "")
-    .addOption(new Option("--protocol <name>", "boot protocol, where the image has several").choices([...BOOT_PROTOCOLS]))
+    .addOption(
+      new Option("--protocol <name>", "boot protocol, where the image has several").choices([
+        ...BOOT_PROTOCOLS,
+      ]),
+    )
     .option("--m <MiB>", "guest memory", integer(2, 2600), 128)
     .option("--smp <n>", "CPUs", integer(1, 8), 1)
     .addOption(new Option("--cpu <model>", "CPU model").choices([...CPU_MODELS]).default("nehalem"))
-    .option("--drive <spec>", "file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N] (repeatable)", collectDrive, [])
-    .addOption(new Option("--mode <mode>", "as a virtual machine or on the bare machine").choices(["vm", "metal"]).default("vm"))
-    .addOption(new Option("--path <path>", "who serves disk requests (vm)").choices(["user", "in-vmm", "poll"]))
-    .addOption(new Option("--completion <path>", "how completions reach the guest (vm)").choices(["inject", "eli"]))
+    .option(
+      "--drive <spec>",
+      "file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N] (repeatable)",
+      collectDrive,
+      [],
+    )
+    .addOption(
+      new Option("--mode <mode>", "as a virtual machine or on the bare machine")
+        .choices(["vm", "metal"])
+        .default("vm"),
+    )
+    .addOption(
+      new Option("--path <path>", "who serves disk requests (vm)").choices(["user", "in-vmm", "poll"]),
+    )
+    .addOption(
+      new Option("--completion <path>", "how completions reach the guest (vm)").choices(["inject", "eli"]),
+    )
     .addOption(clockOption())
     .option("--cost <profile>", "cost profile: a name, or a .json file", "nehalem-2010");
 }
@@ -89,7 +107,9 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
 }
 
 const program = new Command("exitless")
-  .description("An x86-64 PC with Intel VT-x in WebAssembly: every VM exit counted, costed and re-runnable to the byte.")
+  .description(
+    "An x86-64 PC with Intel VT-x in WebAssembly: every VM exit counted, costed and re-runnable to the byte.",
+  )
   .version("0.1.0")
   .exitOverride()
   .showHelpAfterError("(try --help)")
@@ -100,7 +120,9 @@ Exit status: 0 power-off; (code << 1) | 1 from the debug-exit port; ${Status.USA
 ${Status.TRIPLE_FAULT} triple fault; ${Status.TIMEOUT} timeout; ${Status.HALTED} halted for ever; ${Status.INTERNAL} internal error; ${Status.INTERRUPTED} interrupted.`,
   );
 
-machineOptions(program.command("boot").description("run a guest, its serial port on stdin and stdout (Ctrl-A X quits)"))
+machineOptions(
+  program.command("boot").description("run a guest, its serial port on stdin and stdout (Ctrl-A X quits)"),
+)
   .option("--timeout <seconds>", "end the run after so much wall time", integer(1, 86400 * 365))
   .option("--stats <file>", "write counters as JSON at the end ('-': stderr)")
   .option("--trace <file>", "write one JSON line per VM exit")
@@ -113,20 +135,23 @@ Examples:
   exitless boot -kernel bzImage -initrd initrd.gz -append console=ttyS0 -m 256 -smp 2
   exitless boot -kernel kernel.elf -drive file=disk.img,if=virtio,snapshot=on --path poll --completion eli --stats -`,
   )
-  .action(async (flags: MachineFlags & { timeout?: number; stats?: string; trace?: string; reboot: boolean }) => {
-    status = await boot({
-      machine: machineOf(flags),
-      clock: flags.clock,
-      cost: flags.cost,
-      timeoutSeconds: flags.timeout,
-      stats: flags.stats,
-      trace: flags.trace,
-      reboot: flags.reboot,
-    });
-  });
+  .action(
+    async (flags: MachineFlags & { timeout?: number; stats?: string; trace?: string; reboot: boolean }) => {
+      status = await boot({
+        machine: machineOf(flags),
+        clock: flags.clock,
+        cost: flags.cost,
+        timeoutSeconds: flags.timeout,
+        stats: flags.stats,
+        trace: flags.trace,
+        reboot: flags.reboot,
+      });
+    },
+  );
 
 const progress = (done: number, total: number, what: string): void => {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(`[${done}/${total}]`)} ${what}${done === total ? "\n" : ""}`);
+  if (process.stderr.isTTY)
+    process.stderr.write(`\r\x1b[K${pc.dim(`[${done}/${total}]`)} ${what}${done === total ? "\n" : ""}`);
   else process.stderr.write(`[${done}/${total}] ${what}\n`);
 };
 
@@ -139,12 +164,20 @@ compare
   .option("--requests <n>", "requests a row", integer(1, 1_000_000))
   .option("--image <file>", "disk image (default: 64 MiB made for the run)")
   .option("--cost <profile>", "cost profile", "nehalem-2010")
-  .action(async (flags: { json?: boolean; clock: "virtual" | "wall"; requests?: number; image?: string; cost: string }) => {
-    const { clock, requests, image, cost } = flags;
-    const result = await compareDisk({ clock, requests, image, cost, progress });
-    process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatCompare(result, pc)}\n`);
-    if (!result.rows.every((row) => row.verified && row.ledgerAgrees)) status = Status.INTERNAL;
-  });
+  .action(
+    async (flags: {
+      json?: boolean;
+      clock: "virtual" | "wall";
+      requests?: number;
+      image?: string;
+      cost: string;
+    }) => {
+      const { clock, requests, image, cost } = flags;
+      const result = await compareDisk({ clock, requests, image, cost, progress });
+      process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatCompare(result, pc)}\n`);
+      if (!result.rows.every((row) => row.verified && row.ledgerAgrees)) status = Status.INTERNAL;
+    },
+  );
 
 program
   .command("exits")
@@ -163,11 +196,17 @@ try {
   else if (error instanceof ImageError || error instanceof StorageError) {
     process.stderr.write(`exitless: ${error.message}\n`);
     status = Status.BAD_IMAGE;
-  } else if (error instanceof OptionError || error instanceof CostProfileError || error instanceof RangeError) {
+  } else if (
+    error instanceof OptionError ||
+    error instanceof CostProfileError ||
+    error instanceof RangeError
+  ) {
     process.stderr.write(`exitless: ${error.message}\n`);
     status = Status.USAGE;
   } else {
-    process.stderr.write(`exitless: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(
+      `exitless: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
     status = Status.INTERNAL;
   }
 }

@@ -109,7 +109,9 @@ export function loadCostProfile(nameOrFile: string): CostProfile {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
     }
   }
-  throw new OptionError(`--cost ${nameOrFile}: there is no such profile; name one of profiles/ or a .json file`);
+  throw new OptionError(
+    `--cost ${nameOrFile}: there is no such profile; name one of profiles/ or a .json file`,
+  );
 }
 
 export class Machine {
@@ -169,7 +171,9 @@ export class Machine {
   }
 
   #metalClocks(): number[] {
-    return this.board.cores.map((core) => core!.state.instructions * core!.state.cyclesPerInstruction + core!.state.charged);
+    return this.board.cores.map(
+      (core) => core!.state.instructions * core!.state.cyclesPerInstruction + core!.state.charged,
+    );
   }
 
   /** Instructions that CPU 0 has executed. */
@@ -180,7 +184,11 @@ export class Machine {
   /** Runs until the guest ends, asks for a reset, nothing can ever happen again, or a limit is met. */
   run(limits: RunLimits = {}): RunResult {
     const cpu = this.board.core(0).state;
-    const { untilInstruction = Number.MAX_SAFE_INTEGER, untilCycle = Number.MAX_SAFE_INTEGER, until } = limits;
+    const {
+      untilInstruction = Number.MAX_SAFE_INTEGER,
+      untilCycle = Number.MAX_SAFE_INTEGER,
+      until,
+    } = limits;
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
     const outcome = this.scheduler.run(
@@ -235,14 +243,19 @@ export class Machine {
     const { bytes } = this.memory.state;
     return {
       memory: bytes.slice(this.memory.plan.cpuBase),
-      overlays: this.#drives.map(({ overlay }) => (overlay ? new Uint8Array(overlay).slice() : new Uint8Array(0))),
+      overlays: this.#drives.map(({ overlay }) =>
+        overlay ? new Uint8Array(overlay).slice() : new Uint8Array(0),
+      ),
     };
   }
 
   /** Puts a snapshot of an equally configured machine back. Throws RangeError when the sizes differ. */
   restore(snapshot: Snapshot): void {
     const { bytes } = this.memory.state;
-    if (snapshot.memory.length !== bytes.length - this.memory.plan.cpuBase || snapshot.overlays.length !== this.#drives.length)
+    if (
+      snapshot.memory.length !== bytes.length - this.memory.plan.cpuBase ||
+      snapshot.overlays.length !== this.#drives.length
+    )
       throw new RangeError("this snapshot is of a machine with another configuration");
     bytes.set(snapshot.memory, this.memory.plan.cpuBase);
     this.#drives.forEach(({ overlay }, i) => {
@@ -261,15 +274,39 @@ export class Machine {
     const hash = createHash("sha256");
     for (let index = 0; index < plan.cpus; index++) {
       const cpu = this.board.core(index).state;
-      const architectural = [cpu.gpr, cpu.segBase, cpu.segLimit, cpu.segRights, cpu.segSelector, cpu.dr, cpu.apicRegister, cpu.exits];
-      for (const part of architectural) hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength).slice());
+      const architectural = [
+        cpu.gpr,
+        cpu.segBase,
+        cpu.segLimit,
+        cpu.segRights,
+        cpu.segSelector,
+        cpu.dr,
+        cpu.apicRegister,
+        cpu.exits,
+      ];
+      for (const part of architectural)
+        hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength).slice());
       hash.update(
-        JSON.stringify([cpu.rip, cpu.rflags, cpu.cr0, cpu.cr2, cpu.cr3, cpu.cr4, cpu.efer, cpu.instructions, cpu.charged, cpu.activity, cpu.interruptibility], (_, value: unknown) =>
-          typeof value === "bigint" ? value.toString() : value,
+        JSON.stringify(
+          [
+            cpu.rip,
+            cpu.rflags,
+            cpu.cr0,
+            cpu.cr2,
+            cpu.cr3,
+            cpu.cr4,
+            cpu.efer,
+            cpu.instructions,
+            cpu.charged,
+            cpu.activity,
+            cpu.interruptibility,
+          ],
+          (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value),
         ),
       );
     }
-    for (const { offset, size } of this.board.allocator.blocks) hash.update(bytes.slice(offset, offset + size));
+    for (const { offset, size } of this.board.allocator.blocks)
+      hash.update(bytes.slice(offset, offset + size));
     hash.update(bytes.slice(plan.ramBase));
     for (const { overlay } of this.#drives) if (overlay) hash.update(new Uint8Array(overlay).slice());
     return hash.digest("hex");
@@ -316,13 +353,16 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   if (!Number.isInteger(memory) || memory < 2 || memory > 2600 || memory % 2 !== 0)
     throw new OptionError(`-m ${memory}: must be an even number of MiB from 2 to 2600`);
   const model = options.cpu ?? "nehalem";
-  if (!CPU_MODELS.includes(model)) throw new OptionError(`-cpu ${model}: must be one of ${CPU_MODELS.join(", ")}`);
+  if (!CPU_MODELS.includes(model))
+    throw new OptionError(`-cpu ${model}: must be one of ${CPU_MODELS.join(", ")}`);
   const mode = options.mode ?? "vm";
   if (mode === "metal" && (options.path !== undefined || options.completion !== undefined))
     throw new OptionError("--path and --completion need --mode vm: on metal there is no hypervisor");
   const drives = options.drives ?? [];
-  if (drives.filter((drive) => drive.interface === "ide").length > 4) throw new OptionError("-drive: at most 4 IDE drives");
-  if (drives.filter((drive) => drive.interface === "virtio").length > 8) throw new OptionError("-drive: at most 8 virtio drives");
+  if (drives.filter((drive) => drive.interface === "ide").length > 4)
+    throw new OptionError("-drive: at most 4 IDE drives");
+  if (drives.filter((drive) => drive.interface === "virtio").length > 8)
+    throw new OptionError("-drive: at most 8 virtio drives");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   return {
     mode,

@@ -30,7 +30,9 @@ function filesOf(folder: string): string[] {
 
 /** The longest room name that a path begins with. */
 function roomOf(path: string): string {
-  const rooms = [...Object.keys(MAY_IMPORT), "guest-images"].filter((room) => path === room || path.startsWith(`${room}/`));
+  const rooms = [...Object.keys(MAY_IMPORT), "guest-images"].filter(
+    (room) => path === room || path.startsWith(`${room}/`),
+  );
   return rooms.sort((a, b) => b.length - a.length)[0] ?? path;
 }
 
@@ -67,7 +69,13 @@ describe("rooms", () => {
       const family = relative(join(ROOT, "devices"), file).split("/")[0]!;
       return [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)]
         .map((match) => normalize(relative(join(ROOT, "devices"), join(dirname(file), match[1]!))))
-        .filter((to) => !to.startsWith("..") && to.split("/")[0] !== family && !shared.has(to.split("/")[0]!) && !sharedFiles.has(to))
+        .filter(
+          (to) =>
+            !to.startsWith("..") &&
+            to.split("/")[0] !== family &&
+            !shared.has(to.split("/")[0]!) &&
+            !sharedFiles.has(to),
+        )
         .map((to) => `devices/${family}: ${to}`);
     });
     // The chipset's PM function places the ACPI block: it needs that block's size.
@@ -76,6 +84,8 @@ describe("rooms", () => {
 
   test("a planted violation is found", () => {
     const file = join(ROOT, "devices/serial/uart16550.ts");
-    expect(violations("devices", [file], () => 'import { x } from "../../emulator/host/core.ts";')).toHaveLength(1);
+    expect(
+      violations("devices", [file], () => 'import { x } from "../../emulator/host/core.ts";'),
+    ).toHaveLength(1);
   });
 });

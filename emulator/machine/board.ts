@@ -181,7 +181,9 @@ export class Board {
 
   /** The guest has asked for something that ends the run, or (parallel mode) the threads were told to stop. */
   get isStopping(): boolean {
-    return this.state.request !== BoardRequest.NONE || (this.lock !== undefined && this.lock.state.stop !== 0);
+    return (
+      this.state.request !== BoardRequest.NONE || (this.lock !== undefined && this.lock.state.stop !== 0)
+    );
   }
 
   /** Parallel mode: makes every thread leave its loop. Any thread may call it. */

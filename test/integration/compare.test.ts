@@ -8,7 +8,12 @@ const REQUESTS = 150;
 const GOLDEN = fileURLToPath(new URL("../golden/compare-traces.json", import.meta.url));
 
 function compare(): Promise<CompareResult> {
-  return compareDisk({ requests: REQUESTS, image: undefined, cost: "nehalem-2010", progress: () => undefined });
+  return compareDisk({
+    requests: REQUESTS,
+    image: undefined,
+    cost: "nehalem-2010",
+    progress: () => undefined,
+  });
 }
 
 let result: CompareResult;
@@ -26,7 +31,8 @@ const each = (name: string, check: (row: CompareRow) => void): void => {
 describe("compare disk", () => {
   test("in every row the guest's checksum is the host's and the ledger equals the core's counters", () => {
     expect(result.rows).toHaveLength(16);
-    for (const row of result.rows) expect([row.name, row.verified, row.ledgerAgrees]).toEqual([row.name, true, true]);
+    for (const row of result.rows)
+      expect([row.name, row.verified, row.ledgerAgrees]).toEqual([row.name, true, true]);
   });
 
   test("metal has no exits", () => {
@@ -50,12 +56,15 @@ describe("compare disk", () => {
     });
   });
 
-  test.each(["virtio poll", "virtio poll + eli", "virtio poll, busy", "virtio poll + eli, busy"])("%s: no kick, ever", (name) => {
-    each(name, (row) => {
-      expect(row.guestKicks).toBe(0);
-      expect(row.exits.byReason.EPT_VIOLATION ?? 0).toBe(0);
-    });
-  });
+  test.each(["virtio poll", "virtio poll + eli", "virtio poll, busy", "virtio poll + eli, busy"])(
+    "%s: no kick, ever",
+    (name) => {
+      each(name, (row) => {
+        expect(row.guestKicks).toBe(0);
+        expect(row.exits.byReason.EPT_VIOLATION ?? 0).toBe(0);
+      });
+    },
+  );
 
   test("poll and exitless completion with a busy virtual CPU: no exit at all", () => {
     each("virtio poll + eli, busy", (row) => {
@@ -81,7 +90,8 @@ describe("compare disk", () => {
     const first = hashes(result);
     expect(hashes(await compare())).toEqual(first);
     // EXITLESS_UPDATE_GOLDEN=1 after a change that is meant to change the traces; say so in the commit.
-    if (process.env.EXITLESS_UPDATE_GOLDEN === "1") writeFileSync(GOLDEN, `${JSON.stringify(first, null, 2)}\n`);
+    if (process.env.EXITLESS_UPDATE_GOLDEN === "1")
+      writeFileSync(GOLDEN, `${JSON.stringify(first, null, 2)}\n`);
     expect(first).toEqual(JSON.parse(readFileSync(GOLDEN, "utf8")));
   }, 300_000);
 });

@@ -19,7 +19,8 @@ beforeAll(() => {
 });
 afterAll(() => folder.remove());
 
-const SCRIPT = "rand:dev=ide,size=4096,count=4,qd=1;rand:dev=virtio,size=4096,count=6,qd=3;write:dev=virtio,size=4096,count=2,qd=1;busy:dev=virtio,size=4096,count=3,qd=1";
+const SCRIPT =
+  "rand:dev=ide,size=4096,count=4,qd=1;rand:dev=virtio,size=4096,count=6,qd=3;write:dev=virtio,size=4096,count=2,qd=1;busy:dev=virtio,size=4096,count=3,qd=1";
 
 const CONFIGURATIONS: readonly { readonly name: string; readonly options: Partial<MachineOptions> }[] = [
   { name: "metal", options: { mode: "metal" } },
@@ -43,7 +44,9 @@ describe.each(CONFIGURATIONS)("$name", ({ options }) => {
     whole.machine.close();
 
     const random = new Random(0x5eed);
-    const instants = Array.from({ length: Math.ceil(INSTANTS / CONFIGURATIONS.length) }, () => random.below(total)).sort((a, b) => a - b);
+    const instants = Array.from({ length: Math.ceil(INSTANTS / CONFIGURATIONS.length) }, () =>
+      random.below(total),
+    ).sort((a, b) => a - b);
     const first = guestMachine(SCRIPT, { ...options, drives: drives() });
     const second = guestMachine(SCRIPT, { ...options, drives: drives() });
     for (const [index, instant] of instants.entries()) {
@@ -53,7 +56,8 @@ describe.each(CONFIGURATIONS)("$name", ({ options }) => {
       second.machine.restore(snapshot);
       expect(second.machine.run(), `from instruction ${instant}`).toEqual(end);
       expect(second.machine.hash(), `from instruction ${instant}`).toBe(hash);
-      if (index < Math.ceil(FRESH_PROCESSES / CONFIGURATIONS.length)) expect(inFreshProcess(options, snapshot)).toBe(hash);
+      if (index < Math.ceil(FRESH_PROCESSES / CONFIGURATIONS.length))
+        expect(inFreshProcess(options, snapshot)).toBe(hash);
     }
     // The machine that was stopped so often comes to the same end as the one that never was.
     expect(first.machine.run()).toEqual(end);
@@ -64,7 +68,10 @@ describe.each(CONFIGURATIONS)("$name", ({ options }) => {
 });
 
 /** Restores a snapshot in a process of its own, runs on, and returns the final hash. */
-function inFreshProcess(options: Partial<MachineOptions>, snapshot: { readonly memory: Uint8Array; readonly overlays: readonly Uint8Array[] }): string {
+function inFreshProcess(
+  options: Partial<MachineOptions>,
+  snapshot: { readonly memory: Uint8Array; readonly overlays: readonly Uint8Array[] },
+): string {
   const files = [snapshot.memory, ...snapshot.overlays].map((bytes, i) => {
     const file = join(folder.path, `snapshot-${i}`);
     writeFileSync(file, bytes);

@@ -26,7 +26,10 @@ export interface GuestRun {
 }
 
 /** A machine about to run a script of our guest kernel. The TSC's frequency is given, so nothing is calibrated. */
-export function guestMachine(script: string, options: Partial<MachineOptions> & { append?: string } = {}): GuestRun {
+export function guestMachine(
+  script: string,
+  options: Partial<MachineOptions> & { append?: string } = {},
+): GuestRun {
   const serial: number[] = [];
   const { append = "", ...rest } = options;
   const machine = new Machine({
@@ -40,7 +43,10 @@ export function guestMachine(script: string, options: Partial<MachineOptions> & 
 }
 
 /** Runs a script to its end. */
-export function runGuest(script: string, options: Partial<MachineOptions> = {}): { readonly result: RunResult; readonly text: string; readonly machine: Machine } {
+export function runGuest(
+  script: string,
+  options: Partial<MachineOptions> = {},
+): { readonly result: RunResult; readonly text: string; readonly machine: Machine } {
   const { machine, text } = guestMachine(script, options);
   const result = machine.run();
   machine.close();
