@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line: `exitless boot | compare | exits`. */
+/** The command line: `exitless boot | compare | exits | debug`. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
 import { StorageError } from "../devices/storage/errors.ts";
@@ -187,6 +187,15 @@ program
   .action((flags: { json?: boolean; cost: string }) => {
     const result = measureExits(flags.cost);
     process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatExits(result)}\n`);
+  });
+
+machineOptions(program.command("debug").description("as boot, stopped at the first VM exit: step from exit to exit, forwards and backwards"))
+  .option("--script <file>", "read commands from a file, one a line")
+  .addHelpText("after", "\nType help at the prompt for the commands. Writes to drives stay in memory. A reset ends the run.")
+  .action(async (flags: MachineFlags & { script?: string }) => {
+    // Loaded when it is needed: the disassembler is large.
+    const { debug } = await import("./debug.ts");
+    status = await debug({ machine: machineOf(flags), cost: flags.cost, script: flags.script });
   });
 
 try {

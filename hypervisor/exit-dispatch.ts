@@ -224,7 +224,7 @@ export class ExitDispatch {
     const isIn = (qualification & 8) !== 0;
     const isString = (qualification & 16) !== 0;
     const port = (qualification / 65536) & 0xffff;
-    const owner = vm.portOwner(port);
+    const owner = vm.portOwner(port, size);
     vcpu.phase = owner.phase;
     vcpu.handler = owner.label;
     if (isString) {

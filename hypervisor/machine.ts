@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { MachineMemory } from "../emulator/host/core.ts";
+import { Activity, type MachineMemory } from "../emulator/host/core.ts";
 import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
@@ -35,6 +35,8 @@ export type { DriveOptions } from "./assembly.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
 
 const MIB = 1024 * 1024;
+/** Scheduler decisions between two looks at whether any CPU can ever run again. */
+const LOOKS_PER_DEATH_CHECK = 1024;
 
 export interface MachineOptions extends SoftwareOptions {
   /** Guest RAM in MiB, even. Default 128. */
@@ -74,6 +76,11 @@ export interface RunLimits {
   readonly untilCycle?: number;
   /** Pause when this returns true; asked between turns. */
   readonly until?: () => boolean;
+  /**
+   * Pause after the exit for which this returns true: it has been handled and is in the ledger, and no virtual CPU has
+   * been entered since. The next run goes on as if there had been no pause. Without effect on metal.
+   */
+  readonly pauseAt?: (entry: LedgerEntry) => boolean;
 }
 
 /** A saved machine: equal bytes mean equal futures. */
@@ -165,9 +172,12 @@ export class Machine {
     }
   }
 
-  /** Cycles since power-on of the machine's clock: the furthest CPU's. */
+  /** Cycles since power-on of the machine's clock: the furthest CPU's, or the last event's while CPUs wait. */
   get cycles(): number {
-    return Math.max(...(this.vm?.vcpus.map((vcpu) => vcpu.clock()) ?? this.#metalClocks()), 0);
+    return Math.max(
+      ...(this.vm?.vcpus.map((vcpu) => vcpu.clock()) ?? this.#metalClocks()),
+      this.scheduler.eventTime,
+    );
   }
 
   #metalClocks(): number[] {
@@ -191,14 +201,25 @@ export class Machine {
     } = limits;
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
+    let looks = 0;
+    let dead = false;
+    const { vm } = this;
+    if (vm) {
+      vm.pauseAt = limits.pauseAt;
+      vm.isPausing = false;
+    }
     const outcome = this.scheduler.run(
       () =>
+        (++looks % LOOKS_PER_DEATH_CHECK === 0 && (dead = this.#isDead())) ||
         state.request !== BoardRequest.NONE ||
+        vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
         (untilCycle !== Number.MAX_SAFE_INTEGER && this.cycles >= untilCycle) ||
         until?.() === true,
+      untilCycle,
     );
     cpu.stopAtInstruction = Number.MAX_SAFE_INTEGER;
+    if (vm) vm.pauseAt = undefined;
     switch (state.request) {
       case BoardRequest.POWER_OFF:
         return { end: "power-off", code: 0 };
@@ -210,8 +231,18 @@ export class Machine {
       case BoardRequest.CPU_RESET:
         return { end: "reset", code: 0 };
       default:
-        return { end: outcome === "idle" ? "idle" : "paused", code: 0 };
+        return { end: outcome === "idle" || dead || this.#isDead() ? "idle" : "paused", code: 0 };
     }
+  }
+
+  /** Every CPU has halted with interrupts off (or was never started), so that no timer can wake it. */
+  #isDead(): boolean {
+    if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
+    return this.board.cores.every((core) => {
+      const cpu = core!.state;
+      if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
+      return cpu.activity !== Activity.HALTED || (cpu.rflags & 0x200n) === 0n;
+    });
   }
 
   /** Carries out a reset that the guest asked for: devices, CPUs, and the image loaded again. */

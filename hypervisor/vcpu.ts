@@ -13,7 +13,7 @@ import type { Actor } from "../emulator/machine/scheduler.ts";
 import { struct, u32, u53, u8, type ViewOf } from "../layout/struct.ts";
 import * as X from "../layout/vmx.ts";
 import { ExitDispatch } from "./exit-dispatch.ts";
-import { Ledger, exitReasonName, type Phase } from "./ledger.ts";
+import { Ledger, exitReasonName, type LedgerEntry, type Phase } from "./ledger.ts";
 import { ShadowIdt } from "./shadow-idt.ts";
 import { Vmcs } from "./vmcs.ts";
 import { VirtualApic } from "./virtual-apic.ts";
@@ -54,6 +54,7 @@ const INFO_VALID = 0x80000000;
 
 export class Vcpu implements Actor {
   readonly label: string;
+  readonly isDivisible = true;
   readonly index: number;
   readonly vm: Vm;
   readonly core: Core;
@@ -68,6 +69,8 @@ export class Vcpu implements Actor {
   /** Set by the exit handlers: what the exit was about. */
   phase: Phase = "other";
   handler = "";
+  /** For `pauseAt` alone: RIP of the exit that it is asked about, exact where a number is not (above 2^53). */
+  exitRip = 0n;
 
   constructor(
     vm: Vm,
@@ -265,6 +268,13 @@ export class Vcpu implements Actor {
     this.vmcs.write(F.ENTRY_CONTROLS, isLong ? before | bit : before & ~bit);
   }
 
+  /** Halted with interrupts off, waiting for a SIPI that nobody sends, or shut down. */
+  get isDead(): boolean {
+    const s = this.state;
+    if (s.run === VcpuRun.RUNNING || s.attention !== 0 || s.nmiPending !== 0) return false;
+    return s.run !== VcpuRun.HALTED || (this.vmcs.read32(F.GUEST_RFLAGS) & RFLAGS_IF) === 0;
+  }
+
   // --- what others do to it
 
   /** In VMX non-root operation: an entry has been made and no exit since. */
@@ -344,6 +354,10 @@ export class Vcpu implements Actor {
     }
   }
 
+  othersFrom(time: number): void {
+    this.core.state.yieldAbove = time;
+  }
+
   act(limit: number, others: number): boolean {
     const cpu = this.core.state;
     cpu.stopAt = limit;
@@ -357,7 +371,7 @@ export class Vcpu implements Actor {
       switch (stop) {
         case Stop.VM_EXIT:
           this.#underLock(() => this.#exit());
-          if (this.clock() >= cpu.stopAt || this.vm.isStopping) return false;
+          if (this.clock() >= cpu.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
           break;
         case Stop.RETRY:
           return true;
@@ -528,13 +542,16 @@ export class Vcpu implements Actor {
     this.charge(direct + this.vm.cost("exitDispatch"));
     const reason = this.vmcs.read32(F.EXIT_REASON) & 0xffff;
     const rip = this.vmcs.read(F.GUEST_RIP);
+    const exactRip = this.vm.pauseAt === undefined ? 0n : this.vmcs.readBig(F.GUEST_RIP);
     const qualification = this.vmcs.read(F.EXIT_QUALIFICATION);
     this.phase = "other";
     this.handler = "";
     this.#dispatch.handle(reason);
     const synchronous = this.clock() - start - direct;
     const sequence = this.ledger.enter(reason, this.phase, direct, synchronous);
-    this.vm.onExit?.({
+    const { onExit, pauseAt } = this.vm;
+    if (onExit === undefined && pauseAt === undefined) return;
+    const entry: LedgerEntry = {
       sequence,
       time: start,
       instructions: cpu.instructions,
@@ -548,6 +565,9 @@ export class Vcpu implements Actor {
       directCycles: direct,
       indirectCycles: 0,
       synchronousCycles: synchronous,
-    });
+    };
+    onExit?.(entry);
+    this.exitRip = exactRip;
+    if (pauseAt?.(entry) === true) this.vm.isPausing = true;
   }
 }

@@ -85,6 +85,10 @@ export class Vm {
   readonly pollThread: PollThread | undefined;
   /** The virtual CPU whose instruction the emulator runs now. */
   emulating: Vcpu | undefined;
+  /** Asked at every exit, handled and in the ledger: true pauses the run before the next entry (RunLimits.pauseAt). */
+  pauseAt: ((entry: LedgerEntry) => boolean) | undefined;
+  /** `pauseAt` has answered true in this run. Not part of the machine's state: it ends a run, it changes nothing. */
+  isPausing = false;
   readonly #options: VmOptions;
   readonly #ramBase: number;
   readonly #costs: Readonly<Record<ChargeName, number>>;
@@ -254,6 +258,12 @@ export class Vm {
     return this.board.memory.ramOffset(this.#ramBase + guestPhysical, length);
   }
 
+  /** A copy of guest-physical RAM; undefined when the range is not all RAM. Has no effect on the guest. */
+  readGuest(guestPhysical: number, length: number): Uint8Array | undefined {
+    const offset = this.#ramOffset(guestPhysical, length);
+    return offset === 0 ? undefined : this.board.memory.state.bytes.slice(offset, offset + length);
+  }
+
   readGuest64(guestPhysical: number): bigint | undefined {
     const offset = this.#ramOffset(guestPhysical, 8);
     return offset === 0 || offset % 8 !== 0 ? undefined : this.board.memory.state.u64[offset / 8];
@@ -304,11 +314,12 @@ export class Vm {
     return [eax >>> 0, ebx >>> 0, ecx >>> 0, edx >>> 0];
   }
 
-  /** Device, place and phase of a port. */
-  portOwner(port: number): Owner {
-    const known = this.#owners.get(port);
+  /** Device, place and phase of a port, for an access of `size` bytes (CF8H is a register only as a doubleword). */
+  portOwner(port: number, size: 1 | 2 | 4): Owner {
+    const key = port * 8 + size;
+    const known = this.#owners.get(key);
     if (known) return known;
-    const label = this.pc.ports.labelAt(port) ?? "nobody";
+    const label = this.pc.ports.labelAt(port, size) ?? "nobody";
     const name = label.replace(`${this.label} `, "");
     const owner: Owner = {
       label: name,
@@ -317,7 +328,7 @@ export class Vm {
       phase: name.startsWith("IDE") ? "request" : "other",
     };
     // Fixed ports only: where a base address register decides, the answer may change.
-    if (port < 0x1000) this.#owners.set(port, owner);
+    if (port < 0x1000) this.#owners.set(key, owner);
     return owner;
   }
 

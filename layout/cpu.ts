@@ -76,6 +76,8 @@ export const CpuStruct = struct(
     /** asid, mode and jump-cache generation, as stored in jump-cache entries. */
     jumpKey: u32,
     jumpGeneration: u32,
+    /** jumpKey where RIP is the linear address of the next instruction; else a value that no entry has. */
+    followKey: u32,
     a20Mask: u32,
 
     // --- run loop
@@ -112,6 +114,10 @@ export const CpuStruct = struct(
     cr4Allowed: u64,
     pdpteScratch: array("u64", 4),
     pauses: u64,
+    /** Written by any thread (atomically): bits of ATTENTION_*. Stands before `leave`: both are looked at as one u64. */
+    attention: u32,
+    /** 1: the block must be left and the boundary conditions looked at. */
+    leave: u32,
     cpuidCount: u32,
     cpuidHighest: u32,
     cpuidHighestExtended: u32,
@@ -129,8 +135,6 @@ export const CpuStruct = struct(
     deliveringSource: u32,
     deliveringHasError: u32,
     deliveringError: u32,
-    /** 1: the block must be left and the boundary conditions looked at. */
-    leave: u32,
     /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
     record: u32,
     blockFirst: u32,
@@ -140,8 +144,6 @@ export const CpuStruct = struct(
     interruptibility: u32,
     /** Why `run` returned. */
     stopReason: u32,
-    /** Written by any thread (atomically): bits of ATTENTION_*. */
-    attention: u32,
     sipiVector: u32,
     /** The INTR input from the 8259 pair (wired to LINT0). */
     intrLine: u32,

@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { insertTailCalls } from "./tail-calls.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -59,6 +60,10 @@ await once(
       "--target",
       "release",
     ]);
+    const { wasm, tailCalls, handlers } = insertTailCalls(readFileSync(join(root, "build/core.wasm")));
+    if (!WebAssembly.validate(wasm)) throw new Error("core: not valid after tail calls");
+    writeFileSync(join(root, "build/core.wasm"), wasm);
+    console.error(`core: ${tailCalls} tail calls in ${handlers} handlers`);
     console.error(`core: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   },
 );

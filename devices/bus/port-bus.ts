@@ -72,9 +72,9 @@ export class PortBus {
     this.write((port + half) & 0xffff, half, value >>> (8 * half));
   }
 
-  /** The label of the range that a one-byte access would reach, for traces and tools. */
-  labelAt(port: number): string | undefined {
-    return this.#find(port, 1)?.range.label;
+  /** The label of the range that an access of `size` bytes reaches, or else its first byte; for traces and tools. */
+  labelAt(port: number, size = 1): string | undefined {
+    return (this.#find(port, size) ?? this.#find(port, 1))?.range.label;
   }
 
   /** The range that takes the whole access in one piece, if there is one. */

@@ -31,6 +31,7 @@ import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./sp
 import * as X from "./spec/vmx";
 import { setSegment, updateContext, updateMode } from "./state/mode";
 import { answerShootdown, blockAtRip, startRunning, stopRunning } from "./records/block-cache";
+import { bindBlockEnd, isBlockEnd } from "./records/bind";
 import { B_BYTES, B_COUNT, BLOCK_HEADER, R_END, R_FLAGS, R_HANDLER, R_LENGTH, RECORD_SIZE, RECORD_STACK } from "./records/record";
 import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT } from "./interrupts/raise";
 import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interrupts/deliver";
@@ -61,22 +62,24 @@ function execute(target: u64): void {
     const count = <u64>load<u32>(block, B_COUNT);
     const first = block + BLOCK_HEADER;
     const full = first + (<usize>count << 5);
-    cpu.recordEnd = count <= left ? full : first + (<usize>left << 5);
-    const start = cpu.rip;
-    cpu.blockRip = start;
-    cpu.rip = advanceRip(start, load<u32>(block, B_BYTES));
+    const end = count <= left ? full : first + (<usize>left << 5);
+    cpu.recordEnd = <u32>end;
+    // Records run on by themselves to the block's end; a smaller budget is such an end for this once.
+    const cut = end != full ? bindBlockEnd(end) : 0;
+    cpu.blockRip = cpu.rip;
+    cpu.rip = advanceRip(cpu.rip, load<u32>(block, B_BYTES));
     cpu.blockFirst = first;
     let record = first;
     do {
-      cpu.record = record;
-      call_indirect<void>(load<u16>(record, R_HANDLER), record);
-      record += RECORD_SIZE;
+      record = call_indirect<usize>(load<u16>(record, R_HANDLER), record) + RECORD_SIZE;
     } while (record < <usize>cpu.recordEnd);
+    if (end != full) store<u16>(end, cut, R_HANDLER);
     if (cpu.faultVector != NO_FAULT || cpu.repeatPending != 0) {
-      stopInBlock(start, record - RECORD_SIZE);
+      stopInBlock(cpu.blockRip, record - RECORD_SIZE);
       return;
     }
-    if (record != full) cpu.rip = advanceRip(start, <u32>load<u16>(record - RECORD_SIZE, R_END));
+    // The block that has ended may be another than the one begun with: see records/chain.ts.
+    if (!isBlockEnd(record)) cpu.rip = advanceRip(cpu.blockRip, <u32>load<u16>(record - RECORD_SIZE, R_END));
     cpu.instructions += <u64>((record - <usize>cpu.blockFirst) >> 5);
     cpu.record = 0;
     cpu.blockFirst = 0;

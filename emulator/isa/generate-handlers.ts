@@ -1,4 +1,5 @@
 /** Generates the interpreter's handler functions and the table that binds rows to them. */
+import { handlerBody } from "./handler-shape.ts";
 import { ruleOf, typeAt } from "./handlers.ts";
 import { ROWS } from "./table.ts";
 
@@ -8,25 +9,29 @@ const IMPORTS: Readonly<Record<string, string>> = {
   "../state/flags": "Flags",
   "../state/mode": "segSelector",
   "../spec/architecture": "FLAG_DF",
-  "../mmu/linear": "Linear",
+  "../mmu/linear": "Access, Linear, commitSlow",
   "../mmu/segmented": "Address",
+  "../records/chain": "branch, follow",
+  "../records/next": "next",
+  "../records/record": "RECORD_SIZE",
+  "../layout.generated": "CPU_SCRATCH",
 };
 /** The text of `emulator/core/instructions/handlers.generated.ts`, without its first line. */
 export function handlerFunctions(): string {
   const bodies = new Map<string, number>();
-  const names: string[] = ["undefinedInstruction"];
+  const names: string[] = ["undefinedInstruction", "blockEnd"];
   const functions: string[] = [];
   const table: number[] = [];
   const ends: number[] = [];
-  const handler = (label: string, body: string, type: string): number => {
+  const handler = (label: string, body: string, type: string, ends: boolean): number => {
     // With the type fixed, equal bodies are one function.
-    const text = body.replaceAll(/\bT\b/g, type);
+    const text = handlerBody(body, ends).replaceAll(/\bT\b/g, type);
     const known = bodies.get(text);
     if (known !== undefined) return known;
     const name = `h${names.length}_${label}_${type}`;
     names.push(name);
     bodies.set(text, names.length - 1);
-    functions.push(`function ${name}(record: usize): void { ${text} }`);
+    functions.push(`function ${name}(record: usize): usize { ${text} }`);
     return names.length - 1;
   };
   for (const row of ROWS) {
@@ -41,7 +46,12 @@ export function handlerFunctions(): string {
           table.push(
             body === undefined
               ? 0
-              : handler(`${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`, body, type),
+              : handler(
+                  `${label}_${isMemory ? "m" : "r"}${isLocked ? "_lock" : ""}`,
+                  body,
+                  type,
+                  rule?.ends === true,
+                ),
           );
         }
   }
@@ -56,10 +66,16 @@ export function handlerFunctions(): string {
     `import { ${importedNames(functions).join(", ")} } from "./all";`,
     "",
     "/** Rows without a rule, and forms that a rule does not have. */",
-    "function undefinedInstruction(record: usize): void { ud(record); }",
+    "function undefinedInstruction(record: usize): usize { ud(record); return record; }",
+    "",
+    "/** Stands behind a block's last record: the one before it was the last to be executed. */",
+    "function blockEnd(record: usize): usize { return record - RECORD_SIZE; }",
     ...functions,
     "",
-    `export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => void> = [${names.join(", ")}];`,
+    `export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => usize> = [${names.join(", ")}];`,
+    "",
+    "/** Place of `blockEnd` in HANDLER_FUNCTIONS. */",
+    "export const HANDLER_BLOCK_END: usize = 1;",
     "",
     "/** By row × 12 + LOCK × 6 + memory × 3 + size (2, 4, 8 → 0, 1, 2): index into HANDLER_FUNCTIONS. */",
     `export const ROW_HANDLERS: usize = memory.data<u16>([\n${lines(table)}\n]);`,

@@ -315,7 +315,7 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   ARPL: () => call("arpl"),
   JMP: (row) =>
     row.operands[0]!.method === "J"
-      ? callTyped("jmpRelative", true)
+      ? { register: "branch<T>(record, true);", ends: true }
       : { register: `jumpTo<T>(<u64>${D});`, memory: `${readable} jumpTo<T>(<u64>load<T>(at));`, ends: true },
   CALL: (row) =>
     row.operands[0]!.method === "J"
@@ -429,7 +429,7 @@ export function ruleOf(row: Row): Rule | undefined {
   const simple = SIMPLE[row.mnemonic];
   if (simple && row.operands.every((operand) => GENERAL.has(operand.method))) return simple(row);
   for (const [code, name] of CONDITIONS.entries()) {
-    if (row.mnemonic === `J${name}`) return callTyped(`jcc${code}`, true);
+    if (row.mnemonic === `J${name}`) return { register: `branch<T>(record, Condition.c${code}());`, ends: true };
     if (row.mnemonic === `SET${name}`)
       return {
         register: `Op.setDst<u8>(record, <u8>Condition.c${code}());`,

@@ -26,6 +26,7 @@ export interface CpuOutcome {
 
 export class CpuActor implements Actor {
   readonly label: string;
+  readonly isDivisible = true;
   readonly core: Core;
   readonly #outcome: CpuOutcome;
 
@@ -72,5 +73,9 @@ export class CpuActor implements Actor {
       this.core.state.stopAt = time;
       leaveSoon(this.core);
     }
+  }
+
+  othersFrom(time: number): void {
+    this.core.state.yieldAbove = time;
   }
 }

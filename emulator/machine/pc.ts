@@ -7,6 +7,13 @@ import { ResetControl } from "../../devices/acpi/reset-control.ts";
 import { MmioBus } from "../../devices/bus/mmio-bus.ts";
 import { PortBus } from "../../devices/bus/port-bus.ts";
 import { DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit } from "../../devices/debug/debug-exit.ts";
+import {
+  TEST_IRQ_PORT,
+  TEST_IRQ_PORTS,
+  TEST_LATCH_PORT,
+  TEST_LATCH_PORTS,
+  TestDevice,
+} from "../../devices/debug/test-device.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
 import { I8042 } from "../../devices/input/i8042.ts";
 import { I8259Pair } from "../../devices/interrupt/i8259.ts";
@@ -97,6 +104,12 @@ export class Pc {
     this.pm = new AcpiPm(context, { label: name("ACPI PM"), sci: irq(at.SCI_IRQ), system });
     const resetControl = new ResetControl(context, { label: name("reset control"), system });
 
+    const testDevice = new TestDevice(context, {
+      label: name("test device"),
+      lines: Array.from({ length: TEST_IRQ_PORTS }, (_, n) =>
+        n === 2 ? undefined : n < 16 ? irq(n) : this.ioapic.line(n),
+      ),
+    });
     this.pci = new PciBus(context, { label: name("PCI"), ports: this.ports, memory: this.mmio });
     const hostBridge = new HostBridge(context, { label: name("host bridge") });
     const isaBridge = new IsaBridge(context, {
@@ -156,6 +169,8 @@ export class Pc {
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
     fixed("APM control", 0xb2, 2, this.pm.smiPorts, { maxAccess: 1 });
     fixed("debug exit", DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, new DebugExit(system));
+    fixed("test latch", TEST_LATCH_PORT, TEST_LATCH_PORTS, testDevice.latch);
+    fixed("test interrupts", TEST_IRQ_PORT, TEST_IRQ_PORTS, testDevice.interrupts);
     fixed("COM1", at.COM1_PORT, 8, this.uart, { maxAccess: 1 });
     fixed("PCI address", 0xcf8, 4, this.pci.addressPort, { exactly: 4 });
     fixed("reset control", 0xcf9, 1, resetControl.resetControlPort, { maxAccess: 1 });
@@ -183,6 +198,7 @@ export class Pc {
       keyboard,
       this.pm,
       resetControl,
+      testDevice,
       this.pci,
       hostBridge,
       isaBridge,

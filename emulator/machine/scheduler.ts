@@ -12,6 +12,8 @@ import { NEVER, type EventQueue } from "./events.ts";
 /** Something with a clock of its own that the scheduler runs. */
 export interface Actor {
   readonly label: string;
+  /** A turn may be cut short at any cycle and taken up again, and nothing differs: true of CPUs. */
+  readonly isDivisible?: boolean;
   /** Cycles since power-on on this actor's own clock. */
   clock(): number;
   /** True when it has nothing to do until something happens to it. */
@@ -27,6 +29,8 @@ export interface Actor {
   act(limit: number, others: number): boolean;
   /** An event was armed for `time` while this actor acts: it must not run past it. */
   limitTo(time: number): void;
+  /** While this actor acts, another has come to act from `time` on: what depends on time waits until then at most. */
+  othersFrom?(time: number): void;
 }
 
 export const SchedulerStruct = struct("Scheduler", {
@@ -69,23 +73,31 @@ export class Scheduler {
     return this.#acting?.clock() ?? this.#state.eventTime;
   }
 
+  /** Time of the last event fired. */
+  get eventTime(): number {
+    return this.#state.eventTime;
+  }
+
   /** Turns taken since power-on. */
   get turns(): number {
     return this.#state.turns;
   }
 
   /**
-   * Takes turns until `shouldStop()`.
+   * Takes turns until `shouldStop()`, which is asked between them; no CPU's turn goes beyond `horizon` at once. A turn
+   * that the horizon cuts goes on at the next call, so where it lies does not change what happens. A thread's turn is
+   * never cut: the looks of the polling thread are counted, and it may park only at the true end of a turn.
    * @returns "stopped", or "idle" when nothing can ever happen again
    */
-  run(shouldStop: () => boolean): "stopped" | "idle" {
+  run(shouldStop: () => boolean, horizon = NEVER): "stopped" | "idle" {
     const s = this.#state;
     while (!shouldStop()) {
       if (s.current < 0 && !this.#choose()) return "idle";
       if (s.current < 0) continue;
       const actor = this.#actors[s.current]!;
       this.#acting = actor;
-      const waits = actor.act(s.limit, s.others);
+      const limit = actor.isDivisible === true ? Math.min(s.limit, horizon) : s.limit;
+      const waits = actor.act(limit, s.others);
       this.#acting = undefined;
       if (waits || actor.isIdle() || actor.clock() >= s.limit) s.current = -1;
     }
@@ -150,7 +162,11 @@ export class Scheduler {
   woken(time: number): void {
     const s = this.#state;
     if (this.#acting === undefined) return;
-    if (time < s.others) s.others = time;
+    if (time < s.others) {
+      // The acting actor learns of it at once, as it would if the turn were stopped here and taken up again.
+      s.others = time;
+      this.#acting.othersFrom?.(time);
+    }
     const limit = Math.max(time, this.#acting.clock()) + this.#lookAhead;
     if (limit >= s.limit) return;
     s.limit = limit;

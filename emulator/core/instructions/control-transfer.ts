@@ -10,7 +10,6 @@ import { raiseGp, faultPending } from "../interrupts/raise";
 import { isCanonical } from "../mmu/linear";
 import { R_ADDRESS_SIZE, R_IMM } from "../records/record";
 import { Flags } from "../state/flags";
-import { Condition } from "./condition";
 import { Op } from "./operand";
 import { dropStack, peekStack, pushValue } from "./stack";
 
@@ -23,7 +22,7 @@ export function isTargetLegal(target: u64): bool {
   return true;
 }
 
-function truncate<T>(target: u64): u64 {
+export function truncate<T>(target: u64): u64 {
   if (sizeof<T>() == 8) return target;
   return sizeof<T>() == 4 ? target & 0xffffffff : target & 0xffff;
 }
@@ -100,53 +99,4 @@ export function loopnz<T>(record: usize): void {
 }
 export function jcxz<T>(record: usize): void {
   if (countRegister(record) == 0) jmpRelative<T>(record);
-}
-
-export function jcc0<T>(record: usize): void {
-  if (Condition.c0()) jmpRelative<T>(record);
-}
-export function jcc1<T>(record: usize): void {
-  if (Condition.c1()) jmpRelative<T>(record);
-}
-export function jcc2<T>(record: usize): void {
-  if (Condition.c2()) jmpRelative<T>(record);
-}
-export function jcc3<T>(record: usize): void {
-  if (Condition.c3()) jmpRelative<T>(record);
-}
-export function jcc4<T>(record: usize): void {
-  if (Condition.c4()) jmpRelative<T>(record);
-}
-export function jcc5<T>(record: usize): void {
-  if (Condition.c5()) jmpRelative<T>(record);
-}
-export function jcc6<T>(record: usize): void {
-  if (Condition.c6()) jmpRelative<T>(record);
-}
-export function jcc7<T>(record: usize): void {
-  if (Condition.c7()) jmpRelative<T>(record);
-}
-export function jcc8<T>(record: usize): void {
-  if (Condition.c8()) jmpRelative<T>(record);
-}
-export function jcc9<T>(record: usize): void {
-  if (Condition.c9()) jmpRelative<T>(record);
-}
-export function jcc10<T>(record: usize): void {
-  if (Condition.c10()) jmpRelative<T>(record);
-}
-export function jcc11<T>(record: usize): void {
-  if (Condition.c11()) jmpRelative<T>(record);
-}
-export function jcc12<T>(record: usize): void {
-  if (Condition.c12()) jmpRelative<T>(record);
-}
-export function jcc13<T>(record: usize): void {
-  if (Condition.c13()) jmpRelative<T>(record);
-}
-export function jcc14<T>(record: usize): void {
-  if (Condition.c14()) jmpRelative<T>(record);
-}
-export function jcc15<T>(record: usize): void {
-  if (Condition.c15()) jmpRelative<T>(record);
 }

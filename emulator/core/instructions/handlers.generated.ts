@@ -4,1583 +4,1593 @@ import { CPU, CS, DS, ES, FS, GS, RDX, SS, cpu, getGpr } from "../state/cpu";
 import { Flags } from "../state/flags";
 import { segSelector } from "../state/mode";
 import { FLAG_DF } from "../spec/architecture";
-import { Linear } from "../mmu/linear";
+import { Access, Linear, commitSlow } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
-import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcc0, jcc1, jcc10, jcc11, jcc12, jcc13, jcc14, jcc15, jcc2, jcc3, jcc4, jcc5, jcc6, jcc7, jcc8, jcc9, jcxz, jmpFarDirect, jmpFarMemory, jmpRelative, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, loopnz, loopz, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
+import { branch, follow } from "../records/chain";
+import { next } from "../records/next";
+import { RECORD_SIZE } from "../records/record";
+import { CPU_SCRATCH } from "../layout.generated";
+import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcxz, jmpFarDirect, jmpFarMemory, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, loopnz, loopz, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
 
 /** Rows without a rule, and forms that a rule does not have. */
-function undefinedInstruction(record: usize): void { ud(record); }
-function h1_add_r_u8(record: usize): void { Op.setDst<u8>(record, add<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h2_add_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, add<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h3_add_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, add<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = add<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h4_add_r_u16(record: usize): void { Op.setDst<u16>(record, add<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h5_add_r_u32(record: usize): void { Op.setDst<u32>(record, add<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h6_add_r_u64(record: usize): void { Op.setDst<u64>(record, add<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h7_add_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, add<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h8_add_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, add<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h9_add_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, add<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h10_add_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, add<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = add<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h11_add_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, add<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = add<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h12_add_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, add<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = add<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h13_add_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, add<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h14_add_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, add<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h15_add_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, add<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h16_add_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, add<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h17_add_r_u8(record: usize): void { Op.setDst<u8>(record, add<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h18_add_r_u16(record: usize): void { Op.setDst<u16>(record, add<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h19_add_r_u32(record: usize): void { Op.setDst<u32>(record, add<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h20_add_r_u64(record: usize): void { Op.setDst<u64>(record, add<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h21_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(ES)); }
-function h22_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(ES)); }
-function h23_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(ES)); }
-function h24_pop_r_u16(record: usize): void { popSegment<u16>(ES); }
-function h25_pop_r_u32(record: usize): void { popSegment<u32>(ES); }
-function h26_pop_r_u64(record: usize): void { popSegment<u64>(ES); }
-function h27_or_r_u8(record: usize): void { Op.setDst<u8>(record, or<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h28_or_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, or<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h29_or_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, or<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = or<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h30_or_r_u16(record: usize): void { Op.setDst<u16>(record, or<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h31_or_r_u32(record: usize): void { Op.setDst<u32>(record, or<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h32_or_r_u64(record: usize): void { Op.setDst<u64>(record, or<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h33_or_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, or<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h34_or_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, or<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h35_or_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, or<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h36_or_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, or<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = or<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h37_or_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, or<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = or<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h38_or_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, or<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = or<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h39_or_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, or<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h40_or_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, or<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h41_or_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, or<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h42_or_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, or<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h43_or_r_u8(record: usize): void { Op.setDst<u8>(record, or<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h44_or_r_u16(record: usize): void { Op.setDst<u16>(record, or<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h45_or_r_u32(record: usize): void { Op.setDst<u32>(record, or<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h46_or_r_u64(record: usize): void { Op.setDst<u64>(record, or<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h47_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(CS)); }
-function h48_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(CS)); }
-function h49_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(CS)); }
-function h50_adc_r_u8(record: usize): void { Op.setDst<u8>(record, adc<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h51_adc_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, adc<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h52_adc_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, adc<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = adc<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h53_adc_r_u16(record: usize): void { Op.setDst<u16>(record, adc<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h54_adc_r_u32(record: usize): void { Op.setDst<u32>(record, adc<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h55_adc_r_u64(record: usize): void { Op.setDst<u64>(record, adc<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h56_adc_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, adc<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h57_adc_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, adc<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h58_adc_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, adc<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h59_adc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, adc<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = adc<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h60_adc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, adc<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = adc<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h61_adc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, adc<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = adc<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h62_adc_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, adc<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h63_adc_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, adc<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h64_adc_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adc<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h65_adc_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adc<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h66_adc_r_u8(record: usize): void { Op.setDst<u8>(record, adc<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h67_adc_r_u16(record: usize): void { Op.setDst<u16>(record, adc<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h68_adc_r_u32(record: usize): void { Op.setDst<u32>(record, adc<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h69_adc_r_u64(record: usize): void { Op.setDst<u64>(record, adc<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h70_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(SS)); }
-function h71_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(SS)); }
-function h72_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(SS)); }
-function h73_pop_r_u16(record: usize): void { popSegment<u16>(SS); }
-function h74_pop_r_u32(record: usize): void { popSegment<u32>(SS); }
-function h75_pop_r_u64(record: usize): void { popSegment<u64>(SS); }
-function h76_sbb_r_u8(record: usize): void { Op.setDst<u8>(record, sbb<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h77_sbb_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sbb<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h78_sbb_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sbb<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sbb<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h79_sbb_r_u16(record: usize): void { Op.setDst<u16>(record, sbb<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h80_sbb_r_u32(record: usize): void { Op.setDst<u32>(record, sbb<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h81_sbb_r_u64(record: usize): void { Op.setDst<u64>(record, sbb<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h82_sbb_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sbb<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h83_sbb_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sbb<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h84_sbb_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sbb<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h85_sbb_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sbb<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sbb<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h86_sbb_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sbb<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sbb<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h87_sbb_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sbb<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sbb<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h88_sbb_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, sbb<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h89_sbb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, sbb<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h90_sbb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, sbb<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h91_sbb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, sbb<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h92_sbb_r_u8(record: usize): void { Op.setDst<u8>(record, sbb<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h93_sbb_r_u16(record: usize): void { Op.setDst<u16>(record, sbb<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h94_sbb_r_u32(record: usize): void { Op.setDst<u32>(record, sbb<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h95_sbb_r_u64(record: usize): void { Op.setDst<u64>(record, sbb<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h96_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(DS)); }
-function h97_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(DS)); }
-function h98_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(DS)); }
-function h99_pop_r_u16(record: usize): void { popSegment<u16>(DS); }
-function h100_pop_r_u32(record: usize): void { popSegment<u32>(DS); }
-function h101_pop_r_u64(record: usize): void { popSegment<u64>(DS); }
-function h102_and_r_u8(record: usize): void { Op.setDst<u8>(record, and<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h103_and_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, and<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h104_and_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, and<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = and<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h105_and_r_u16(record: usize): void { Op.setDst<u16>(record, and<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h106_and_r_u32(record: usize): void { Op.setDst<u32>(record, and<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h107_and_r_u64(record: usize): void { Op.setDst<u64>(record, and<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h108_and_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, and<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h109_and_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, and<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h110_and_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, and<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h111_and_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, and<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = and<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h112_and_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, and<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = and<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h113_and_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, and<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = and<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h114_and_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, and<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h115_and_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, and<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h116_and_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, and<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h117_and_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, and<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h118_and_r_u8(record: usize): void { Op.setDst<u8>(record, and<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h119_and_r_u16(record: usize): void { Op.setDst<u16>(record, and<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h120_and_r_u32(record: usize): void { Op.setDst<u32>(record, and<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h121_and_r_u64(record: usize): void { Op.setDst<u64>(record, and<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h122_daa_r_u16(record: usize): void { daa(record); }
-function h123_sub_r_u8(record: usize): void { Op.setDst<u8>(record, sub<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h124_sub_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sub<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h125_sub_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sub<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sub<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h126_sub_r_u16(record: usize): void { Op.setDst<u16>(record, sub<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h127_sub_r_u32(record: usize): void { Op.setDst<u32>(record, sub<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h128_sub_r_u64(record: usize): void { Op.setDst<u64>(record, sub<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h129_sub_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sub<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h130_sub_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sub<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h131_sub_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sub<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h132_sub_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sub<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sub<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h133_sub_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sub<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sub<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h134_sub_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sub<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sub<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h135_sub_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, sub<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h136_sub_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, sub<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h137_sub_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, sub<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h138_sub_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, sub<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h139_sub_r_u8(record: usize): void { Op.setDst<u8>(record, sub<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h140_sub_r_u16(record: usize): void { Op.setDst<u16>(record, sub<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h141_sub_r_u32(record: usize): void { Op.setDst<u32>(record, sub<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h142_sub_r_u64(record: usize): void { Op.setDst<u64>(record, sub<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h143_das_r_u16(record: usize): void { das(record); }
-function h144_xor_r_u8(record: usize): void { Op.setDst<u8>(record, xor<u8>(Op.dst<u8>(record), Op.src<u8>(record))); }
-function h145_xor_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, xor<u8>(load<u8>(at), Op.src<u8>(record))); Linear.commit(at); }
-function h146_xor_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, xor<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = xor<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h147_xor_r_u16(record: usize): void { Op.setDst<u16>(record, xor<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h148_xor_r_u32(record: usize): void { Op.setDst<u32>(record, xor<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h149_xor_r_u64(record: usize): void { Op.setDst<u64>(record, xor<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h150_xor_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, xor<u16>(load<u16>(at), Op.src<u16>(record))); Linear.commit(at); }
-function h151_xor_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, xor<u32>(load<u32>(at), Op.src<u32>(record))); Linear.commit(at); }
-function h152_xor_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, xor<u64>(load<u64>(at), Op.src<u64>(record))); Linear.commit(at); }
-function h153_xor_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, xor<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = xor<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h154_xor_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, xor<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = xor<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h155_xor_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, xor<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = xor<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h156_xor_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, xor<u8>(Op.dst<u8>(record), load<u8>(at))); }
-function h157_xor_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, xor<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h158_xor_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, xor<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h159_xor_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, xor<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h160_xor_r_u8(record: usize): void { Op.setDst<u8>(record, xor<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); }
-function h161_xor_r_u16(record: usize): void { Op.setDst<u16>(record, xor<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); }
-function h162_xor_r_u32(record: usize): void { Op.setDst<u32>(record, xor<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); }
-function h163_xor_r_u64(record: usize): void { Op.setDst<u64>(record, xor<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); }
-function h164_aaa_r_u16(record: usize): void { aaa(record); }
-function h165_cmp_r_u8(record: usize): void { sub<u8>(Op.dst<u8>(record), Op.src<u8>(record)); }
-function h166_cmp_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; sub<u8>(load<u8>(at), Op.src<u8>(record)); }
-function h167_cmp_r_u16(record: usize): void { sub<u16>(Op.dst<u16>(record), Op.src<u16>(record)); }
-function h168_cmp_r_u32(record: usize): void { sub<u32>(Op.dst<u32>(record), Op.src<u32>(record)); }
-function h169_cmp_r_u64(record: usize): void { sub<u64>(Op.dst<u64>(record), Op.src<u64>(record)); }
-function h170_cmp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; sub<u16>(load<u16>(at), Op.src<u16>(record)); }
-function h171_cmp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; sub<u32>(load<u32>(at), Op.src<u32>(record)); }
-function h172_cmp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; sub<u64>(load<u64>(at), Op.src<u64>(record)); }
-function h173_cmp_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; sub<u8>(Op.dst<u8>(record), load<u8>(at)); }
-function h174_cmp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; sub<u16>(Op.dst<u16>(record), load<u16>(at)); }
-function h175_cmp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; sub<u32>(Op.dst<u32>(record), load<u32>(at)); }
-function h176_cmp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; sub<u64>(Op.dst<u64>(record), load<u64>(at)); }
-function h177_cmp_r_u8(record: usize): void { sub<u8>(Op.dst<u8>(record), Op.imm<u8>(record)); }
-function h178_cmp_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; sub<u8>(load<u8>(at), Op.imm<u8>(record)); }
-function h179_cmp_r_u16(record: usize): void { sub<u16>(Op.dst<u16>(record), Op.imm<u16>(record)); }
-function h180_cmp_r_u32(record: usize): void { sub<u32>(Op.dst<u32>(record), Op.imm<u32>(record)); }
-function h181_cmp_r_u64(record: usize): void { sub<u64>(Op.dst<u64>(record), Op.imm<u64>(record)); }
-function h182_cmp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; sub<u16>(load<u16>(at), Op.imm<u16>(record)); }
-function h183_cmp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; sub<u32>(load<u32>(at), Op.imm<u32>(record)); }
-function h184_cmp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; sub<u64>(load<u64>(at), Op.imm<u64>(record)); }
-function h185_aas_r_u16(record: usize): void { aas(record); }
-function h186_inc_r_u16(record: usize): void { Op.setDst<u16>(record, inc<u16>(Op.dst<u16>(record))); }
-function h187_inc_r_u32(record: usize): void { Op.setDst<u32>(record, inc<u32>(Op.dst<u32>(record))); }
-function h188_inc_r_u64(record: usize): void { Op.setDst<u64>(record, inc<u64>(Op.dst<u64>(record))); }
-function h189_inc_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, inc<u16>(load<u16>(at))); Linear.commit(at); }
-function h190_inc_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, inc<u32>(load<u32>(at))); Linear.commit(at); }
-function h191_inc_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, inc<u64>(load<u64>(at))); Linear.commit(at); }
-function h192_inc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, inc<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = inc<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h193_inc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, inc<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = inc<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h194_inc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, inc<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = inc<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h195_dec_r_u16(record: usize): void { Op.setDst<u16>(record, dec<u16>(Op.dst<u16>(record))); }
-function h196_dec_r_u32(record: usize): void { Op.setDst<u32>(record, dec<u32>(Op.dst<u32>(record))); }
-function h197_dec_r_u64(record: usize): void { Op.setDst<u64>(record, dec<u64>(Op.dst<u64>(record))); }
-function h198_dec_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, dec<u16>(load<u16>(at))); Linear.commit(at); }
-function h199_dec_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, dec<u32>(load<u32>(at))); Linear.commit(at); }
-function h200_dec_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, dec<u64>(load<u64>(at))); Linear.commit(at); }
-function h201_dec_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, dec<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = dec<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h202_dec_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, dec<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = dec<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h203_dec_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, dec<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = dec<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h204_push_r_u16(record: usize): void { pushValue<u16>(Op.dst<u16>(record)); }
-function h205_push_r_u32(record: usize): void { pushValue<u32>(Op.dst<u32>(record)); }
-function h206_push_r_u64(record: usize): void { pushValue<u64>(Op.dst<u64>(record)); }
-function h207_push_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; pushValue<u16>(load<u16>(at)); }
-function h208_push_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; pushValue<u32>(load<u32>(at)); }
-function h209_push_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; pushValue<u64>(load<u64>(at)); }
-function h210_pop_r_u16(record: usize): void { popRegister<u16>(record); }
-function h211_pop_r_u32(record: usize): void { popRegister<u32>(record); }
-function h212_pop_r_u64(record: usize): void { popRegister<u64>(record); }
-function h213_pop_m_u16(record: usize): void { popMemory<u16>(record); }
-function h214_pop_m_u32(record: usize): void { popMemory<u32>(record); }
-function h215_pop_m_u64(record: usize): void { popMemory<u64>(record); }
-function h216_pusha_r_u16(record: usize): void { pusha<u16>(record); }
-function h217_pusha_r_u32(record: usize): void { pusha<u32>(record); }
-function h218_pusha_r_u64(record: usize): void { pusha<u64>(record); }
-function h219_popa_r_u16(record: usize): void { popa<u16>(record); }
-function h220_popa_r_u32(record: usize): void { popa<u32>(record); }
-function h221_popa_r_u64(record: usize): void { popa<u64>(record); }
-function h222_bound_r_u16(record: usize): void { bound<u16>(record); }
-function h223_bound_r_u32(record: usize): void { bound<u32>(record); }
-function h224_bound_r_u64(record: usize): void { bound<u64>(record); }
-function h225_arpl_r_u16(record: usize): void { arpl(record); }
-function h226_movsxd_r_u16(record: usize): void { movsxd<u16>(record); }
-function h227_movsxd_r_u32(record: usize): void { movsxd<u32>(record); }
-function h228_movsxd_r_u64(record: usize): void { movsxd<u64>(record); }
-function h229_push_r_u16(record: usize): void { pushValue<u16>(Op.imm<u16>(record)); }
-function h230_push_r_u32(record: usize): void { pushValue<u32>(Op.imm<u32>(record)); }
-function h231_push_r_u64(record: usize): void { pushValue<u64>(Op.imm<u64>(record)); }
-function h232_imul_r_u16(record: usize): void { Op.setDst<u16>(record, imulTruncated<u16>(Op.src<u16>(record), Op.imm<u16>(record))); }
-function h233_imul_r_u32(record: usize): void { Op.setDst<u32>(record, imulTruncated<u32>(Op.src<u32>(record), Op.imm<u32>(record))); }
-function h234_imul_r_u64(record: usize): void { Op.setDst<u64>(record, imulTruncated<u64>(Op.src<u64>(record), Op.imm<u64>(record))); }
-function h235_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, imulTruncated<u16>(load<u16>(at), Op.imm<u16>(record))); }
-function h236_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, imulTruncated<u32>(load<u32>(at), Op.imm<u32>(record))); }
-function h237_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, imulTruncated<u64>(load<u64>(at), Op.imm<u64>(record))); }
-function h238_ins_r_u8(record: usize): void { ins<u8>(record); }
-function h239_ins_r_u16(record: usize): void { ins<u16>(record); }
-function h240_ins_r_u32(record: usize): void { ins<u32>(record); }
-function h241_outs_r_u8(record: usize): void { outs<u8>(record); }
-function h242_outs_r_u16(record: usize): void { outs<u16>(record); }
-function h243_outs_r_u32(record: usize): void { outs<u32>(record); }
-function h244_jo_r_u16(record: usize): void { jcc0<u16>(record); }
-function h245_jo_r_u32(record: usize): void { jcc0<u32>(record); }
-function h246_jo_r_u64(record: usize): void { jcc0<u64>(record); }
-function h247_jno_r_u16(record: usize): void { jcc1<u16>(record); }
-function h248_jno_r_u32(record: usize): void { jcc1<u32>(record); }
-function h249_jno_r_u64(record: usize): void { jcc1<u64>(record); }
-function h250_jb_r_u16(record: usize): void { jcc2<u16>(record); }
-function h251_jb_r_u32(record: usize): void { jcc2<u32>(record); }
-function h252_jb_r_u64(record: usize): void { jcc2<u64>(record); }
-function h253_jnb_r_u16(record: usize): void { jcc3<u16>(record); }
-function h254_jnb_r_u32(record: usize): void { jcc3<u32>(record); }
-function h255_jnb_r_u64(record: usize): void { jcc3<u64>(record); }
-function h256_jz_r_u16(record: usize): void { jcc4<u16>(record); }
-function h257_jz_r_u32(record: usize): void { jcc4<u32>(record); }
-function h258_jz_r_u64(record: usize): void { jcc4<u64>(record); }
-function h259_jnz_r_u16(record: usize): void { jcc5<u16>(record); }
-function h260_jnz_r_u32(record: usize): void { jcc5<u32>(record); }
-function h261_jnz_r_u64(record: usize): void { jcc5<u64>(record); }
-function h262_jbe_r_u16(record: usize): void { jcc6<u16>(record); }
-function h263_jbe_r_u32(record: usize): void { jcc6<u32>(record); }
-function h264_jbe_r_u64(record: usize): void { jcc6<u64>(record); }
-function h265_jnbe_r_u16(record: usize): void { jcc7<u16>(record); }
-function h266_jnbe_r_u32(record: usize): void { jcc7<u32>(record); }
-function h267_jnbe_r_u64(record: usize): void { jcc7<u64>(record); }
-function h268_js_r_u16(record: usize): void { jcc8<u16>(record); }
-function h269_js_r_u32(record: usize): void { jcc8<u32>(record); }
-function h270_js_r_u64(record: usize): void { jcc8<u64>(record); }
-function h271_jns_r_u16(record: usize): void { jcc9<u16>(record); }
-function h272_jns_r_u32(record: usize): void { jcc9<u32>(record); }
-function h273_jns_r_u64(record: usize): void { jcc9<u64>(record); }
-function h274_jp_r_u16(record: usize): void { jcc10<u16>(record); }
-function h275_jp_r_u32(record: usize): void { jcc10<u32>(record); }
-function h276_jp_r_u64(record: usize): void { jcc10<u64>(record); }
-function h277_jnp_r_u16(record: usize): void { jcc11<u16>(record); }
-function h278_jnp_r_u32(record: usize): void { jcc11<u32>(record); }
-function h279_jnp_r_u64(record: usize): void { jcc11<u64>(record); }
-function h280_jl_r_u16(record: usize): void { jcc12<u16>(record); }
-function h281_jl_r_u32(record: usize): void { jcc12<u32>(record); }
-function h282_jl_r_u64(record: usize): void { jcc12<u64>(record); }
-function h283_jnl_r_u16(record: usize): void { jcc13<u16>(record); }
-function h284_jnl_r_u32(record: usize): void { jcc13<u32>(record); }
-function h285_jnl_r_u64(record: usize): void { jcc13<u64>(record); }
-function h286_jle_r_u16(record: usize): void { jcc14<u16>(record); }
-function h287_jle_r_u32(record: usize): void { jcc14<u32>(record); }
-function h288_jle_r_u64(record: usize): void { jcc14<u64>(record); }
-function h289_jnle_r_u16(record: usize): void { jcc15<u16>(record); }
-function h290_jnle_r_u32(record: usize): void { jcc15<u32>(record); }
-function h291_jnle_r_u64(record: usize): void { jcc15<u64>(record); }
-function h292_add_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h293_add_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = add<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h294_or_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, or<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h295_or_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, or<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = or<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h296_adc_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, adc<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h297_adc_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, adc<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = adc<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h298_sbb_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sbb<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h299_sbb_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sbb<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sbb<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h300_and_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, and<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h301_and_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, and<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = and<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h302_sub_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sub<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h303_sub_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sub<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sub<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h304_xor_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, xor<u8>(load<u8>(at), Op.imm<u8>(record))); Linear.commit(at); }
-function h305_xor_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, xor<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = xor<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h306_add_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, add<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h307_add_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, add<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h308_add_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, add<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h309_add_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, add<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = add<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h310_add_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, add<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = add<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h311_add_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, add<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = add<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h312_or_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, or<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h313_or_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, or<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h314_or_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, or<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h315_or_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, or<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = or<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h316_or_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, or<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = or<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h317_or_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, or<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = or<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h318_adc_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, adc<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h319_adc_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, adc<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h320_adc_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, adc<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h321_adc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, adc<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = adc<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h322_adc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, adc<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = adc<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h323_adc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, adc<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = adc<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h324_sbb_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sbb<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h325_sbb_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sbb<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h326_sbb_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sbb<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h327_sbb_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sbb<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sbb<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h328_sbb_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sbb<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sbb<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h329_sbb_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sbb<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sbb<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h330_and_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, and<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h331_and_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, and<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h332_and_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, and<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h333_and_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, and<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = and<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h334_and_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, and<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = and<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h335_and_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, and<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = and<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h336_sub_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sub<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h337_sub_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sub<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h338_sub_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sub<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h339_sub_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sub<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sub<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h340_sub_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sub<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sub<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h341_sub_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sub<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sub<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h342_xor_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, xor<u16>(load<u16>(at), Op.imm<u16>(record))); Linear.commit(at); }
-function h343_xor_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, xor<u32>(load<u32>(at), Op.imm<u32>(record))); Linear.commit(at); }
-function h344_xor_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, xor<u64>(load<u64>(at), Op.imm<u64>(record))); Linear.commit(at); }
-function h345_xor_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, xor<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = xor<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h346_xor_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, xor<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = xor<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h347_xor_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, xor<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = xor<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h348_test_r_u8(record: usize): void { and<u8>(Op.dst<u8>(record), Op.src<u8>(record)); }
-function h349_test_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; and<u8>(load<u8>(at), Op.src<u8>(record)); }
-function h350_test_r_u16(record: usize): void { and<u16>(Op.dst<u16>(record), Op.src<u16>(record)); }
-function h351_test_r_u32(record: usize): void { and<u32>(Op.dst<u32>(record), Op.src<u32>(record)); }
-function h352_test_r_u64(record: usize): void { and<u64>(Op.dst<u64>(record), Op.src<u64>(record)); }
-function h353_test_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; and<u16>(load<u16>(at), Op.src<u16>(record)); }
-function h354_test_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; and<u32>(load<u32>(at), Op.src<u32>(record)); }
-function h355_test_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; and<u64>(load<u64>(at), Op.src<u64>(record)); }
-function h356_xchg_r_u8(record: usize): void { const a = Op.dst<u8>(record); Op.setDst<u8>(record, Op.src<u8>(record)); Op.setSrc<u8>(record, a); }
-function h357_xchg_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; exchangeMemory<u8>(record, at); }
-function h358_xchg_r_u16(record: usize): void { const a = Op.dst<u16>(record); Op.setDst<u16>(record, Op.src<u16>(record)); Op.setSrc<u16>(record, a); }
-function h359_xchg_r_u32(record: usize): void { const a = Op.dst<u32>(record); Op.setDst<u32>(record, Op.src<u32>(record)); Op.setSrc<u32>(record, a); }
-function h360_xchg_r_u64(record: usize): void { const a = Op.dst<u64>(record); Op.setDst<u64>(record, Op.src<u64>(record)); Op.setSrc<u64>(record, a); }
-function h361_xchg_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; exchangeMemory<u16>(record, at); }
-function h362_xchg_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; exchangeMemory<u32>(record, at); }
-function h363_xchg_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; exchangeMemory<u64>(record, at); }
-function h364_mov_r_u8(record: usize): void { Op.setDst<u8>(record, Op.src<u8>(record)); }
-function h365_mov_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, Op.src<u8>(record)); Linear.commit(at); }
-function h366_mov_r_u16(record: usize): void { Op.setDst<u16>(record, Op.src<u16>(record)); }
-function h367_mov_r_u32(record: usize): void { Op.setDst<u32>(record, Op.src<u32>(record)); }
-function h368_mov_r_u64(record: usize): void { Op.setDst<u64>(record, Op.src<u64>(record)); }
-function h369_mov_m_u16(record: usize): void { const at = Linear.storable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, Op.src<u16>(record)); Linear.commit(at); }
-function h370_mov_m_u32(record: usize): void { const at = Linear.storable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, Op.src<u32>(record)); Linear.commit(at); }
-function h371_mov_m_u64(record: usize): void { const at = Linear.storable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, Op.src<u64>(record)); Linear.commit(at); }
-function h372_mov_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u8>(record, load<u8>(at)); }
-function h373_mov_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, load<u16>(at)); }
-function h374_mov_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, load<u32>(at)); }
-function h375_mov_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, load<u64>(at)); }
-function h376_mov_r_u16(record: usize): void { moveFromSegment<u16>(record); }
-function h377_mov_r_u32(record: usize): void { moveFromSegment<u32>(record); }
-function h378_mov_r_u64(record: usize): void { moveFromSegment<u64>(record); }
-function h379_mov_m_u16(record: usize): void { const at = Linear.storable<u16>(Address.forWrite(record, 2)); if (at == 0) return; store<u16>(at, <u16>segSelector(Op.srcNumber(record))); Linear.commit(at); }
-function h380_lea_m_u16(record: usize): void { Op.setDst<u16>(record, <u16>Address.effective(record)); }
-function h381_lea_m_u32(record: usize): void { Op.setDst<u32>(record, <u32>Address.effective(record)); }
-function h382_lea_m_u64(record: usize): void { Op.setDst<u64>(record, <u64>Address.effective(record)); }
-function h383_mov_r_u16(record: usize): void { moveToSegment(record, Op.src<u16>(record)); }
-function h384_mov_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, 2)); if (at == 0) return; moveToSegment(record, load<u16>(at)); }
-function h385_pause_r_u16(record: usize): void { pause(record); }
-function h386_nop_r_u16(record: usize): void {  }
-function h387_cbw_r_u16(record: usize): void { cbw<u16>(record); }
-function h388_cbw_r_u32(record: usize): void { cbw<u32>(record); }
-function h389_cbw_r_u64(record: usize): void { cbw<u64>(record); }
-function h390_cwd_r_u16(record: usize): void { cwd<u16>(record); }
-function h391_cwd_r_u32(record: usize): void { cwd<u32>(record); }
-function h392_cwd_r_u64(record: usize): void { cwd<u64>(record); }
-function h393_callf_r_u16(record: usize): void { callFarDirect<u16>(record); }
-function h394_callf_r_u32(record: usize): void { callFarDirect<u32>(record); }
-function h395_callf_r_u64(record: usize): void { callFarDirect<u64>(record); }
-function h396_pushf_r_u16(record: usize): void { pushf<u16>(record); }
-function h397_pushf_r_u32(record: usize): void { pushf<u32>(record); }
-function h398_pushf_r_u64(record: usize): void { pushf<u64>(record); }
-function h399_popf_r_u16(record: usize): void { popf<u16>(record); }
-function h400_popf_r_u32(record: usize): void { popf<u32>(record); }
-function h401_popf_r_u64(record: usize): void { popf<u64>(record); }
-function h402_sahf_r_u16(record: usize): void { sahf(record); }
-function h403_lahf_r_u16(record: usize): void { lahf(record); }
-function h404_movs_r_u8(record: usize): void { movs<u8>(record); }
-function h405_movs_r_u16(record: usize): void { movs<u16>(record); }
-function h406_movs_r_u32(record: usize): void { movs<u32>(record); }
-function h407_movs_r_u64(record: usize): void { movs<u64>(record); }
-function h408_cmps_r_u8(record: usize): void { cmps<u8>(record); }
-function h409_cmps_r_u16(record: usize): void { cmps<u16>(record); }
-function h410_cmps_r_u32(record: usize): void { cmps<u32>(record); }
-function h411_cmps_r_u64(record: usize): void { cmps<u64>(record); }
-function h412_test_r_u8(record: usize): void { and<u8>(Op.dst<u8>(record), Op.imm<u8>(record)); }
-function h413_test_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; and<u8>(load<u8>(at), Op.imm<u8>(record)); }
-function h414_test_r_u16(record: usize): void { and<u16>(Op.dst<u16>(record), Op.imm<u16>(record)); }
-function h415_test_r_u32(record: usize): void { and<u32>(Op.dst<u32>(record), Op.imm<u32>(record)); }
-function h416_test_r_u64(record: usize): void { and<u64>(Op.dst<u64>(record), Op.imm<u64>(record)); }
-function h417_test_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; and<u16>(load<u16>(at), Op.imm<u16>(record)); }
-function h418_test_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; and<u32>(load<u32>(at), Op.imm<u32>(record)); }
-function h419_test_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; and<u64>(load<u64>(at), Op.imm<u64>(record)); }
-function h420_stos_r_u8(record: usize): void { stos<u8>(record); }
-function h421_stos_r_u16(record: usize): void { stos<u16>(record); }
-function h422_stos_r_u32(record: usize): void { stos<u32>(record); }
-function h423_stos_r_u64(record: usize): void { stos<u64>(record); }
-function h424_lods_r_u8(record: usize): void { lods<u8>(record); }
-function h425_lods_r_u16(record: usize): void { lods<u16>(record); }
-function h426_lods_r_u32(record: usize): void { lods<u32>(record); }
-function h427_lods_r_u64(record: usize): void { lods<u64>(record); }
-function h428_scas_r_u8(record: usize): void { scas<u8>(record); }
-function h429_scas_r_u16(record: usize): void { scas<u16>(record); }
-function h430_scas_r_u32(record: usize): void { scas<u32>(record); }
-function h431_scas_r_u64(record: usize): void { scas<u64>(record); }
-function h432_mov_r_u8(record: usize): void { Op.setDst<u8>(record, Op.imm<u8>(record)); }
-function h433_mov_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, Op.imm<u8>(record)); Linear.commit(at); }
-function h434_mov_r_u16(record: usize): void { Op.setDst<u16>(record, Op.imm<u16>(record)); }
-function h435_mov_r_u32(record: usize): void { Op.setDst<u32>(record, Op.imm<u32>(record)); }
-function h436_mov_r_u64(record: usize): void { Op.setDst<u64>(record, Op.imm<u64>(record)); }
-function h437_mov_m_u16(record: usize): void { const at = Linear.storable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, Op.imm<u16>(record)); Linear.commit(at); }
-function h438_mov_m_u32(record: usize): void { const at = Linear.storable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, Op.imm<u32>(record)); Linear.commit(at); }
-function h439_mov_m_u64(record: usize): void { const at = Linear.storable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, Op.imm<u64>(record)); Linear.commit(at); }
-function h440_rol_r_u8(record: usize): void { Op.setDst<u8>(record, rol<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h441_rol_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rol<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h442_ror_r_u8(record: usize): void { Op.setDst<u8>(record, ror<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h443_ror_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, ror<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h444_rcl_r_u8(record: usize): void { Op.setDst<u8>(record, rcl<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h445_rcl_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rcl<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h446_rcr_r_u8(record: usize): void { Op.setDst<u8>(record, rcr<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h447_rcr_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rcr<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h448_shl_r_u8(record: usize): void { Op.setDst<u8>(record, shl<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h449_shl_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, shl<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h450_shr_r_u8(record: usize): void { Op.setDst<u8>(record, shr<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h451_shr_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, shr<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h452_sar_r_u8(record: usize): void { Op.setDst<u8>(record, sar<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); }
-function h453_sar_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sar<u8>(load<u8>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h454_rol_r_u16(record: usize): void { Op.setDst<u16>(record, rol<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h455_rol_r_u32(record: usize): void { Op.setDst<u32>(record, rol<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h456_rol_r_u64(record: usize): void { Op.setDst<u64>(record, rol<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h457_rol_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rol<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h458_rol_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rol<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h459_rol_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rol<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h460_ror_r_u16(record: usize): void { Op.setDst<u16>(record, ror<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h461_ror_r_u32(record: usize): void { Op.setDst<u32>(record, ror<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h462_ror_r_u64(record: usize): void { Op.setDst<u64>(record, ror<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h463_ror_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, ror<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h464_ror_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, ror<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h465_ror_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, ror<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h466_rcl_r_u16(record: usize): void { Op.setDst<u16>(record, rcl<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h467_rcl_r_u32(record: usize): void { Op.setDst<u32>(record, rcl<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h468_rcl_r_u64(record: usize): void { Op.setDst<u64>(record, rcl<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h469_rcl_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rcl<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h470_rcl_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rcl<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h471_rcl_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rcl<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h472_rcr_r_u16(record: usize): void { Op.setDst<u16>(record, rcr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h473_rcr_r_u32(record: usize): void { Op.setDst<u32>(record, rcr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h474_rcr_r_u64(record: usize): void { Op.setDst<u64>(record, rcr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h475_rcr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rcr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h476_rcr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rcr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h477_rcr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rcr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h478_shl_r_u16(record: usize): void { Op.setDst<u16>(record, shl<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h479_shl_r_u32(record: usize): void { Op.setDst<u32>(record, shl<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h480_shl_r_u64(record: usize): void { Op.setDst<u64>(record, shl<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h481_shl_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shl<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h482_shl_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shl<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h483_shl_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shl<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h484_shr_r_u16(record: usize): void { Op.setDst<u16>(record, shr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h485_shr_r_u32(record: usize): void { Op.setDst<u32>(record, shr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h486_shr_r_u64(record: usize): void { Op.setDst<u64>(record, shr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h487_shr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h488_shr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h489_shr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h490_sar_r_u16(record: usize): void { Op.setDst<u16>(record, sar<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h491_sar_r_u32(record: usize): void { Op.setDst<u32>(record, sar<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h492_sar_r_u64(record: usize): void { Op.setDst<u64>(record, sar<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h493_sar_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sar<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h494_sar_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sar<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h495_sar_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sar<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h496_ret_r_u16(record: usize): void { retPop<u16>(record); }
-function h497_ret_r_u32(record: usize): void { retPop<u32>(record); }
-function h498_ret_r_u64(record: usize): void { retPop<u64>(record); }
-function h499_ret_r_u16(record: usize): void { ret<u16>(record); }
-function h500_ret_r_u32(record: usize): void { ret<u32>(record); }
-function h501_ret_r_u64(record: usize): void { ret<u64>(record); }
-function h502_les_r_u16(record: usize): void { les<u16>(record); }
-function h503_les_r_u32(record: usize): void { les<u32>(record); }
-function h504_les_r_u64(record: usize): void { les<u64>(record); }
-function h505_lds_r_u16(record: usize): void { lds<u16>(record); }
-function h506_lds_r_u32(record: usize): void { lds<u32>(record); }
-function h507_lds_r_u64(record: usize): void { lds<u64>(record); }
-function h508_enter_r_u16(record: usize): void { enter<u16>(record); }
-function h509_enter_r_u32(record: usize): void { enter<u32>(record); }
-function h510_enter_r_u64(record: usize): void { enter<u64>(record); }
-function h511_leave_r_u16(record: usize): void { leave<u16>(record); }
-function h512_leave_r_u32(record: usize): void { leave<u32>(record); }
-function h513_leave_r_u64(record: usize): void { leave<u64>(record); }
-function h514_retf_r_u16(record: usize): void { retFarPop<u16>(record); }
-function h515_retf_r_u32(record: usize): void { retFarPop<u32>(record); }
-function h516_retf_r_u64(record: usize): void { retFarPop<u64>(record); }
-function h517_retf_r_u16(record: usize): void { retFar<u16>(record); }
-function h518_retf_r_u32(record: usize): void { retFar<u32>(record); }
-function h519_retf_r_u64(record: usize): void { retFar<u64>(record); }
-function h520_int3_r_u16(record: usize): void { int3(record); }
-function h521_int_r_u16(record: usize): void { intN(record); }
-function h522_into_r_u16(record: usize): void { into(record); }
-function h523_iret_r_u16(record: usize): void { iret<u16>(record); }
-function h524_iret_r_u32(record: usize): void { iret<u32>(record); }
-function h525_iret_r_u64(record: usize): void { iret<u64>(record); }
-function h526_rol_r_u8(record: usize): void { Op.setDst<u8>(record, rol<u8>(Op.dst<u8>(record), 1)); }
-function h527_rol_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rol<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h528_ror_r_u8(record: usize): void { Op.setDst<u8>(record, ror<u8>(Op.dst<u8>(record), 1)); }
-function h529_ror_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, ror<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h530_rcl_r_u8(record: usize): void { Op.setDst<u8>(record, rcl<u8>(Op.dst<u8>(record), 1)); }
-function h531_rcl_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rcl<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h532_rcr_r_u8(record: usize): void { Op.setDst<u8>(record, rcr<u8>(Op.dst<u8>(record), 1)); }
-function h533_rcr_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rcr<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h534_shl_r_u8(record: usize): void { Op.setDst<u8>(record, shl<u8>(Op.dst<u8>(record), 1)); }
-function h535_shl_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, shl<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h536_shr_r_u8(record: usize): void { Op.setDst<u8>(record, shr<u8>(Op.dst<u8>(record), 1)); }
-function h537_shr_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, shr<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h538_sar_r_u8(record: usize): void { Op.setDst<u8>(record, sar<u8>(Op.dst<u8>(record), 1)); }
-function h539_sar_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sar<u8>(load<u8>(at), 1)); Linear.commit(at); }
-function h540_rol_r_u16(record: usize): void { Op.setDst<u16>(record, rol<u16>(Op.dst<u16>(record), 1)); }
-function h541_rol_r_u32(record: usize): void { Op.setDst<u32>(record, rol<u32>(Op.dst<u32>(record), 1)); }
-function h542_rol_r_u64(record: usize): void { Op.setDst<u64>(record, rol<u64>(Op.dst<u64>(record), 1)); }
-function h543_rol_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rol<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h544_rol_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rol<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h545_rol_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rol<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h546_ror_r_u16(record: usize): void { Op.setDst<u16>(record, ror<u16>(Op.dst<u16>(record), 1)); }
-function h547_ror_r_u32(record: usize): void { Op.setDst<u32>(record, ror<u32>(Op.dst<u32>(record), 1)); }
-function h548_ror_r_u64(record: usize): void { Op.setDst<u64>(record, ror<u64>(Op.dst<u64>(record), 1)); }
-function h549_ror_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, ror<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h550_ror_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, ror<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h551_ror_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, ror<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h552_rcl_r_u16(record: usize): void { Op.setDst<u16>(record, rcl<u16>(Op.dst<u16>(record), 1)); }
-function h553_rcl_r_u32(record: usize): void { Op.setDst<u32>(record, rcl<u32>(Op.dst<u32>(record), 1)); }
-function h554_rcl_r_u64(record: usize): void { Op.setDst<u64>(record, rcl<u64>(Op.dst<u64>(record), 1)); }
-function h555_rcl_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rcl<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h556_rcl_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rcl<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h557_rcl_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rcl<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h558_rcr_r_u16(record: usize): void { Op.setDst<u16>(record, rcr<u16>(Op.dst<u16>(record), 1)); }
-function h559_rcr_r_u32(record: usize): void { Op.setDst<u32>(record, rcr<u32>(Op.dst<u32>(record), 1)); }
-function h560_rcr_r_u64(record: usize): void { Op.setDst<u64>(record, rcr<u64>(Op.dst<u64>(record), 1)); }
-function h561_rcr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rcr<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h562_rcr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rcr<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h563_rcr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rcr<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h564_shl_r_u16(record: usize): void { Op.setDst<u16>(record, shl<u16>(Op.dst<u16>(record), 1)); }
-function h565_shl_r_u32(record: usize): void { Op.setDst<u32>(record, shl<u32>(Op.dst<u32>(record), 1)); }
-function h566_shl_r_u64(record: usize): void { Op.setDst<u64>(record, shl<u64>(Op.dst<u64>(record), 1)); }
-function h567_shl_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shl<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h568_shl_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shl<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h569_shl_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shl<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h570_shr_r_u16(record: usize): void { Op.setDst<u16>(record, shr<u16>(Op.dst<u16>(record), 1)); }
-function h571_shr_r_u32(record: usize): void { Op.setDst<u32>(record, shr<u32>(Op.dst<u32>(record), 1)); }
-function h572_shr_r_u64(record: usize): void { Op.setDst<u64>(record, shr<u64>(Op.dst<u64>(record), 1)); }
-function h573_shr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shr<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h574_shr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shr<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h575_shr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shr<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h576_sar_r_u16(record: usize): void { Op.setDst<u16>(record, sar<u16>(Op.dst<u16>(record), 1)); }
-function h577_sar_r_u32(record: usize): void { Op.setDst<u32>(record, sar<u32>(Op.dst<u32>(record), 1)); }
-function h578_sar_r_u64(record: usize): void { Op.setDst<u64>(record, sar<u64>(Op.dst<u64>(record), 1)); }
-function h579_sar_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sar<u16>(load<u16>(at), 1)); Linear.commit(at); }
-function h580_sar_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sar<u32>(load<u32>(at), 1)); Linear.commit(at); }
-function h581_sar_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sar<u64>(load<u64>(at), 1)); Linear.commit(at); }
-function h582_rol_r_u8(record: usize): void { Op.setDst<u8>(record, rol<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h583_rol_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rol<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h584_ror_r_u8(record: usize): void { Op.setDst<u8>(record, ror<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h585_ror_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, ror<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h586_rcl_r_u8(record: usize): void { Op.setDst<u8>(record, rcl<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h587_rcl_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rcl<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h588_rcr_r_u8(record: usize): void { Op.setDst<u8>(record, rcr<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h589_rcr_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, rcr<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h590_shl_r_u8(record: usize): void { Op.setDst<u8>(record, shl<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h591_shl_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, shl<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h592_shr_r_u8(record: usize): void { Op.setDst<u8>(record, shr<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h593_shr_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, shr<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h594_sar_r_u8(record: usize): void { Op.setDst<u8>(record, sar<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); }
-function h595_sar_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, sar<u8>(load<u8>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h596_rol_r_u16(record: usize): void { Op.setDst<u16>(record, rol<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h597_rol_r_u32(record: usize): void { Op.setDst<u32>(record, rol<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h598_rol_r_u64(record: usize): void { Op.setDst<u64>(record, rol<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h599_rol_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rol<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h600_rol_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rol<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h601_rol_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rol<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h602_ror_r_u16(record: usize): void { Op.setDst<u16>(record, ror<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h603_ror_r_u32(record: usize): void { Op.setDst<u32>(record, ror<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h604_ror_r_u64(record: usize): void { Op.setDst<u64>(record, ror<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h605_ror_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, ror<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h606_ror_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, ror<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h607_ror_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, ror<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h608_rcl_r_u16(record: usize): void { Op.setDst<u16>(record, rcl<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h609_rcl_r_u32(record: usize): void { Op.setDst<u32>(record, rcl<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h610_rcl_r_u64(record: usize): void { Op.setDst<u64>(record, rcl<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h611_rcl_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rcl<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h612_rcl_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rcl<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h613_rcl_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rcl<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h614_rcr_r_u16(record: usize): void { Op.setDst<u16>(record, rcr<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h615_rcr_r_u32(record: usize): void { Op.setDst<u32>(record, rcr<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h616_rcr_r_u64(record: usize): void { Op.setDst<u64>(record, rcr<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h617_rcr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, rcr<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h618_rcr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, rcr<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h619_rcr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, rcr<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h620_shl_r_u16(record: usize): void { Op.setDst<u16>(record, shl<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h621_shl_r_u32(record: usize): void { Op.setDst<u32>(record, shl<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h622_shl_r_u64(record: usize): void { Op.setDst<u64>(record, shl<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h623_shl_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shl<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h624_shl_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shl<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h625_shl_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shl<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h626_shr_r_u16(record: usize): void { Op.setDst<u16>(record, shr<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h627_shr_r_u32(record: usize): void { Op.setDst<u32>(record, shr<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h628_shr_r_u64(record: usize): void { Op.setDst<u64>(record, shr<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h629_shr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shr<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h630_shr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shr<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h631_shr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shr<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h632_sar_r_u16(record: usize): void { Op.setDst<u16>(record, sar<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); }
-function h633_sar_r_u32(record: usize): void { Op.setDst<u32>(record, sar<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); }
-function h634_sar_r_u64(record: usize): void { Op.setDst<u64>(record, sar<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); }
-function h635_sar_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, sar<u16>(load<u16>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h636_sar_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, sar<u32>(load<u32>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h637_sar_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, sar<u64>(load<u64>(at), <u32>Op.src<u8>(record))); Linear.commit(at); }
-function h638_aam_r_u16(record: usize): void { aam(record); }
-function h639_aad_r_u16(record: usize): void { aad(record); }
-function h640_salc_r_u16(record: usize): void { salc(record); }
-function h641_xlat_r_u8(record: usize): void { xlat(record); }
-function h642_loopne_r_u16(record: usize): void { loopnz<u16>(record); }
-function h643_loopne_r_u32(record: usize): void { loopnz<u32>(record); }
-function h644_loopne_r_u64(record: usize): void { loopnz<u64>(record); }
-function h645_loope_r_u16(record: usize): void { loopz<u16>(record); }
-function h646_loope_r_u32(record: usize): void { loopz<u32>(record); }
-function h647_loope_r_u64(record: usize): void { loopz<u64>(record); }
-function h648_loop_r_u16(record: usize): void { loop<u16>(record); }
-function h649_loop_r_u32(record: usize): void { loop<u32>(record); }
-function h650_loop_r_u64(record: usize): void { loop<u64>(record); }
-function h651_jcxz_r_u16(record: usize): void { jcxz<u16>(record); }
-function h652_jcxz_r_u32(record: usize): void { jcxz<u32>(record); }
-function h653_jcxz_r_u64(record: usize): void { jcxz<u64>(record); }
-function h654_in_r_u8(record: usize): void { portIn<u8>(record, <u32>Op.imm<u8>(record), true); }
-function h655_in_r_u16(record: usize): void { portIn<u16>(record, <u32>Op.imm<u8>(record), true); }
-function h656_in_r_u32(record: usize): void { portIn<u32>(record, <u32>Op.imm<u8>(record), true); }
-function h657_out_r_u8(record: usize): void { portOut<u8>(record, <u32>Op.imm<u8>(record), true); }
-function h658_out_r_u16(record: usize): void { portOut<u16>(record, <u32>Op.imm<u8>(record), true); }
-function h659_out_r_u32(record: usize): void { portOut<u32>(record, <u32>Op.imm<u8>(record), true); }
-function h660_call_r_u16(record: usize): void { callRelative<u16>(record); }
-function h661_call_r_u32(record: usize): void { callRelative<u32>(record); }
-function h662_call_r_u64(record: usize): void { callRelative<u64>(record); }
-function h663_jmp_r_u16(record: usize): void { jmpRelative<u16>(record); }
-function h664_jmp_r_u32(record: usize): void { jmpRelative<u32>(record); }
-function h665_jmp_r_u64(record: usize): void { jmpRelative<u64>(record); }
-function h666_jmpf_r_u16(record: usize): void { jmpFarDirect<u16>(record); }
-function h667_jmpf_r_u32(record: usize): void { jmpFarDirect<u32>(record); }
-function h668_jmpf_r_u64(record: usize): void { jmpFarDirect<u64>(record); }
-function h669_in_r_u8(record: usize): void { portIn<u8>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h670_in_r_u16(record: usize): void { portIn<u16>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h671_in_r_u32(record: usize): void { portIn<u32>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h672_out_r_u8(record: usize): void { portOut<u8>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h673_out_r_u16(record: usize): void { portOut<u16>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h674_out_r_u32(record: usize): void { portOut<u32>(record, <u32>getGpr(RDX) & 0xffff, false); }
-function h675_int1_r_u16(record: usize): void { int1(record); }
-function h676_hlt_r_u16(record: usize): void { hlt(record); }
-function h677_cmc_r_u16(record: usize): void { Flags.setCf(Flags.cf() ^ 1); }
-function h678_not_r_u8(record: usize): void { Op.setDst<u8>(record, not<u8>(Op.dst<u8>(record))); }
-function h679_not_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, not<u8>(load<u8>(at))); Linear.commit(at); }
-function h680_not_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, not<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = not<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h681_neg_r_u8(record: usize): void { Op.setDst<u8>(record, neg<u8>(Op.dst<u8>(record))); }
-function h682_neg_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, neg<u8>(load<u8>(at))); Linear.commit(at); }
-function h683_neg_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, neg<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = neg<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h684_mul_r_u8(record: usize): void { mul<u8>(record, Op.dst<u8>(record)); }
-function h685_mul_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; mul<u8>(record, load<u8>(at)); }
-function h686_imul_r_u8(record: usize): void { imul<u8>(record, Op.dst<u8>(record)); }
-function h687_imul_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; imul<u8>(record, load<u8>(at)); }
-function h688_div_r_u8(record: usize): void { div<u8>(record, Op.dst<u8>(record)); }
-function h689_div_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; div<u8>(record, load<u8>(at)); }
-function h690_idiv_r_u8(record: usize): void { idiv<u8>(record, Op.dst<u8>(record)); }
-function h691_idiv_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; idiv<u8>(record, load<u8>(at)); }
-function h692_not_r_u16(record: usize): void { Op.setDst<u16>(record, not<u16>(Op.dst<u16>(record))); }
-function h693_not_r_u32(record: usize): void { Op.setDst<u32>(record, not<u32>(Op.dst<u32>(record))); }
-function h694_not_r_u64(record: usize): void { Op.setDst<u64>(record, not<u64>(Op.dst<u64>(record))); }
-function h695_not_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, not<u16>(load<u16>(at))); Linear.commit(at); }
-function h696_not_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, not<u32>(load<u32>(at))); Linear.commit(at); }
-function h697_not_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, not<u64>(load<u64>(at))); Linear.commit(at); }
-function h698_not_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, not<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = not<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h699_not_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, not<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = not<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h700_not_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, not<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = not<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h701_neg_r_u16(record: usize): void { Op.setDst<u16>(record, neg<u16>(Op.dst<u16>(record))); }
-function h702_neg_r_u32(record: usize): void { Op.setDst<u32>(record, neg<u32>(Op.dst<u32>(record))); }
-function h703_neg_r_u64(record: usize): void { Op.setDst<u64>(record, neg<u64>(Op.dst<u64>(record))); }
-function h704_neg_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, neg<u16>(load<u16>(at))); Linear.commit(at); }
-function h705_neg_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, neg<u32>(load<u32>(at))); Linear.commit(at); }
-function h706_neg_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, neg<u64>(load<u64>(at))); Linear.commit(at); }
-function h707_neg_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, neg<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = neg<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h708_neg_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, neg<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = neg<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h709_neg_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, neg<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = neg<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h710_mul_r_u16(record: usize): void { mul<u16>(record, Op.dst<u16>(record)); }
-function h711_mul_r_u32(record: usize): void { mul<u32>(record, Op.dst<u32>(record)); }
-function h712_mul_r_u64(record: usize): void { mul<u64>(record, Op.dst<u64>(record)); }
-function h713_mul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; mul<u16>(record, load<u16>(at)); }
-function h714_mul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; mul<u32>(record, load<u32>(at)); }
-function h715_mul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; mul<u64>(record, load<u64>(at)); }
-function h716_imul_r_u16(record: usize): void { imul<u16>(record, Op.dst<u16>(record)); }
-function h717_imul_r_u32(record: usize): void { imul<u32>(record, Op.dst<u32>(record)); }
-function h718_imul_r_u64(record: usize): void { imul<u64>(record, Op.dst<u64>(record)); }
-function h719_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; imul<u16>(record, load<u16>(at)); }
-function h720_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; imul<u32>(record, load<u32>(at)); }
-function h721_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; imul<u64>(record, load<u64>(at)); }
-function h722_div_r_u16(record: usize): void { div<u16>(record, Op.dst<u16>(record)); }
-function h723_div_r_u32(record: usize): void { div<u32>(record, Op.dst<u32>(record)); }
-function h724_div_r_u64(record: usize): void { div<u64>(record, Op.dst<u64>(record)); }
-function h725_div_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; div<u16>(record, load<u16>(at)); }
-function h726_div_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; div<u32>(record, load<u32>(at)); }
-function h727_div_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; div<u64>(record, load<u64>(at)); }
-function h728_idiv_r_u16(record: usize): void { idiv<u16>(record, Op.dst<u16>(record)); }
-function h729_idiv_r_u32(record: usize): void { idiv<u32>(record, Op.dst<u32>(record)); }
-function h730_idiv_r_u64(record: usize): void { idiv<u64>(record, Op.dst<u64>(record)); }
-function h731_idiv_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; idiv<u16>(record, load<u16>(at)); }
-function h732_idiv_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; idiv<u32>(record, load<u32>(at)); }
-function h733_idiv_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; idiv<u64>(record, load<u64>(at)); }
-function h734_clc_r_u16(record: usize): void { Flags.setCf(0); }
-function h735_stc_r_u16(record: usize): void { Flags.setCf(1); }
-function h736_cli_r_u16(record: usize): void { cli(record); }
-function h737_sti_r_u16(record: usize): void { sti(record); }
-function h738_cld_r_u16(record: usize): void { cpu.rflags &= ~FLAG_DF; }
-function h739_std_r_u16(record: usize): void { cpu.rflags |= FLAG_DF; }
-function h740_inc_r_u8(record: usize): void { Op.setDst<u8>(record, inc<u8>(Op.dst<u8>(record))); }
-function h741_inc_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, inc<u8>(load<u8>(at))); Linear.commit(at); }
-function h742_inc_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, inc<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = inc<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h743_dec_r_u8(record: usize): void { Op.setDst<u8>(record, dec<u8>(Op.dst<u8>(record))); }
-function h744_dec_m_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; store<u8>(at, dec<u8>(load<u8>(at))); Linear.commit(at); }
-function h745_dec_m_lock_u8(record: usize): void { const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, dec<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = dec<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h746_call_r_u16(record: usize): void { callTo<u16>(record, <u64>Op.dst<u16>(record)); }
-function h747_call_r_u32(record: usize): void { callTo<u32>(record, <u64>Op.dst<u32>(record)); }
-function h748_call_r_u64(record: usize): void { callTo<u64>(record, <u64>Op.dst<u64>(record)); }
-function h749_call_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; callTo<u16>(record, <u64>load<u16>(at)); }
-function h750_call_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; callTo<u32>(record, <u64>load<u32>(at)); }
-function h751_call_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; callTo<u64>(record, <u64>load<u64>(at)); }
-function h752_callf_r_u16(record: usize): void { callFarMemory<u16>(record); }
-function h753_callf_r_u32(record: usize): void { callFarMemory<u32>(record); }
-function h754_callf_r_u64(record: usize): void { callFarMemory<u64>(record); }
-function h755_jmp_r_u16(record: usize): void { jumpTo<u16>(<u64>Op.dst<u16>(record)); }
-function h756_jmp_r_u32(record: usize): void { jumpTo<u32>(<u64>Op.dst<u32>(record)); }
-function h757_jmp_r_u64(record: usize): void { jumpTo<u64>(<u64>Op.dst<u64>(record)); }
-function h758_jmp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; jumpTo<u16>(<u64>load<u16>(at)); }
-function h759_jmp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; jumpTo<u32>(<u64>load<u32>(at)); }
-function h760_jmp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; jumpTo<u64>(<u64>load<u64>(at)); }
-function h761_jmpf_r_u16(record: usize): void { jmpFarMemory<u16>(record); }
-function h762_jmpf_r_u32(record: usize): void { jmpFarMemory<u32>(record); }
-function h763_jmpf_r_u64(record: usize): void { jmpFarMemory<u64>(record); }
-function h764_sldt_r_u16(record: usize): void { sldt<u16>(record); }
-function h765_sldt_r_u32(record: usize): void { sldt<u32>(record); }
-function h766_sldt_r_u64(record: usize): void { sldt<u64>(record); }
-function h767_str_r_u16(record: usize): void { str<u16>(record); }
-function h768_str_r_u32(record: usize): void { str<u32>(record); }
-function h769_str_r_u64(record: usize): void { str<u64>(record); }
-function h770_lldt_r_u16(record: usize): void { lldt(record); }
-function h771_ltr_r_u16(record: usize): void { ltr(record); }
-function h772_verr_r_u16(record: usize): void { verr(record); }
-function h773_verw_r_u16(record: usize): void { verw(record); }
-function h774_sgdt_r_u16(record: usize): void { sgdt(record); }
-function h775_sidt_r_u16(record: usize): void { sidt(record); }
-function h776_lgdt_r_u16(record: usize): void { lgdt(record); }
-function h777_lidt_r_u16(record: usize): void { lidt(record); }
-function h778_smsw_r_u16(record: usize): void { smsw<u16>(record); }
-function h779_smsw_r_u32(record: usize): void { smsw<u32>(record); }
-function h780_smsw_r_u64(record: usize): void { smsw<u64>(record); }
-function h781_lmsw_r_u16(record: usize): void { lmsw(record); }
-function h782_invlpg_r_u16(record: usize): void { invlpg(record); }
-function h783_swapgs_r_u16(record: usize): void { swapgs(record); }
-function h784_lar_r_u16(record: usize): void { lar<u16>(record); }
-function h785_lar_r_u32(record: usize): void { lar<u32>(record); }
-function h786_lar_r_u64(record: usize): void { lar<u64>(record); }
-function h787_lsl_r_u16(record: usize): void { lsl<u16>(record); }
-function h788_lsl_r_u32(record: usize): void { lsl<u32>(record); }
-function h789_lsl_r_u64(record: usize): void { lsl<u64>(record); }
-function h790_clts_r_u16(record: usize): void { clts(record); }
-function h791_invd_r_u16(record: usize): void { wbinvd(record); }
-function h792_ud2_r_u16(record: usize): void { ud(record); }
-function h793_mov_r_u32(record: usize): void { moveFromControl(record); }
-function h794_mov_r_u32(record: usize): void { moveFromDebug(record); }
-function h795_mov_r_u32(record: usize): void { moveToControl(record); }
-function h796_mov_r_u32(record: usize): void { moveToDebug(record); }
-function h797_wrmsr_r_u16(record: usize): void { wrmsr(record); }
-function h798_rdtsc_r_u16(record: usize): void { rdtsc(record); }
-function h799_rdmsr_r_u16(record: usize): void { rdmsr(record); }
-function h800_rdpmc_r_u16(record: usize): void { rdpmc(record); }
-function h801_seto_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c0()); }
-function h802_seto_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c0()); Linear.commit(at); }
-function h803_setno_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c1()); }
-function h804_setno_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c1()); Linear.commit(at); }
-function h805_setb_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c2()); }
-function h806_setb_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c2()); Linear.commit(at); }
-function h807_setnb_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c3()); }
-function h808_setnb_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c3()); Linear.commit(at); }
-function h809_setz_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c4()); }
-function h810_setz_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c4()); Linear.commit(at); }
-function h811_setnz_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c5()); }
-function h812_setnz_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c5()); Linear.commit(at); }
-function h813_setbe_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c6()); }
-function h814_setbe_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c6()); Linear.commit(at); }
-function h815_setnbe_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c7()); }
-function h816_setnbe_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c7()); Linear.commit(at); }
-function h817_sets_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c8()); }
-function h818_sets_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c8()); Linear.commit(at); }
-function h819_setns_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c9()); }
-function h820_setns_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c9()); Linear.commit(at); }
-function h821_setp_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c10()); }
-function h822_setp_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c10()); Linear.commit(at); }
-function h823_setnp_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c11()); }
-function h824_setnp_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c11()); Linear.commit(at); }
-function h825_setl_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c12()); }
-function h826_setl_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c12()); Linear.commit(at); }
-function h827_setnl_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c13()); }
-function h828_setnl_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c13()); Linear.commit(at); }
-function h829_setle_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c14()); }
-function h830_setle_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c14()); Linear.commit(at); }
-function h831_setnle_r_u8(record: usize): void { Op.setDst<u8>(record, <u8>Condition.c15()); }
-function h832_setnle_m_u8(record: usize): void { const at = Linear.storable<u8>(Address.forWrite(record, 1)); if (at == 0) return; store<u8>(at, <u8>Condition.c15()); Linear.commit(at); }
-function h833_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(FS)); }
-function h834_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(FS)); }
-function h835_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(FS)); }
-function h836_pop_r_u16(record: usize): void { popSegment<u16>(FS); }
-function h837_pop_r_u32(record: usize): void { popSegment<u32>(FS); }
-function h838_pop_r_u64(record: usize): void { popSegment<u64>(FS); }
-function h839_cpuid_r_u16(record: usize): void { cpuid(record); }
-function h840_bt_r_u16(record: usize): void { bt<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record)); }
-function h841_bt_r_u32(record: usize): void { bt<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record)); }
-function h842_bt_r_u64(record: usize): void { bt<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record)); }
-function h843_bt_m_u16(record: usize): void { const at = Linear.readable<u16>(bitStringAddress<u16>(record, false)); if (at == 0) return; bt<u16>(load<u16>(at), <u32>Op.src<u16>(record)); }
-function h844_bt_m_u32(record: usize): void { const at = Linear.readable<u32>(bitStringAddress<u32>(record, false)); if (at == 0) return; bt<u32>(load<u32>(at), <u32>Op.src<u32>(record)); }
-function h845_bt_m_u64(record: usize): void { const at = Linear.readable<u64>(bitStringAddress<u64>(record, false)); if (at == 0) return; bt<u64>(load<u64>(at), <u32>Op.src<u64>(record)); }
-function h846_shld_r_u16(record: usize): void { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); }
-function h847_shld_r_u32(record: usize): void { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); }
-function h848_shld_r_u64(record: usize): void { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); }
-function h849_shld_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h850_shld_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h851_shld_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h852_shld_r_u16(record: usize): void { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); }
-function h853_shld_r_u32(record: usize): void { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); }
-function h854_shld_r_u64(record: usize): void { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); }
-function h855_shld_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h856_shld_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h857_shld_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h858_push_r_u16(record: usize): void { pushValue<u16>(<u16>segSelector(GS)); }
-function h859_push_r_u32(record: usize): void { pushValue<u32>(<u32>segSelector(GS)); }
-function h860_push_r_u64(record: usize): void { pushValue<u64>(<u64>segSelector(GS)); }
-function h861_pop_r_u16(record: usize): void { popSegment<u16>(GS); }
-function h862_pop_r_u32(record: usize): void { popSegment<u32>(GS); }
-function h863_pop_r_u64(record: usize): void { popSegment<u64>(GS); }
-function h864_bts_r_u16(record: usize): void { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
-function h865_bts_r_u32(record: usize): void { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
-function h866_bts_r_u64(record: usize): void { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
-function h867_bts_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
-function h868_bts_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
-function h869_bts_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
-function h870_bts_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h871_bts_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h872_bts_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h873_shrd_r_u16(record: usize): void { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); }
-function h874_shrd_r_u32(record: usize): void { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); }
-function h875_shrd_r_u64(record: usize): void { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); }
-function h876_shrd_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h877_shrd_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h878_shrd_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h879_shrd_r_u16(record: usize): void { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); }
-function h880_shrd_r_u32(record: usize): void { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); }
-function h881_shrd_r_u64(record: usize): void { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); }
-function h882_shrd_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h883_shrd_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h884_shrd_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); Linear.commit(at); }
-function h885_imul_r_u16(record: usize): void { Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), Op.src<u16>(record))); }
-function h886_imul_r_u32(record: usize): void { Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h887_imul_r_u64(record: usize): void { Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h888_imul_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), load<u16>(at))); }
-function h889_imul_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h890_imul_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h891_cmpxchg_r_u8(record: usize): void { cmpxchg<u8>(record); }
-function h892_cmpxchg_r_u16(record: usize): void { cmpxchg<u16>(record); }
-function h893_cmpxchg_r_u32(record: usize): void { cmpxchg<u32>(record); }
-function h894_cmpxchg_r_u64(record: usize): void { cmpxchg<u64>(record); }
-function h895_lss_r_u16(record: usize): void { lss<u16>(record); }
-function h896_lss_r_u32(record: usize): void { lss<u32>(record); }
-function h897_lss_r_u64(record: usize): void { lss<u64>(record); }
-function h898_btr_r_u16(record: usize): void { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
-function h899_btr_r_u32(record: usize): void { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
-function h900_btr_r_u64(record: usize): void { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
-function h901_btr_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
-function h902_btr_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
-function h903_btr_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
-function h904_btr_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h905_btr_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h906_btr_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h907_lfs_r_u16(record: usize): void { lfs<u16>(record); }
-function h908_lfs_r_u32(record: usize): void { lfs<u32>(record); }
-function h909_lfs_r_u64(record: usize): void { lfs<u64>(record); }
-function h910_lgs_r_u16(record: usize): void { lgs<u16>(record); }
-function h911_lgs_r_u32(record: usize): void { lgs<u32>(record); }
-function h912_lgs_r_u64(record: usize): void { lgs<u64>(record); }
-function h913_movzx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(Op.src<u8>(record))); }
-function h914_movzx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(Op.src<u8>(record))); }
-function h915_movzx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(Op.src<u8>(record))); }
-function h916_movzx_m_u16(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(load<u8>(at))); }
-function h917_movzx_m_u32(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(load<u8>(at))); }
-function h918_movzx_m_u64(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(load<u8>(at))); }
-function h919_movzx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(Op.src<u16>(record))); }
-function h920_movzx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(Op.src<u16>(record))); }
-function h921_movzx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(Op.src<u16>(record))); }
-function h922_movzx_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(load<u16>(at))); }
-function h923_movzx_m_u32(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(load<u16>(at))); }
-function h924_movzx_m_u64(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(load<u16>(at))); }
-function h925_bt_r_u16(record: usize): void { bt<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record)); }
-function h926_bt_r_u32(record: usize): void { bt<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record)); }
-function h927_bt_r_u64(record: usize): void { bt<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record)); }
-function h928_bt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bt<u16>(load<u16>(at), <u32>Op.imm<u8>(record)); }
-function h929_bt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bt<u32>(load<u32>(at), <u32>Op.imm<u8>(record)); }
-function h930_bt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bt<u64>(load<u64>(at), <u32>Op.imm<u8>(record)); }
-function h931_bts_r_u16(record: usize): void { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h932_bts_r_u32(record: usize): void { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h933_bts_r_u64(record: usize): void { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h934_bts_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h935_bts_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h936_bts_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h937_bts_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h938_bts_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h939_bts_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h940_btr_r_u16(record: usize): void { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h941_btr_r_u32(record: usize): void { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h942_btr_r_u64(record: usize): void { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h943_btr_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h944_btr_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h945_btr_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h946_btr_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h947_btr_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h948_btr_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h949_btc_r_u16(record: usize): void { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); }
-function h950_btc_r_u32(record: usize): void { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); }
-function h951_btc_r_u64(record: usize): void { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); }
-function h952_btc_m_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h953_btc_m_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h954_btc_m_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Linear.commit(at); }
-function h955_btc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h956_btc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h957_btc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h958_btc_r_u16(record: usize): void { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); }
-function h959_btc_r_u32(record: usize): void { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); }
-function h960_btc_r_u64(record: usize): void { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); }
-function h961_btc_m_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); }
-function h962_btc_m_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); }
-function h963_btc_m_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); }
-function h964_btc_m_lock_u16(record: usize): void { const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h965_btc_m_lock_u32(record: usize): void { const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h966_btc_m_lock_u64(record: usize): void { const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return; cpu.flagCarries = carries; cpu.flagResult = result; } }
-function h967_bsf_r_u16(record: usize): void { bsf<u16>(record, Op.src<u16>(record)); }
-function h968_bsf_r_u32(record: usize): void { bsf<u32>(record, Op.src<u32>(record)); }
-function h969_bsf_r_u64(record: usize): void { bsf<u64>(record, Op.src<u64>(record)); }
-function h970_bsf_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bsf<u16>(record, load<u16>(at)); }
-function h971_bsf_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bsf<u32>(record, load<u32>(at)); }
-function h972_bsf_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bsf<u64>(record, load<u64>(at)); }
-function h973_bsr_r_u16(record: usize): void { bsr<u16>(record, Op.src<u16>(record)); }
-function h974_bsr_r_u32(record: usize): void { bsr<u32>(record, Op.src<u32>(record)); }
-function h975_bsr_r_u64(record: usize): void { bsr<u64>(record, Op.src<u64>(record)); }
-function h976_bsr_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; bsr<u16>(record, load<u16>(at)); }
-function h977_bsr_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; bsr<u32>(record, load<u32>(at)); }
-function h978_bsr_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; bsr<u64>(record, load<u64>(at)); }
-function h979_movsx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(<i64>Op.src<i8>(record))); }
-function h980_movsx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(<i64>Op.src<i8>(record))); }
-function h981_movsx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(<i64>Op.src<i8>(record))); }
-function h982_movsx_m_u16(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(<i64>load<i8>(at))); }
-function h983_movsx_m_u32(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(<i64>load<i8>(at))); }
-function h984_movsx_m_u64(record: usize): void { const at = Linear.readable<i8>(Address.forRead(record, sizeof<i8>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(<i64>load<i8>(at))); }
-function h985_movsx_r_u16(record: usize): void { Op.setDst<u16>(record, <u16>(<i64>Op.src<i16>(record))); }
-function h986_movsx_r_u32(record: usize): void { Op.setDst<u32>(record, <u32>(<i64>Op.src<i16>(record))); }
-function h987_movsx_r_u64(record: usize): void { Op.setDst<u64>(record, <u64>(<i64>Op.src<i16>(record))); }
-function h988_movsx_m_u16(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u16>(record, <u16>(<i64>load<i16>(at))); }
-function h989_movsx_m_u32(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u32>(record, <u32>(<i64>load<i16>(at))); }
-function h990_movsx_m_u64(record: usize): void { const at = Linear.readable<i16>(Address.forRead(record, sizeof<i16>())); if (at == 0) return; Op.setDst<u64>(record, <u64>(<i64>load<i16>(at))); }
-function h991_xadd_r_u8(record: usize): void { xadd<u8>(record); }
-function h992_xadd_r_u16(record: usize): void { xadd<u16>(record); }
-function h993_xadd_r_u32(record: usize): void { xadd<u32>(record); }
-function h994_xadd_r_u64(record: usize): void { xadd<u64>(record); }
-function h995_bswap_r_u16(record: usize): void { Op.setDst<u16>(record, byteSwap<u16>(Op.dst<u16>(record))); }
-function h996_bswap_r_u32(record: usize): void { Op.setDst<u32>(record, byteSwap<u32>(Op.dst<u32>(record))); }
-function h997_bswap_r_u64(record: usize): void { Op.setDst<u64>(record, byteSwap<u64>(Op.dst<u64>(record))); }
-function h998_cmovo_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c0() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h999_cmovo_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c0() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1000_cmovo_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c0() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1001_cmovo_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c0() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1002_cmovo_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c0() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1003_cmovo_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c0() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1004_cmovno_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c1() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1005_cmovno_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c1() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1006_cmovno_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c1() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1007_cmovno_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c1() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1008_cmovno_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c1() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1009_cmovno_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c1() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1010_cmovb_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c2() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1011_cmovb_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c2() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1012_cmovb_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c2() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1013_cmovb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c2() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1014_cmovb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c2() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1015_cmovb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c2() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1016_cmovnb_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c3() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1017_cmovnb_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c3() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1018_cmovnb_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c3() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1019_cmovnb_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c3() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1020_cmovnb_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c3() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1021_cmovnb_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c3() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1022_cmovz_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c4() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1023_cmovz_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c4() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1024_cmovz_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c4() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1025_cmovz_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c4() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1026_cmovz_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c4() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1027_cmovz_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c4() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1028_cmovnz_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c5() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1029_cmovnz_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c5() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1030_cmovnz_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c5() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1031_cmovnz_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c5() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1032_cmovnz_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c5() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1033_cmovnz_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c5() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1034_cmovbe_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c6() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1035_cmovbe_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c6() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1036_cmovbe_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c6() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1037_cmovbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c6() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1038_cmovbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c6() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1039_cmovbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c6() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1040_cmovnbe_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c7() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1041_cmovnbe_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c7() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1042_cmovnbe_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c7() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1043_cmovnbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c7() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1044_cmovnbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c7() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1045_cmovnbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c7() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1046_cmovs_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c8() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1047_cmovs_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c8() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1048_cmovs_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c8() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1049_cmovs_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c8() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1050_cmovs_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c8() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1051_cmovs_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c8() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1052_cmovns_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c9() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1053_cmovns_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c9() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1054_cmovns_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c9() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1055_cmovns_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c9() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1056_cmovns_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c9() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1057_cmovns_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c9() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1058_cmovp_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c10() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1059_cmovp_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c10() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1060_cmovp_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c10() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1061_cmovp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c10() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1062_cmovp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c10() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1063_cmovp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c10() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1064_cmovnp_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c11() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1065_cmovnp_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c11() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1066_cmovnp_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c11() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1067_cmovnp_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c11() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1068_cmovnp_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c11() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1069_cmovnp_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c11() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1070_cmovl_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c12() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1071_cmovl_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c12() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1072_cmovl_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c12() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1073_cmovl_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c12() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1074_cmovl_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c12() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1075_cmovl_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c12() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1076_cmovnl_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c13() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1077_cmovnl_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c13() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1078_cmovnl_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c13() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1079_cmovnl_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c13() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1080_cmovnl_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c13() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1081_cmovnl_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c13() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1082_cmovle_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c14() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1083_cmovle_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c14() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1084_cmovle_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c14() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1085_cmovle_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c14() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1086_cmovle_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c14() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1087_cmovle_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c14() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1088_cmovnle_r_u16(record: usize): void { Op.setDst<u16>(record, Condition.c15() ? Op.src<u16>(record) : Op.dst<u16>(record)); }
-function h1089_cmovnle_r_u32(record: usize): void { Op.setDst<u32>(record, Condition.c15() ? Op.src<u32>(record) : Op.dst<u32>(record)); }
-function h1090_cmovnle_r_u64(record: usize): void { Op.setDst<u64>(record, Condition.c15() ? Op.src<u64>(record) : Op.dst<u64>(record)); }
-function h1091_cmovnle_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, Condition.c15() ? load<u16>(at) : Op.dst<u16>(record)); }
-function h1092_cmovnle_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, Condition.c15() ? load<u32>(at) : Op.dst<u32>(record)); }
-function h1093_cmovnle_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, Condition.c15() ? load<u64>(at) : Op.dst<u64>(record)); }
-function h1094_cmpxchg8b_r_u16(record: usize): void { cmpxchg8b(record); }
-function h1095_cmpxchg16b_r_u16(record: usize): void { cmpxchg16b(record); }
-function h1096_syscall_r_u16(record: usize): void { syscall(record); }
-function h1097_sysret_r_u16(record: usize): void { sysret<u16>(record); }
-function h1098_sysret_r_u32(record: usize): void { sysret<u32>(record); }
-function h1099_sysret_r_u64(record: usize): void { sysret<u64>(record); }
-function h1100_sysenter_r_u16(record: usize): void { sysenter(record); }
-function h1101_sysexit_r_u16(record: usize): void { sysexit<u16>(record); }
-function h1102_sysexit_r_u32(record: usize): void { sysexit<u32>(record); }
-function h1103_sysexit_r_u64(record: usize): void { sysexit<u64>(record); }
-function h1104_lzcnt_r_u16(record: usize): void { Op.setDst<u16>(record, lzcnt<u16>(Op.src<u16>(record))); }
-function h1105_lzcnt_r_u32(record: usize): void { Op.setDst<u32>(record, lzcnt<u32>(Op.src<u32>(record))); }
-function h1106_lzcnt_r_u64(record: usize): void { Op.setDst<u64>(record, lzcnt<u64>(Op.src<u64>(record))); }
-function h1107_lzcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, lzcnt<u16>(load<u16>(at))); }
-function h1108_lzcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, lzcnt<u32>(load<u32>(at))); }
-function h1109_lzcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, lzcnt<u64>(load<u64>(at))); }
-function h1110_tzcnt_r_u16(record: usize): void { Op.setDst<u16>(record, tzcnt<u16>(Op.src<u16>(record))); }
-function h1111_tzcnt_r_u32(record: usize): void { Op.setDst<u32>(record, tzcnt<u32>(Op.src<u32>(record))); }
-function h1112_tzcnt_r_u64(record: usize): void { Op.setDst<u64>(record, tzcnt<u64>(Op.src<u64>(record))); }
-function h1113_tzcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, tzcnt<u16>(load<u16>(at))); }
-function h1114_tzcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, tzcnt<u32>(load<u32>(at))); }
-function h1115_tzcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, tzcnt<u64>(load<u64>(at))); }
-function h1116_popcnt_r_u16(record: usize): void { Op.setDst<u16>(record, popCount<u16>(Op.src<u16>(record))); }
-function h1117_popcnt_r_u32(record: usize): void { Op.setDst<u32>(record, popCount<u32>(Op.src<u32>(record))); }
-function h1118_popcnt_r_u64(record: usize): void { Op.setDst<u64>(record, popCount<u64>(Op.src<u64>(record))); }
-function h1119_popcnt_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, popCount<u16>(load<u16>(at))); }
-function h1120_popcnt_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, popCount<u32>(load<u32>(at))); }
-function h1121_popcnt_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, popCount<u64>(load<u64>(at))); }
-function h1122_movbe_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; Op.setDst<u16>(record, byteSwap<u16>(load<u16>(at))); }
-function h1123_movbe_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, byteSwap<u32>(load<u32>(at))); }
-function h1124_movbe_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, byteSwap<u64>(load<u64>(at))); }
-function h1125_movbe_m_u16(record: usize): void { const at = Linear.storable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return; store<u16>(at, byteSwap<u16>(Op.src<u16>(record))); Linear.commit(at); }
-function h1126_movbe_m_u32(record: usize): void { const at = Linear.storable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return; store<u32>(at, byteSwap<u32>(Op.src<u32>(record))); Linear.commit(at); }
-function h1127_movbe_m_u64(record: usize): void { const at = Linear.storable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return; store<u64>(at, byteSwap<u64>(Op.src<u64>(record))); Linear.commit(at); }
-function h1128_adcx_r_u32(record: usize): void { Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h1129_adcx_r_u64(record: usize): void { Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h1130_adcx_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h1131_adcx_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h1132_adox_r_u32(record: usize): void { Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), Op.src<u32>(record))); }
-function h1133_adox_r_u64(record: usize): void { Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), Op.src<u64>(record))); }
-function h1134_adox_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), load<u32>(at))); }
-function h1135_adox_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), load<u64>(at))); }
-function h1136_crc32_r_u8(record: usize): void { crc32<u8>(record, Op.src<u8>(record)); }
-function h1137_crc32_m_u8(record: usize): void { const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return; crc32<u8>(record, load<u8>(at)); }
-function h1138_crc32_r_u16(record: usize): void { crc32<u16>(record, Op.src<u16>(record)); }
-function h1139_crc32_r_u32(record: usize): void { crc32<u32>(record, Op.src<u32>(record)); }
-function h1140_crc32_r_u64(record: usize): void { crc32<u64>(record, Op.src<u64>(record)); }
-function h1141_crc32_m_u16(record: usize): void { const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return; crc32<u16>(record, load<u16>(at)); }
-function h1142_crc32_m_u32(record: usize): void { const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return; crc32<u32>(record, load<u32>(at)); }
-function h1143_crc32_m_u64(record: usize): void { const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return; crc32<u64>(record, load<u64>(at)); }
-function h1144_rdtscp_r_u16(record: usize): void { rdtscp(record); }
-function h1145_rdpid_r_u32(record: usize): void { rdpid(record); }
-function h1146_rdfsbase_r_u32(record: usize): void { rdfsbase<u32>(record); }
-function h1147_rdfsbase_r_u64(record: usize): void { rdfsbase<u64>(record); }
-function h1148_rdgsbase_r_u32(record: usize): void { rdgsbase<u32>(record); }
-function h1149_rdgsbase_r_u64(record: usize): void { rdgsbase<u64>(record); }
-function h1150_wrfsbase_r_u32(record: usize): void { wrfsbase<u32>(record); }
-function h1151_wrfsbase_r_u64(record: usize): void { wrfsbase<u64>(record); }
-function h1152_wrgsbase_r_u32(record: usize): void { wrgsbase<u32>(record); }
-function h1153_wrgsbase_r_u64(record: usize): void { wrgsbase<u64>(record); }
-function h1154_invpcid_r_u32(record: usize): void { invpcid(record); }
-function h1155_clac_r_u16(record: usize): void { clac(record); }
-function h1156_stac_r_u16(record: usize): void { stac(record); }
-function h1157_clflush_r_u16(record: usize): void { clflush(record); }
-function h1158_vmcall_r_u16(record: usize): void { vmcall(record); }
-function h1159_mfence_r_u16(record: usize): void { fence(record); }
+function undefinedInstruction(record: usize): usize { ud(record); return record; }
 
-export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => void> = [undefinedInstruction, h1_add_r_u8, h2_add_m_u8, h3_add_m_lock_u8, h4_add_r_u16, h5_add_r_u32, h6_add_r_u64, h7_add_m_u16, h8_add_m_u32, h9_add_m_u64, h10_add_m_lock_u16, h11_add_m_lock_u32, h12_add_m_lock_u64, h13_add_m_u8, h14_add_m_u16, h15_add_m_u32, h16_add_m_u64, h17_add_r_u8, h18_add_r_u16, h19_add_r_u32, h20_add_r_u64, h21_push_r_u16, h22_push_r_u32, h23_push_r_u64, h24_pop_r_u16, h25_pop_r_u32, h26_pop_r_u64, h27_or_r_u8, h28_or_m_u8, h29_or_m_lock_u8, h30_or_r_u16, h31_or_r_u32, h32_or_r_u64, h33_or_m_u16, h34_or_m_u32, h35_or_m_u64, h36_or_m_lock_u16, h37_or_m_lock_u32, h38_or_m_lock_u64, h39_or_m_u8, h40_or_m_u16, h41_or_m_u32, h42_or_m_u64, h43_or_r_u8, h44_or_r_u16, h45_or_r_u32, h46_or_r_u64, h47_push_r_u16, h48_push_r_u32, h49_push_r_u64, h50_adc_r_u8, h51_adc_m_u8, h52_adc_m_lock_u8, h53_adc_r_u16, h54_adc_r_u32, h55_adc_r_u64, h56_adc_m_u16, h57_adc_m_u32, h58_adc_m_u64, h59_adc_m_lock_u16, h60_adc_m_lock_u32, h61_adc_m_lock_u64, h62_adc_m_u8, h63_adc_m_u16, h64_adc_m_u32, h65_adc_m_u64, h66_adc_r_u8, h67_adc_r_u16, h68_adc_r_u32, h69_adc_r_u64, h70_push_r_u16, h71_push_r_u32, h72_push_r_u64, h73_pop_r_u16, h74_pop_r_u32, h75_pop_r_u64, h76_sbb_r_u8, h77_sbb_m_u8, h78_sbb_m_lock_u8, h79_sbb_r_u16, h80_sbb_r_u32, h81_sbb_r_u64, h82_sbb_m_u16, h83_sbb_m_u32, h84_sbb_m_u64, h85_sbb_m_lock_u16, h86_sbb_m_lock_u32, h87_sbb_m_lock_u64, h88_sbb_m_u8, h89_sbb_m_u16, h90_sbb_m_u32, h91_sbb_m_u64, h92_sbb_r_u8, h93_sbb_r_u16, h94_sbb_r_u32, h95_sbb_r_u64, h96_push_r_u16, h97_push_r_u32, h98_push_r_u64, h99_pop_r_u16, h100_pop_r_u32, h101_pop_r_u64, h102_and_r_u8, h103_and_m_u8, h104_and_m_lock_u8, h105_and_r_u16, h106_and_r_u32, h107_and_r_u64, h108_and_m_u16, h109_and_m_u32, h110_and_m_u64, h111_and_m_lock_u16, h112_and_m_lock_u32, h113_and_m_lock_u64, h114_and_m_u8, h115_and_m_u16, h116_and_m_u32, h117_and_m_u64, h118_and_r_u8, h119_and_r_u16, h120_and_r_u32, h121_and_r_u64, h122_daa_r_u16, h123_sub_r_u8, h124_sub_m_u8, h125_sub_m_lock_u8, h126_sub_r_u16, h127_sub_r_u32, h128_sub_r_u64, h129_sub_m_u16, h130_sub_m_u32, h131_sub_m_u64, h132_sub_m_lock_u16, h133_sub_m_lock_u32, h134_sub_m_lock_u64, h135_sub_m_u8, h136_sub_m_u16, h137_sub_m_u32, h138_sub_m_u64, h139_sub_r_u8, h140_sub_r_u16, h141_sub_r_u32, h142_sub_r_u64, h143_das_r_u16, h144_xor_r_u8, h145_xor_m_u8, h146_xor_m_lock_u8, h147_xor_r_u16, h148_xor_r_u32, h149_xor_r_u64, h150_xor_m_u16, h151_xor_m_u32, h152_xor_m_u64, h153_xor_m_lock_u16, h154_xor_m_lock_u32, h155_xor_m_lock_u64, h156_xor_m_u8, h157_xor_m_u16, h158_xor_m_u32, h159_xor_m_u64, h160_xor_r_u8, h161_xor_r_u16, h162_xor_r_u32, h163_xor_r_u64, h164_aaa_r_u16, h165_cmp_r_u8, h166_cmp_m_u8, h167_cmp_r_u16, h168_cmp_r_u32, h169_cmp_r_u64, h170_cmp_m_u16, h171_cmp_m_u32, h172_cmp_m_u64, h173_cmp_m_u8, h174_cmp_m_u16, h175_cmp_m_u32, h176_cmp_m_u64, h177_cmp_r_u8, h178_cmp_m_u8, h179_cmp_r_u16, h180_cmp_r_u32, h181_cmp_r_u64, h182_cmp_m_u16, h183_cmp_m_u32, h184_cmp_m_u64, h185_aas_r_u16, h186_inc_r_u16, h187_inc_r_u32, h188_inc_r_u64, h189_inc_m_u16, h190_inc_m_u32, h191_inc_m_u64, h192_inc_m_lock_u16, h193_inc_m_lock_u32, h194_inc_m_lock_u64, h195_dec_r_u16, h196_dec_r_u32, h197_dec_r_u64, h198_dec_m_u16, h199_dec_m_u32, h200_dec_m_u64, h201_dec_m_lock_u16, h202_dec_m_lock_u32, h203_dec_m_lock_u64, h204_push_r_u16, h205_push_r_u32, h206_push_r_u64, h207_push_m_u16, h208_push_m_u32, h209_push_m_u64, h210_pop_r_u16, h211_pop_r_u32, h212_pop_r_u64, h213_pop_m_u16, h214_pop_m_u32, h215_pop_m_u64, h216_pusha_r_u16, h217_pusha_r_u32, h218_pusha_r_u64, h219_popa_r_u16, h220_popa_r_u32, h221_popa_r_u64, h222_bound_r_u16, h223_bound_r_u32, h224_bound_r_u64, h225_arpl_r_u16, h226_movsxd_r_u16, h227_movsxd_r_u32, h228_movsxd_r_u64, h229_push_r_u16, h230_push_r_u32, h231_push_r_u64, h232_imul_r_u16, h233_imul_r_u32, h234_imul_r_u64, h235_imul_m_u16, h236_imul_m_u32, h237_imul_m_u64, h238_ins_r_u8, h239_ins_r_u16, h240_ins_r_u32, h241_outs_r_u8, h242_outs_r_u16, h243_outs_r_u32, h244_jo_r_u16, h245_jo_r_u32, h246_jo_r_u64, h247_jno_r_u16, h248_jno_r_u32, h249_jno_r_u64, h250_jb_r_u16, h251_jb_r_u32, h252_jb_r_u64, h253_jnb_r_u16, h254_jnb_r_u32, h255_jnb_r_u64, h256_jz_r_u16, h257_jz_r_u32, h258_jz_r_u64, h259_jnz_r_u16, h260_jnz_r_u32, h261_jnz_r_u64, h262_jbe_r_u16, h263_jbe_r_u32, h264_jbe_r_u64, h265_jnbe_r_u16, h266_jnbe_r_u32, h267_jnbe_r_u64, h268_js_r_u16, h269_js_r_u32, h270_js_r_u64, h271_jns_r_u16, h272_jns_r_u32, h273_jns_r_u64, h274_jp_r_u16, h275_jp_r_u32, h276_jp_r_u64, h277_jnp_r_u16, h278_jnp_r_u32, h279_jnp_r_u64, h280_jl_r_u16, h281_jl_r_u32, h282_jl_r_u64, h283_jnl_r_u16, h284_jnl_r_u32, h285_jnl_r_u64, h286_jle_r_u16, h287_jle_r_u32, h288_jle_r_u64, h289_jnle_r_u16, h290_jnle_r_u32, h291_jnle_r_u64, h292_add_m_u8, h293_add_m_lock_u8, h294_or_m_u8, h295_or_m_lock_u8, h296_adc_m_u8, h297_adc_m_lock_u8, h298_sbb_m_u8, h299_sbb_m_lock_u8, h300_and_m_u8, h301_and_m_lock_u8, h302_sub_m_u8, h303_sub_m_lock_u8, h304_xor_m_u8, h305_xor_m_lock_u8, h306_add_m_u16, h307_add_m_u32, h308_add_m_u64, h309_add_m_lock_u16, h310_add_m_lock_u32, h311_add_m_lock_u64, h312_or_m_u16, h313_or_m_u32, h314_or_m_u64, h315_or_m_lock_u16, h316_or_m_lock_u32, h317_or_m_lock_u64, h318_adc_m_u16, h319_adc_m_u32, h320_adc_m_u64, h321_adc_m_lock_u16, h322_adc_m_lock_u32, h323_adc_m_lock_u64, h324_sbb_m_u16, h325_sbb_m_u32, h326_sbb_m_u64, h327_sbb_m_lock_u16, h328_sbb_m_lock_u32, h329_sbb_m_lock_u64, h330_and_m_u16, h331_and_m_u32, h332_and_m_u64, h333_and_m_lock_u16, h334_and_m_lock_u32, h335_and_m_lock_u64, h336_sub_m_u16, h337_sub_m_u32, h338_sub_m_u64, h339_sub_m_lock_u16, h340_sub_m_lock_u32, h341_sub_m_lock_u64, h342_xor_m_u16, h343_xor_m_u32, h344_xor_m_u64, h345_xor_m_lock_u16, h346_xor_m_lock_u32, h347_xor_m_lock_u64, h348_test_r_u8, h349_test_m_u8, h350_test_r_u16, h351_test_r_u32, h352_test_r_u64, h353_test_m_u16, h354_test_m_u32, h355_test_m_u64, h356_xchg_r_u8, h357_xchg_m_u8, h358_xchg_r_u16, h359_xchg_r_u32, h360_xchg_r_u64, h361_xchg_m_u16, h362_xchg_m_u32, h363_xchg_m_u64, h364_mov_r_u8, h365_mov_m_u8, h366_mov_r_u16, h367_mov_r_u32, h368_mov_r_u64, h369_mov_m_u16, h370_mov_m_u32, h371_mov_m_u64, h372_mov_m_u8, h373_mov_m_u16, h374_mov_m_u32, h375_mov_m_u64, h376_mov_r_u16, h377_mov_r_u32, h378_mov_r_u64, h379_mov_m_u16, h380_lea_m_u16, h381_lea_m_u32, h382_lea_m_u64, h383_mov_r_u16, h384_mov_m_u16, h385_pause_r_u16, h386_nop_r_u16, h387_cbw_r_u16, h388_cbw_r_u32, h389_cbw_r_u64, h390_cwd_r_u16, h391_cwd_r_u32, h392_cwd_r_u64, h393_callf_r_u16, h394_callf_r_u32, h395_callf_r_u64, h396_pushf_r_u16, h397_pushf_r_u32, h398_pushf_r_u64, h399_popf_r_u16, h400_popf_r_u32, h401_popf_r_u64, h402_sahf_r_u16, h403_lahf_r_u16, h404_movs_r_u8, h405_movs_r_u16, h406_movs_r_u32, h407_movs_r_u64, h408_cmps_r_u8, h409_cmps_r_u16, h410_cmps_r_u32, h411_cmps_r_u64, h412_test_r_u8, h413_test_m_u8, h414_test_r_u16, h415_test_r_u32, h416_test_r_u64, h417_test_m_u16, h418_test_m_u32, h419_test_m_u64, h420_stos_r_u8, h421_stos_r_u16, h422_stos_r_u32, h423_stos_r_u64, h424_lods_r_u8, h425_lods_r_u16, h426_lods_r_u32, h427_lods_r_u64, h428_scas_r_u8, h429_scas_r_u16, h430_scas_r_u32, h431_scas_r_u64, h432_mov_r_u8, h433_mov_m_u8, h434_mov_r_u16, h435_mov_r_u32, h436_mov_r_u64, h437_mov_m_u16, h438_mov_m_u32, h439_mov_m_u64, h440_rol_r_u8, h441_rol_m_u8, h442_ror_r_u8, h443_ror_m_u8, h444_rcl_r_u8, h445_rcl_m_u8, h446_rcr_r_u8, h447_rcr_m_u8, h448_shl_r_u8, h449_shl_m_u8, h450_shr_r_u8, h451_shr_m_u8, h452_sar_r_u8, h453_sar_m_u8, h454_rol_r_u16, h455_rol_r_u32, h456_rol_r_u64, h457_rol_m_u16, h458_rol_m_u32, h459_rol_m_u64, h460_ror_r_u16, h461_ror_r_u32, h462_ror_r_u64, h463_ror_m_u16, h464_ror_m_u32, h465_ror_m_u64, h466_rcl_r_u16, h467_rcl_r_u32, h468_rcl_r_u64, h469_rcl_m_u16, h470_rcl_m_u32, h471_rcl_m_u64, h472_rcr_r_u16, h473_rcr_r_u32, h474_rcr_r_u64, h475_rcr_m_u16, h476_rcr_m_u32, h477_rcr_m_u64, h478_shl_r_u16, h479_shl_r_u32, h480_shl_r_u64, h481_shl_m_u16, h482_shl_m_u32, h483_shl_m_u64, h484_shr_r_u16, h485_shr_r_u32, h486_shr_r_u64, h487_shr_m_u16, h488_shr_m_u32, h489_shr_m_u64, h490_sar_r_u16, h491_sar_r_u32, h492_sar_r_u64, h493_sar_m_u16, h494_sar_m_u32, h495_sar_m_u64, h496_ret_r_u16, h497_ret_r_u32, h498_ret_r_u64, h499_ret_r_u16, h500_ret_r_u32, h501_ret_r_u64, h502_les_r_u16, h503_les_r_u32, h504_les_r_u64, h505_lds_r_u16, h506_lds_r_u32, h507_lds_r_u64, h508_enter_r_u16, h509_enter_r_u32, h510_enter_r_u64, h511_leave_r_u16, h512_leave_r_u32, h513_leave_r_u64, h514_retf_r_u16, h515_retf_r_u32, h516_retf_r_u64, h517_retf_r_u16, h518_retf_r_u32, h519_retf_r_u64, h520_int3_r_u16, h521_int_r_u16, h522_into_r_u16, h523_iret_r_u16, h524_iret_r_u32, h525_iret_r_u64, h526_rol_r_u8, h527_rol_m_u8, h528_ror_r_u8, h529_ror_m_u8, h530_rcl_r_u8, h531_rcl_m_u8, h532_rcr_r_u8, h533_rcr_m_u8, h534_shl_r_u8, h535_shl_m_u8, h536_shr_r_u8, h537_shr_m_u8, h538_sar_r_u8, h539_sar_m_u8, h540_rol_r_u16, h541_rol_r_u32, h542_rol_r_u64, h543_rol_m_u16, h544_rol_m_u32, h545_rol_m_u64, h546_ror_r_u16, h547_ror_r_u32, h548_ror_r_u64, h549_ror_m_u16, h550_ror_m_u32, h551_ror_m_u64, h552_rcl_r_u16, h553_rcl_r_u32, h554_rcl_r_u64, h555_rcl_m_u16, h556_rcl_m_u32, h557_rcl_m_u64, h558_rcr_r_u16, h559_rcr_r_u32, h560_rcr_r_u64, h561_rcr_m_u16, h562_rcr_m_u32, h563_rcr_m_u64, h564_shl_r_u16, h565_shl_r_u32, h566_shl_r_u64, h567_shl_m_u16, h568_shl_m_u32, h569_shl_m_u64, h570_shr_r_u16, h571_shr_r_u32, h572_shr_r_u64, h573_shr_m_u16, h574_shr_m_u32, h575_shr_m_u64, h576_sar_r_u16, h577_sar_r_u32, h578_sar_r_u64, h579_sar_m_u16, h580_sar_m_u32, h581_sar_m_u64, h582_rol_r_u8, h583_rol_m_u8, h584_ror_r_u8, h585_ror_m_u8, h586_rcl_r_u8, h587_rcl_m_u8, h588_rcr_r_u8, h589_rcr_m_u8, h590_shl_r_u8, h591_shl_m_u8, h592_shr_r_u8, h593_shr_m_u8, h594_sar_r_u8, h595_sar_m_u8, h596_rol_r_u16, h597_rol_r_u32, h598_rol_r_u64, h599_rol_m_u16, h600_rol_m_u32, h601_rol_m_u64, h602_ror_r_u16, h603_ror_r_u32, h604_ror_r_u64, h605_ror_m_u16, h606_ror_m_u32, h607_ror_m_u64, h608_rcl_r_u16, h609_rcl_r_u32, h610_rcl_r_u64, h611_rcl_m_u16, h612_rcl_m_u32, h613_rcl_m_u64, h614_rcr_r_u16, h615_rcr_r_u32, h616_rcr_r_u64, h617_rcr_m_u16, h618_rcr_m_u32, h619_rcr_m_u64, h620_shl_r_u16, h621_shl_r_u32, h622_shl_r_u64, h623_shl_m_u16, h624_shl_m_u32, h625_shl_m_u64, h626_shr_r_u16, h627_shr_r_u32, h628_shr_r_u64, h629_shr_m_u16, h630_shr_m_u32, h631_shr_m_u64, h632_sar_r_u16, h633_sar_r_u32, h634_sar_r_u64, h635_sar_m_u16, h636_sar_m_u32, h637_sar_m_u64, h638_aam_r_u16, h639_aad_r_u16, h640_salc_r_u16, h641_xlat_r_u8, h642_loopne_r_u16, h643_loopne_r_u32, h644_loopne_r_u64, h645_loope_r_u16, h646_loope_r_u32, h647_loope_r_u64, h648_loop_r_u16, h649_loop_r_u32, h650_loop_r_u64, h651_jcxz_r_u16, h652_jcxz_r_u32, h653_jcxz_r_u64, h654_in_r_u8, h655_in_r_u16, h656_in_r_u32, h657_out_r_u8, h658_out_r_u16, h659_out_r_u32, h660_call_r_u16, h661_call_r_u32, h662_call_r_u64, h663_jmp_r_u16, h664_jmp_r_u32, h665_jmp_r_u64, h666_jmpf_r_u16, h667_jmpf_r_u32, h668_jmpf_r_u64, h669_in_r_u8, h670_in_r_u16, h671_in_r_u32, h672_out_r_u8, h673_out_r_u16, h674_out_r_u32, h675_int1_r_u16, h676_hlt_r_u16, h677_cmc_r_u16, h678_not_r_u8, h679_not_m_u8, h680_not_m_lock_u8, h681_neg_r_u8, h682_neg_m_u8, h683_neg_m_lock_u8, h684_mul_r_u8, h685_mul_m_u8, h686_imul_r_u8, h687_imul_m_u8, h688_div_r_u8, h689_div_m_u8, h690_idiv_r_u8, h691_idiv_m_u8, h692_not_r_u16, h693_not_r_u32, h694_not_r_u64, h695_not_m_u16, h696_not_m_u32, h697_not_m_u64, h698_not_m_lock_u16, h699_not_m_lock_u32, h700_not_m_lock_u64, h701_neg_r_u16, h702_neg_r_u32, h703_neg_r_u64, h704_neg_m_u16, h705_neg_m_u32, h706_neg_m_u64, h707_neg_m_lock_u16, h708_neg_m_lock_u32, h709_neg_m_lock_u64, h710_mul_r_u16, h711_mul_r_u32, h712_mul_r_u64, h713_mul_m_u16, h714_mul_m_u32, h715_mul_m_u64, h716_imul_r_u16, h717_imul_r_u32, h718_imul_r_u64, h719_imul_m_u16, h720_imul_m_u32, h721_imul_m_u64, h722_div_r_u16, h723_div_r_u32, h724_div_r_u64, h725_div_m_u16, h726_div_m_u32, h727_div_m_u64, h728_idiv_r_u16, h729_idiv_r_u32, h730_idiv_r_u64, h731_idiv_m_u16, h732_idiv_m_u32, h733_idiv_m_u64, h734_clc_r_u16, h735_stc_r_u16, h736_cli_r_u16, h737_sti_r_u16, h738_cld_r_u16, h739_std_r_u16, h740_inc_r_u8, h741_inc_m_u8, h742_inc_m_lock_u8, h743_dec_r_u8, h744_dec_m_u8, h745_dec_m_lock_u8, h746_call_r_u16, h747_call_r_u32, h748_call_r_u64, h749_call_m_u16, h750_call_m_u32, h751_call_m_u64, h752_callf_r_u16, h753_callf_r_u32, h754_callf_r_u64, h755_jmp_r_u16, h756_jmp_r_u32, h757_jmp_r_u64, h758_jmp_m_u16, h759_jmp_m_u32, h760_jmp_m_u64, h761_jmpf_r_u16, h762_jmpf_r_u32, h763_jmpf_r_u64, h764_sldt_r_u16, h765_sldt_r_u32, h766_sldt_r_u64, h767_str_r_u16, h768_str_r_u32, h769_str_r_u64, h770_lldt_r_u16, h771_ltr_r_u16, h772_verr_r_u16, h773_verw_r_u16, h774_sgdt_r_u16, h775_sidt_r_u16, h776_lgdt_r_u16, h777_lidt_r_u16, h778_smsw_r_u16, h779_smsw_r_u32, h780_smsw_r_u64, h781_lmsw_r_u16, h782_invlpg_r_u16, h783_swapgs_r_u16, h784_lar_r_u16, h785_lar_r_u32, h786_lar_r_u64, h787_lsl_r_u16, h788_lsl_r_u32, h789_lsl_r_u64, h790_clts_r_u16, h791_invd_r_u16, h792_ud2_r_u16, h793_mov_r_u32, h794_mov_r_u32, h795_mov_r_u32, h796_mov_r_u32, h797_wrmsr_r_u16, h798_rdtsc_r_u16, h799_rdmsr_r_u16, h800_rdpmc_r_u16, h801_seto_r_u8, h802_seto_m_u8, h803_setno_r_u8, h804_setno_m_u8, h805_setb_r_u8, h806_setb_m_u8, h807_setnb_r_u8, h808_setnb_m_u8, h809_setz_r_u8, h810_setz_m_u8, h811_setnz_r_u8, h812_setnz_m_u8, h813_setbe_r_u8, h814_setbe_m_u8, h815_setnbe_r_u8, h816_setnbe_m_u8, h817_sets_r_u8, h818_sets_m_u8, h819_setns_r_u8, h820_setns_m_u8, h821_setp_r_u8, h822_setp_m_u8, h823_setnp_r_u8, h824_setnp_m_u8, h825_setl_r_u8, h826_setl_m_u8, h827_setnl_r_u8, h828_setnl_m_u8, h829_setle_r_u8, h830_setle_m_u8, h831_setnle_r_u8, h832_setnle_m_u8, h833_push_r_u16, h834_push_r_u32, h835_push_r_u64, h836_pop_r_u16, h837_pop_r_u32, h838_pop_r_u64, h839_cpuid_r_u16, h840_bt_r_u16, h841_bt_r_u32, h842_bt_r_u64, h843_bt_m_u16, h844_bt_m_u32, h845_bt_m_u64, h846_shld_r_u16, h847_shld_r_u32, h848_shld_r_u64, h849_shld_m_u16, h850_shld_m_u32, h851_shld_m_u64, h852_shld_r_u16, h853_shld_r_u32, h854_shld_r_u64, h855_shld_m_u16, h856_shld_m_u32, h857_shld_m_u64, h858_push_r_u16, h859_push_r_u32, h860_push_r_u64, h861_pop_r_u16, h862_pop_r_u32, h863_pop_r_u64, h864_bts_r_u16, h865_bts_r_u32, h866_bts_r_u64, h867_bts_m_u16, h868_bts_m_u32, h869_bts_m_u64, h870_bts_m_lock_u16, h871_bts_m_lock_u32, h872_bts_m_lock_u64, h873_shrd_r_u16, h874_shrd_r_u32, h875_shrd_r_u64, h876_shrd_m_u16, h877_shrd_m_u32, h878_shrd_m_u64, h879_shrd_r_u16, h880_shrd_r_u32, h881_shrd_r_u64, h882_shrd_m_u16, h883_shrd_m_u32, h884_shrd_m_u64, h885_imul_r_u16, h886_imul_r_u32, h887_imul_r_u64, h888_imul_m_u16, h889_imul_m_u32, h890_imul_m_u64, h891_cmpxchg_r_u8, h892_cmpxchg_r_u16, h893_cmpxchg_r_u32, h894_cmpxchg_r_u64, h895_lss_r_u16, h896_lss_r_u32, h897_lss_r_u64, h898_btr_r_u16, h899_btr_r_u32, h900_btr_r_u64, h901_btr_m_u16, h902_btr_m_u32, h903_btr_m_u64, h904_btr_m_lock_u16, h905_btr_m_lock_u32, h906_btr_m_lock_u64, h907_lfs_r_u16, h908_lfs_r_u32, h909_lfs_r_u64, h910_lgs_r_u16, h911_lgs_r_u32, h912_lgs_r_u64, h913_movzx_r_u16, h914_movzx_r_u32, h915_movzx_r_u64, h916_movzx_m_u16, h917_movzx_m_u32, h918_movzx_m_u64, h919_movzx_r_u16, h920_movzx_r_u32, h921_movzx_r_u64, h922_movzx_m_u16, h923_movzx_m_u32, h924_movzx_m_u64, h925_bt_r_u16, h926_bt_r_u32, h927_bt_r_u64, h928_bt_m_u16, h929_bt_m_u32, h930_bt_m_u64, h931_bts_r_u16, h932_bts_r_u32, h933_bts_r_u64, h934_bts_m_u16, h935_bts_m_u32, h936_bts_m_u64, h937_bts_m_lock_u16, h938_bts_m_lock_u32, h939_bts_m_lock_u64, h940_btr_r_u16, h941_btr_r_u32, h942_btr_r_u64, h943_btr_m_u16, h944_btr_m_u32, h945_btr_m_u64, h946_btr_m_lock_u16, h947_btr_m_lock_u32, h948_btr_m_lock_u64, h949_btc_r_u16, h950_btc_r_u32, h951_btc_r_u64, h952_btc_m_u16, h953_btc_m_u32, h954_btc_m_u64, h955_btc_m_lock_u16, h956_btc_m_lock_u32, h957_btc_m_lock_u64, h958_btc_r_u16, h959_btc_r_u32, h960_btc_r_u64, h961_btc_m_u16, h962_btc_m_u32, h963_btc_m_u64, h964_btc_m_lock_u16, h965_btc_m_lock_u32, h966_btc_m_lock_u64, h967_bsf_r_u16, h968_bsf_r_u32, h969_bsf_r_u64, h970_bsf_m_u16, h971_bsf_m_u32, h972_bsf_m_u64, h973_bsr_r_u16, h974_bsr_r_u32, h975_bsr_r_u64, h976_bsr_m_u16, h977_bsr_m_u32, h978_bsr_m_u64, h979_movsx_r_u16, h980_movsx_r_u32, h981_movsx_r_u64, h982_movsx_m_u16, h983_movsx_m_u32, h984_movsx_m_u64, h985_movsx_r_u16, h986_movsx_r_u32, h987_movsx_r_u64, h988_movsx_m_u16, h989_movsx_m_u32, h990_movsx_m_u64, h991_xadd_r_u8, h992_xadd_r_u16, h993_xadd_r_u32, h994_xadd_r_u64, h995_bswap_r_u16, h996_bswap_r_u32, h997_bswap_r_u64, h998_cmovo_r_u16, h999_cmovo_r_u32, h1000_cmovo_r_u64, h1001_cmovo_m_u16, h1002_cmovo_m_u32, h1003_cmovo_m_u64, h1004_cmovno_r_u16, h1005_cmovno_r_u32, h1006_cmovno_r_u64, h1007_cmovno_m_u16, h1008_cmovno_m_u32, h1009_cmovno_m_u64, h1010_cmovb_r_u16, h1011_cmovb_r_u32, h1012_cmovb_r_u64, h1013_cmovb_m_u16, h1014_cmovb_m_u32, h1015_cmovb_m_u64, h1016_cmovnb_r_u16, h1017_cmovnb_r_u32, h1018_cmovnb_r_u64, h1019_cmovnb_m_u16, h1020_cmovnb_m_u32, h1021_cmovnb_m_u64, h1022_cmovz_r_u16, h1023_cmovz_r_u32, h1024_cmovz_r_u64, h1025_cmovz_m_u16, h1026_cmovz_m_u32, h1027_cmovz_m_u64, h1028_cmovnz_r_u16, h1029_cmovnz_r_u32, h1030_cmovnz_r_u64, h1031_cmovnz_m_u16, h1032_cmovnz_m_u32, h1033_cmovnz_m_u64, h1034_cmovbe_r_u16, h1035_cmovbe_r_u32, h1036_cmovbe_r_u64, h1037_cmovbe_m_u16, h1038_cmovbe_m_u32, h1039_cmovbe_m_u64, h1040_cmovnbe_r_u16, h1041_cmovnbe_r_u32, h1042_cmovnbe_r_u64, h1043_cmovnbe_m_u16, h1044_cmovnbe_m_u32, h1045_cmovnbe_m_u64, h1046_cmovs_r_u16, h1047_cmovs_r_u32, h1048_cmovs_r_u64, h1049_cmovs_m_u16, h1050_cmovs_m_u32, h1051_cmovs_m_u64, h1052_cmovns_r_u16, h1053_cmovns_r_u32, h1054_cmovns_r_u64, h1055_cmovns_m_u16, h1056_cmovns_m_u32, h1057_cmovns_m_u64, h1058_cmovp_r_u16, h1059_cmovp_r_u32, h1060_cmovp_r_u64, h1061_cmovp_m_u16, h1062_cmovp_m_u32, h1063_cmovp_m_u64, h1064_cmovnp_r_u16, h1065_cmovnp_r_u32, h1066_cmovnp_r_u64, h1067_cmovnp_m_u16, h1068_cmovnp_m_u32, h1069_cmovnp_m_u64, h1070_cmovl_r_u16, h1071_cmovl_r_u32, h1072_cmovl_r_u64, h1073_cmovl_m_u16, h1074_cmovl_m_u32, h1075_cmovl_m_u64, h1076_cmovnl_r_u16, h1077_cmovnl_r_u32, h1078_cmovnl_r_u64, h1079_cmovnl_m_u16, h1080_cmovnl_m_u32, h1081_cmovnl_m_u64, h1082_cmovle_r_u16, h1083_cmovle_r_u32, h1084_cmovle_r_u64, h1085_cmovle_m_u16, h1086_cmovle_m_u32, h1087_cmovle_m_u64, h1088_cmovnle_r_u16, h1089_cmovnle_r_u32, h1090_cmovnle_r_u64, h1091_cmovnle_m_u16, h1092_cmovnle_m_u32, h1093_cmovnle_m_u64, h1094_cmpxchg8b_r_u16, h1095_cmpxchg16b_r_u16, h1096_syscall_r_u16, h1097_sysret_r_u16, h1098_sysret_r_u32, h1099_sysret_r_u64, h1100_sysenter_r_u16, h1101_sysexit_r_u16, h1102_sysexit_r_u32, h1103_sysexit_r_u64, h1104_lzcnt_r_u16, h1105_lzcnt_r_u32, h1106_lzcnt_r_u64, h1107_lzcnt_m_u16, h1108_lzcnt_m_u32, h1109_lzcnt_m_u64, h1110_tzcnt_r_u16, h1111_tzcnt_r_u32, h1112_tzcnt_r_u64, h1113_tzcnt_m_u16, h1114_tzcnt_m_u32, h1115_tzcnt_m_u64, h1116_popcnt_r_u16, h1117_popcnt_r_u32, h1118_popcnt_r_u64, h1119_popcnt_m_u16, h1120_popcnt_m_u32, h1121_popcnt_m_u64, h1122_movbe_m_u16, h1123_movbe_m_u32, h1124_movbe_m_u64, h1125_movbe_m_u16, h1126_movbe_m_u32, h1127_movbe_m_u64, h1128_adcx_r_u32, h1129_adcx_r_u64, h1130_adcx_m_u32, h1131_adcx_m_u64, h1132_adox_r_u32, h1133_adox_r_u64, h1134_adox_m_u32, h1135_adox_m_u64, h1136_crc32_r_u8, h1137_crc32_m_u8, h1138_crc32_r_u16, h1139_crc32_r_u32, h1140_crc32_r_u64, h1141_crc32_m_u16, h1142_crc32_m_u32, h1143_crc32_m_u64, h1144_rdtscp_r_u16, h1145_rdpid_r_u32, h1146_rdfsbase_r_u32, h1147_rdfsbase_r_u64, h1148_rdgsbase_r_u32, h1149_rdgsbase_r_u64, h1150_wrfsbase_r_u32, h1151_wrfsbase_r_u64, h1152_wrgsbase_r_u32, h1153_wrgsbase_r_u64, h1154_invpcid_r_u32, h1155_clac_r_u16, h1156_stac_r_u16, h1157_clflush_r_u16, h1158_vmcall_r_u16, h1159_mfence_r_u16];
+/** Stands behind a block's last record: the one before it was the last to be executed. */
+function blockEnd(record: usize): usize { return record - RECORD_SIZE; }
+function h2_add_r_u8(record: usize): usize { Op.setDst<u8>(record, add<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h3_add_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, add<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h4_add_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, add<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = add<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h5_add_r_u16(record: usize): usize { Op.setDst<u16>(record, add<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h6_add_r_u32(record: usize): usize { Op.setDst<u32>(record, add<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h7_add_r_u64(record: usize): usize { Op.setDst<u64>(record, add<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h8_add_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, add<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h9_add_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, add<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h10_add_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, add<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h11_add_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, add<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = add<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h12_add_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, add<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = add<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h13_add_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, add<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = add<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h14_add_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, add<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h15_add_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, add<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h16_add_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, add<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h17_add_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, add<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h18_add_r_u8(record: usize): usize { Op.setDst<u8>(record, add<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h19_add_r_u16(record: usize): usize { Op.setDst<u16>(record, add<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h20_add_r_u32(record: usize): usize { Op.setDst<u32>(record, add<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h21_add_r_u64(record: usize): usize { Op.setDst<u64>(record, add<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h22_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(<u16>segSelector(ES)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h23_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(<u32>segSelector(ES)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h24_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(<u64>segSelector(ES)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h25_pop_r_u16(record: usize): usize { cpu.record = record; popSegment<u16>(ES); return record; }
+function h26_pop_r_u32(record: usize): usize { cpu.record = record; popSegment<u32>(ES); return record; }
+function h27_pop_r_u64(record: usize): usize { cpu.record = record; popSegment<u64>(ES); return record; }
+function h28_or_r_u8(record: usize): usize { Op.setDst<u8>(record, or<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h29_or_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, or<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h30_or_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, or<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = or<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h31_or_r_u16(record: usize): usize { Op.setDst<u16>(record, or<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h32_or_r_u32(record: usize): usize { Op.setDst<u32>(record, or<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h33_or_r_u64(record: usize): usize { Op.setDst<u64>(record, or<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h34_or_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, or<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h35_or_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, or<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h36_or_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, or<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h37_or_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, or<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = or<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h38_or_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, or<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = or<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h39_or_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, or<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = or<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h40_or_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, or<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h41_or_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, or<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h42_or_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, or<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h43_or_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, or<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h44_or_r_u8(record: usize): usize { Op.setDst<u8>(record, or<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h45_or_r_u16(record: usize): usize { Op.setDst<u16>(record, or<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h46_or_r_u32(record: usize): usize { Op.setDst<u32>(record, or<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h47_or_r_u64(record: usize): usize { Op.setDst<u64>(record, or<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h48_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(<u16>segSelector(CS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h49_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(<u32>segSelector(CS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h50_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(<u64>segSelector(CS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h51_adc_r_u8(record: usize): usize { Op.setDst<u8>(record, adc<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h52_adc_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, adc<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h53_adc_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, adc<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = adc<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h54_adc_r_u16(record: usize): usize { Op.setDst<u16>(record, adc<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h55_adc_r_u32(record: usize): usize { Op.setDst<u32>(record, adc<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h56_adc_r_u64(record: usize): usize { Op.setDst<u64>(record, adc<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h57_adc_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, adc<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h58_adc_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, adc<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h59_adc_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, adc<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h60_adc_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, adc<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = adc<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h61_adc_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, adc<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = adc<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h62_adc_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, adc<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = adc<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h63_adc_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, adc<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h64_adc_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, adc<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h65_adc_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, adc<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h66_adc_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, adc<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h67_adc_r_u8(record: usize): usize { Op.setDst<u8>(record, adc<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h68_adc_r_u16(record: usize): usize { Op.setDst<u16>(record, adc<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h69_adc_r_u32(record: usize): usize { Op.setDst<u32>(record, adc<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h70_adc_r_u64(record: usize): usize { Op.setDst<u64>(record, adc<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h71_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(<u16>segSelector(SS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h72_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(<u32>segSelector(SS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h73_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(<u64>segSelector(SS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h74_pop_r_u16(record: usize): usize { cpu.record = record; popSegment<u16>(SS); return record; }
+function h75_pop_r_u32(record: usize): usize { cpu.record = record; popSegment<u32>(SS); return record; }
+function h76_pop_r_u64(record: usize): usize { cpu.record = record; popSegment<u64>(SS); return record; }
+function h77_sbb_r_u8(record: usize): usize { Op.setDst<u8>(record, sbb<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h78_sbb_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sbb<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h79_sbb_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sbb<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sbb<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h80_sbb_r_u16(record: usize): usize { Op.setDst<u16>(record, sbb<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h81_sbb_r_u32(record: usize): usize { Op.setDst<u32>(record, sbb<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h82_sbb_r_u64(record: usize): usize { Op.setDst<u64>(record, sbb<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h83_sbb_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sbb<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h84_sbb_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sbb<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h85_sbb_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sbb<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h86_sbb_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sbb<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sbb<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h87_sbb_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sbb<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sbb<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h88_sbb_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sbb<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sbb<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h89_sbb_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, sbb<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h90_sbb_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, sbb<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h91_sbb_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, sbb<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h92_sbb_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, sbb<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h93_sbb_r_u8(record: usize): usize { Op.setDst<u8>(record, sbb<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h94_sbb_r_u16(record: usize): usize { Op.setDst<u16>(record, sbb<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h95_sbb_r_u32(record: usize): usize { Op.setDst<u32>(record, sbb<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h96_sbb_r_u64(record: usize): usize { Op.setDst<u64>(record, sbb<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h97_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(<u16>segSelector(DS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h98_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(<u32>segSelector(DS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h99_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(<u64>segSelector(DS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h100_pop_r_u16(record: usize): usize { cpu.record = record; popSegment<u16>(DS); return record; }
+function h101_pop_r_u32(record: usize): usize { cpu.record = record; popSegment<u32>(DS); return record; }
+function h102_pop_r_u64(record: usize): usize { cpu.record = record; popSegment<u64>(DS); return record; }
+function h103_and_r_u8(record: usize): usize { Op.setDst<u8>(record, and<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h104_and_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, and<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h105_and_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, and<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = and<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h106_and_r_u16(record: usize): usize { Op.setDst<u16>(record, and<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h107_and_r_u32(record: usize): usize { Op.setDst<u32>(record, and<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h108_and_r_u64(record: usize): usize { Op.setDst<u64>(record, and<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h109_and_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, and<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h110_and_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, and<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h111_and_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, and<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h112_and_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, and<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = and<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h113_and_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, and<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = and<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h114_and_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, and<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = and<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h115_and_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, and<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h116_and_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, and<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h117_and_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, and<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h118_and_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, and<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h119_and_r_u8(record: usize): usize { Op.setDst<u8>(record, and<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h120_and_r_u16(record: usize): usize { Op.setDst<u16>(record, and<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h121_and_r_u32(record: usize): usize { Op.setDst<u32>(record, and<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h122_and_r_u64(record: usize): usize { Op.setDst<u64>(record, and<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h123_daa_r_u16(record: usize): usize { cpu.record = record; daa(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h124_sub_r_u8(record: usize): usize { Op.setDst<u8>(record, sub<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h125_sub_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sub<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h126_sub_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sub<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sub<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h127_sub_r_u16(record: usize): usize { Op.setDst<u16>(record, sub<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h128_sub_r_u32(record: usize): usize { Op.setDst<u32>(record, sub<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h129_sub_r_u64(record: usize): usize { Op.setDst<u64>(record, sub<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h130_sub_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sub<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h131_sub_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sub<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h132_sub_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sub<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h133_sub_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sub<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sub<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h134_sub_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sub<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sub<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h135_sub_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sub<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sub<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h136_sub_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, sub<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h137_sub_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, sub<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h138_sub_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, sub<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h139_sub_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, sub<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h140_sub_r_u8(record: usize): usize { Op.setDst<u8>(record, sub<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h141_sub_r_u16(record: usize): usize { Op.setDst<u16>(record, sub<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h142_sub_r_u32(record: usize): usize { Op.setDst<u32>(record, sub<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h143_sub_r_u64(record: usize): usize { Op.setDst<u64>(record, sub<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h144_das_r_u16(record: usize): usize { cpu.record = record; das(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h145_xor_r_u8(record: usize): usize { Op.setDst<u8>(record, xor<u8>(Op.dst<u8>(record), Op.src<u8>(record))); return next(record); }
+function h146_xor_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, xor<u8>(load<u8>(at), Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h147_xor_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, xor<u8>(load<u8>(at), Op.src<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = xor<u8>(old, Op.src<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h148_xor_r_u16(record: usize): usize { Op.setDst<u16>(record, xor<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h149_xor_r_u32(record: usize): usize { Op.setDst<u32>(record, xor<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h150_xor_r_u64(record: usize): usize { Op.setDst<u64>(record, xor<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h151_xor_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, xor<u16>(load<u16>(at), Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h152_xor_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, xor<u32>(load<u32>(at), Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h153_xor_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, xor<u64>(load<u64>(at), Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h154_xor_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, xor<u16>(load<u16>(at), Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = xor<u16>(old, Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h155_xor_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, xor<u32>(load<u32>(at), Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = xor<u32>(old, Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h156_xor_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, xor<u64>(load<u64>(at), Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = xor<u64>(old, Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h157_xor_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, xor<u8>(Op.dst<u8>(record), load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h158_xor_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, xor<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h159_xor_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, xor<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h160_xor_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, xor<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h161_xor_r_u8(record: usize): usize { Op.setDst<u8>(record, xor<u8>(Op.dst<u8>(record), Op.imm<u8>(record))); return next(record); }
+function h162_xor_r_u16(record: usize): usize { Op.setDst<u16>(record, xor<u16>(Op.dst<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h163_xor_r_u32(record: usize): usize { Op.setDst<u32>(record, xor<u32>(Op.dst<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h164_xor_r_u64(record: usize): usize { Op.setDst<u64>(record, xor<u64>(Op.dst<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h165_aaa_r_u16(record: usize): usize { cpu.record = record; aaa(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h166_cmp_r_u8(record: usize): usize { sub<u8>(Op.dst<u8>(record), Op.src<u8>(record)); return next(record); }
+function h167_cmp_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; sub<u8>(load<u8>(at), Op.src<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h168_cmp_r_u16(record: usize): usize { sub<u16>(Op.dst<u16>(record), Op.src<u16>(record)); return next(record); }
+function h169_cmp_r_u32(record: usize): usize { sub<u32>(Op.dst<u32>(record), Op.src<u32>(record)); return next(record); }
+function h170_cmp_r_u64(record: usize): usize { sub<u64>(Op.dst<u64>(record), Op.src<u64>(record)); return next(record); }
+function h171_cmp_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; sub<u16>(load<u16>(at), Op.src<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h172_cmp_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; sub<u32>(load<u32>(at), Op.src<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h173_cmp_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; sub<u64>(load<u64>(at), Op.src<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h174_cmp_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; sub<u8>(Op.dst<u8>(record), load<u8>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h175_cmp_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; sub<u16>(Op.dst<u16>(record), load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h176_cmp_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; sub<u32>(Op.dst<u32>(record), load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h177_cmp_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; sub<u64>(Op.dst<u64>(record), load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h178_cmp_r_u8(record: usize): usize { sub<u8>(Op.dst<u8>(record), Op.imm<u8>(record)); return next(record); }
+function h179_cmp_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; sub<u8>(load<u8>(at), Op.imm<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h180_cmp_r_u16(record: usize): usize { sub<u16>(Op.dst<u16>(record), Op.imm<u16>(record)); return next(record); }
+function h181_cmp_r_u32(record: usize): usize { sub<u32>(Op.dst<u32>(record), Op.imm<u32>(record)); return next(record); }
+function h182_cmp_r_u64(record: usize): usize { sub<u64>(Op.dst<u64>(record), Op.imm<u64>(record)); return next(record); }
+function h183_cmp_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; sub<u16>(load<u16>(at), Op.imm<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h184_cmp_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; sub<u32>(load<u32>(at), Op.imm<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h185_cmp_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; sub<u64>(load<u64>(at), Op.imm<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h186_aas_r_u16(record: usize): usize { cpu.record = record; aas(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h187_inc_r_u16(record: usize): usize { Op.setDst<u16>(record, inc<u16>(Op.dst<u16>(record))); return next(record); }
+function h188_inc_r_u32(record: usize): usize { Op.setDst<u32>(record, inc<u32>(Op.dst<u32>(record))); return next(record); }
+function h189_inc_r_u64(record: usize): usize { Op.setDst<u64>(record, inc<u64>(Op.dst<u64>(record))); return next(record); }
+function h190_inc_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, inc<u16>(load<u16>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h191_inc_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, inc<u32>(load<u32>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h192_inc_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, inc<u64>(load<u64>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h193_inc_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, inc<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = inc<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h194_inc_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, inc<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = inc<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h195_inc_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, inc<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = inc<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h196_dec_r_u16(record: usize): usize { Op.setDst<u16>(record, dec<u16>(Op.dst<u16>(record))); return next(record); }
+function h197_dec_r_u32(record: usize): usize { Op.setDst<u32>(record, dec<u32>(Op.dst<u32>(record))); return next(record); }
+function h198_dec_r_u64(record: usize): usize { Op.setDst<u64>(record, dec<u64>(Op.dst<u64>(record))); return next(record); }
+function h199_dec_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, dec<u16>(load<u16>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h200_dec_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, dec<u32>(load<u32>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h201_dec_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, dec<u64>(load<u64>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h202_dec_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, dec<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = dec<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h203_dec_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, dec<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = dec<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h204_dec_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, dec<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = dec<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h205_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(Op.dst<u16>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h206_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(Op.dst<u32>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h207_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(Op.dst<u64>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h208_push_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; pushValue<u16>(load<u16>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h209_push_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; pushValue<u32>(load<u32>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h210_push_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; pushValue<u64>(load<u64>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h211_pop_r_u16(record: usize): usize { cpu.record = record; popRegister<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h212_pop_r_u32(record: usize): usize { cpu.record = record; popRegister<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h213_pop_r_u64(record: usize): usize { cpu.record = record; popRegister<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h214_pop_m_u16(record: usize): usize { cpu.record = record; popMemory<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h215_pop_m_u32(record: usize): usize { cpu.record = record; popMemory<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h216_pop_m_u64(record: usize): usize { cpu.record = record; popMemory<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h217_pusha_r_u16(record: usize): usize { cpu.record = record; pusha<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h218_pusha_r_u32(record: usize): usize { cpu.record = record; pusha<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h219_pusha_r_u64(record: usize): usize { cpu.record = record; pusha<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h220_popa_r_u16(record: usize): usize { cpu.record = record; popa<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h221_popa_r_u32(record: usize): usize { cpu.record = record; popa<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h222_popa_r_u64(record: usize): usize { cpu.record = record; popa<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h223_bound_r_u16(record: usize): usize { cpu.record = record; bound<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h224_bound_r_u32(record: usize): usize { cpu.record = record; bound<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h225_bound_r_u64(record: usize): usize { cpu.record = record; bound<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h226_arpl_r_u16(record: usize): usize { cpu.record = record; arpl(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h227_movsxd_r_u16(record: usize): usize { cpu.record = record; movsxd<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h228_movsxd_r_u32(record: usize): usize { cpu.record = record; movsxd<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h229_movsxd_r_u64(record: usize): usize { cpu.record = record; movsxd<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h230_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(Op.imm<u16>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h231_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(Op.imm<u32>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h232_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(Op.imm<u64>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h233_imul_r_u16(record: usize): usize { Op.setDst<u16>(record, imulTruncated<u16>(Op.src<u16>(record), Op.imm<u16>(record))); return next(record); }
+function h234_imul_r_u32(record: usize): usize { Op.setDst<u32>(record, imulTruncated<u32>(Op.src<u32>(record), Op.imm<u32>(record))); return next(record); }
+function h235_imul_r_u64(record: usize): usize { Op.setDst<u64>(record, imulTruncated<u64>(Op.src<u64>(record), Op.imm<u64>(record))); return next(record); }
+function h236_imul_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, imulTruncated<u16>(load<u16>(at), Op.imm<u16>(record))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h237_imul_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, imulTruncated<u32>(load<u32>(at), Op.imm<u32>(record))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h238_imul_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, imulTruncated<u64>(load<u64>(at), Op.imm<u64>(record))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h239_ins_r_u8(record: usize): usize { cpu.record = record; ins<u8>(record); return record; }
+function h240_ins_r_u16(record: usize): usize { cpu.record = record; ins<u16>(record); return record; }
+function h241_ins_r_u32(record: usize): usize { cpu.record = record; ins<u32>(record); return record; }
+function h242_outs_r_u8(record: usize): usize { cpu.record = record; outs<u8>(record); return record; }
+function h243_outs_r_u16(record: usize): usize { cpu.record = record; outs<u16>(record); return record; }
+function h244_outs_r_u32(record: usize): usize { cpu.record = record; outs<u32>(record); return record; }
+function h245_jo_r_u16(record: usize): usize { return branch<u16>(record, Condition.c0()); }
+function h246_jo_r_u32(record: usize): usize { return branch<u32>(record, Condition.c0()); }
+function h247_jo_r_u64(record: usize): usize { return branch<u64>(record, Condition.c0()); }
+function h248_jno_r_u16(record: usize): usize { return branch<u16>(record, Condition.c1()); }
+function h249_jno_r_u32(record: usize): usize { return branch<u32>(record, Condition.c1()); }
+function h250_jno_r_u64(record: usize): usize { return branch<u64>(record, Condition.c1()); }
+function h251_jb_r_u16(record: usize): usize { return branch<u16>(record, Condition.c2()); }
+function h252_jb_r_u32(record: usize): usize { return branch<u32>(record, Condition.c2()); }
+function h253_jb_r_u64(record: usize): usize { return branch<u64>(record, Condition.c2()); }
+function h254_jnb_r_u16(record: usize): usize { return branch<u16>(record, Condition.c3()); }
+function h255_jnb_r_u32(record: usize): usize { return branch<u32>(record, Condition.c3()); }
+function h256_jnb_r_u64(record: usize): usize { return branch<u64>(record, Condition.c3()); }
+function h257_jz_r_u16(record: usize): usize { return branch<u16>(record, Condition.c4()); }
+function h258_jz_r_u32(record: usize): usize { return branch<u32>(record, Condition.c4()); }
+function h259_jz_r_u64(record: usize): usize { return branch<u64>(record, Condition.c4()); }
+function h260_jnz_r_u16(record: usize): usize { return branch<u16>(record, Condition.c5()); }
+function h261_jnz_r_u32(record: usize): usize { return branch<u32>(record, Condition.c5()); }
+function h262_jnz_r_u64(record: usize): usize { return branch<u64>(record, Condition.c5()); }
+function h263_jbe_r_u16(record: usize): usize { return branch<u16>(record, Condition.c6()); }
+function h264_jbe_r_u32(record: usize): usize { return branch<u32>(record, Condition.c6()); }
+function h265_jbe_r_u64(record: usize): usize { return branch<u64>(record, Condition.c6()); }
+function h266_jnbe_r_u16(record: usize): usize { return branch<u16>(record, Condition.c7()); }
+function h267_jnbe_r_u32(record: usize): usize { return branch<u32>(record, Condition.c7()); }
+function h268_jnbe_r_u64(record: usize): usize { return branch<u64>(record, Condition.c7()); }
+function h269_js_r_u16(record: usize): usize { return branch<u16>(record, Condition.c8()); }
+function h270_js_r_u32(record: usize): usize { return branch<u32>(record, Condition.c8()); }
+function h271_js_r_u64(record: usize): usize { return branch<u64>(record, Condition.c8()); }
+function h272_jns_r_u16(record: usize): usize { return branch<u16>(record, Condition.c9()); }
+function h273_jns_r_u32(record: usize): usize { return branch<u32>(record, Condition.c9()); }
+function h274_jns_r_u64(record: usize): usize { return branch<u64>(record, Condition.c9()); }
+function h275_jp_r_u16(record: usize): usize { return branch<u16>(record, Condition.c10()); }
+function h276_jp_r_u32(record: usize): usize { return branch<u32>(record, Condition.c10()); }
+function h277_jp_r_u64(record: usize): usize { return branch<u64>(record, Condition.c10()); }
+function h278_jnp_r_u16(record: usize): usize { return branch<u16>(record, Condition.c11()); }
+function h279_jnp_r_u32(record: usize): usize { return branch<u32>(record, Condition.c11()); }
+function h280_jnp_r_u64(record: usize): usize { return branch<u64>(record, Condition.c11()); }
+function h281_jl_r_u16(record: usize): usize { return branch<u16>(record, Condition.c12()); }
+function h282_jl_r_u32(record: usize): usize { return branch<u32>(record, Condition.c12()); }
+function h283_jl_r_u64(record: usize): usize { return branch<u64>(record, Condition.c12()); }
+function h284_jnl_r_u16(record: usize): usize { return branch<u16>(record, Condition.c13()); }
+function h285_jnl_r_u32(record: usize): usize { return branch<u32>(record, Condition.c13()); }
+function h286_jnl_r_u64(record: usize): usize { return branch<u64>(record, Condition.c13()); }
+function h287_jle_r_u16(record: usize): usize { return branch<u16>(record, Condition.c14()); }
+function h288_jle_r_u32(record: usize): usize { return branch<u32>(record, Condition.c14()); }
+function h289_jle_r_u64(record: usize): usize { return branch<u64>(record, Condition.c14()); }
+function h290_jnle_r_u16(record: usize): usize { return branch<u16>(record, Condition.c15()); }
+function h291_jnle_r_u32(record: usize): usize { return branch<u32>(record, Condition.c15()); }
+function h292_jnle_r_u64(record: usize): usize { return branch<u64>(record, Condition.c15()); }
+function h293_add_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h294_add_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = add<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h295_or_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, or<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h296_or_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, or<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = or<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h297_adc_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, adc<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h298_adc_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, adc<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = adc<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h299_sbb_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sbb<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h300_sbb_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sbb<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sbb<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h301_and_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, and<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h302_and_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, and<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = and<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h303_sub_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sub<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h304_sub_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, sub<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = sub<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h305_xor_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, xor<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h306_xor_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, xor<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = xor<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h307_add_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, add<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h308_add_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, add<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h309_add_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, add<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h310_add_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, add<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = add<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h311_add_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, add<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = add<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h312_add_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, add<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = add<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h313_or_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, or<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h314_or_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, or<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h315_or_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, or<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h316_or_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, or<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = or<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h317_or_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, or<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = or<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h318_or_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, or<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = or<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h319_adc_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, adc<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h320_adc_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, adc<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h321_adc_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, adc<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h322_adc_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, adc<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = adc<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h323_adc_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, adc<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = adc<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h324_adc_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, adc<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = adc<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h325_sbb_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sbb<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h326_sbb_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sbb<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h327_sbb_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sbb<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h328_sbb_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sbb<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sbb<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h329_sbb_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sbb<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sbb<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h330_sbb_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sbb<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sbb<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h331_and_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, and<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h332_and_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, and<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h333_and_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, and<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h334_and_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, and<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = and<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h335_and_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, and<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = and<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h336_and_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, and<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = and<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h337_sub_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sub<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h338_sub_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sub<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h339_sub_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sub<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h340_sub_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, sub<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = sub<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h341_sub_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, sub<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = sub<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h342_sub_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, sub<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = sub<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h343_xor_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, xor<u16>(load<u16>(at), Op.imm<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h344_xor_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, xor<u32>(load<u32>(at), Op.imm<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h345_xor_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, xor<u64>(load<u64>(at), Op.imm<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h346_xor_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, xor<u16>(load<u16>(at), Op.imm<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = xor<u16>(old, Op.imm<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h347_xor_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, xor<u32>(load<u32>(at), Op.imm<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = xor<u32>(old, Op.imm<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h348_xor_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, xor<u64>(load<u64>(at), Op.imm<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = xor<u64>(old, Op.imm<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h349_test_r_u8(record: usize): usize { and<u8>(Op.dst<u8>(record), Op.src<u8>(record)); return next(record); }
+function h350_test_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; and<u8>(load<u8>(at), Op.src<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h351_test_r_u16(record: usize): usize { and<u16>(Op.dst<u16>(record), Op.src<u16>(record)); return next(record); }
+function h352_test_r_u32(record: usize): usize { and<u32>(Op.dst<u32>(record), Op.src<u32>(record)); return next(record); }
+function h353_test_r_u64(record: usize): usize { and<u64>(Op.dst<u64>(record), Op.src<u64>(record)); return next(record); }
+function h354_test_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; and<u16>(load<u16>(at), Op.src<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h355_test_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; and<u32>(load<u32>(at), Op.src<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h356_test_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; and<u64>(load<u64>(at), Op.src<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h357_xchg_r_u8(record: usize): usize { const a = Op.dst<u8>(record); Op.setDst<u8>(record, Op.src<u8>(record)); Op.setSrc<u8>(record, a); return next(record); }
+function h358_xchg_m_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; exchangeMemory<u8>(record, at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h359_xchg_r_u16(record: usize): usize { const a = Op.dst<u16>(record); Op.setDst<u16>(record, Op.src<u16>(record)); Op.setSrc<u16>(record, a); return next(record); }
+function h360_xchg_r_u32(record: usize): usize { const a = Op.dst<u32>(record); Op.setDst<u32>(record, Op.src<u32>(record)); Op.setSrc<u32>(record, a); return next(record); }
+function h361_xchg_r_u64(record: usize): usize { const a = Op.dst<u64>(record); Op.setDst<u64>(record, Op.src<u64>(record)); Op.setSrc<u64>(record, a); return next(record); }
+function h362_xchg_m_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; exchangeMemory<u16>(record, at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h363_xchg_m_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; exchangeMemory<u32>(record, at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h364_xchg_m_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; exchangeMemory<u64>(record, at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h365_mov_r_u8(record: usize): usize { Op.setDst<u8>(record, Op.src<u8>(record)); return next(record); }
+function h366_mov_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, Op.src<u8>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h367_mov_r_u16(record: usize): usize { Op.setDst<u16>(record, Op.src<u16>(record)); return next(record); }
+function h368_mov_r_u32(record: usize): usize { Op.setDst<u32>(record, Op.src<u32>(record)); return next(record); }
+function h369_mov_r_u64(record: usize): usize { Op.setDst<u64>(record, Op.src<u64>(record)); return next(record); }
+function h370_mov_m_u16(record: usize): usize { const at = Access.storable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, Op.src<u16>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h371_mov_m_u32(record: usize): usize { const at = Access.storable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, Op.src<u32>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h372_mov_m_u64(record: usize): usize { const at = Access.storable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, Op.src<u64>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h373_mov_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u8>(record, load<u8>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h374_mov_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h375_mov_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h376_mov_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h377_mov_r_u16(record: usize): usize { cpu.record = record; moveFromSegment<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h378_mov_r_u32(record: usize): usize { cpu.record = record; moveFromSegment<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h379_mov_r_u64(record: usize): usize { cpu.record = record; moveFromSegment<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h380_mov_m_u16(record: usize): usize { cpu.record = record; const at = Linear.storable<u16>(Address.forWrite(record, 2)); if (at == 0) return record; store<u16>(at, <u16>segSelector(Op.srcNumber(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h381_lea_m_u16(record: usize): usize { Op.setDst<u16>(record, <u16>Address.effective(record)); return next(record); }
+function h382_lea_m_u32(record: usize): usize { Op.setDst<u32>(record, <u32>Address.effective(record)); return next(record); }
+function h383_lea_m_u64(record: usize): usize { Op.setDst<u64>(record, <u64>Address.effective(record)); return next(record); }
+function h384_mov_r_u16(record: usize): usize { cpu.record = record; moveToSegment(record, Op.src<u16>(record)); return record; }
+function h385_mov_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, 2)); if (at == 0) return record; moveToSegment(record, load<u16>(at)); return record; }
+function h386_pause_r_u16(record: usize): usize { cpu.record = record; pause(record); return record; }
+function h387_nop_r_u16(record: usize): usize {  return next(record); }
+function h388_cbw_r_u16(record: usize): usize { cbw<u16>(record); return next(record); }
+function h389_cbw_r_u32(record: usize): usize { cbw<u32>(record); return next(record); }
+function h390_cbw_r_u64(record: usize): usize { cbw<u64>(record); return next(record); }
+function h391_cwd_r_u16(record: usize): usize { cwd<u16>(record); return next(record); }
+function h392_cwd_r_u32(record: usize): usize { cwd<u32>(record); return next(record); }
+function h393_cwd_r_u64(record: usize): usize { cwd<u64>(record); return next(record); }
+function h394_callf_r_u16(record: usize): usize { cpu.record = record; callFarDirect<u16>(record); return record; }
+function h395_callf_r_u32(record: usize): usize { cpu.record = record; callFarDirect<u32>(record); return record; }
+function h396_callf_r_u64(record: usize): usize { cpu.record = record; callFarDirect<u64>(record); return record; }
+function h397_pushf_r_u16(record: usize): usize { cpu.record = record; pushf<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h398_pushf_r_u32(record: usize): usize { cpu.record = record; pushf<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h399_pushf_r_u64(record: usize): usize { cpu.record = record; pushf<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h400_popf_r_u16(record: usize): usize { cpu.record = record; popf<u16>(record); return record; }
+function h401_popf_r_u32(record: usize): usize { cpu.record = record; popf<u32>(record); return record; }
+function h402_popf_r_u64(record: usize): usize { cpu.record = record; popf<u64>(record); return record; }
+function h403_sahf_r_u16(record: usize): usize { cpu.record = record; sahf(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h404_lahf_r_u16(record: usize): usize { cpu.record = record; lahf(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h405_movs_r_u8(record: usize): usize { cpu.record = record; movs<u8>(record); return follow(record); }
+function h406_movs_r_u16(record: usize): usize { cpu.record = record; movs<u16>(record); return follow(record); }
+function h407_movs_r_u32(record: usize): usize { cpu.record = record; movs<u32>(record); return follow(record); }
+function h408_movs_r_u64(record: usize): usize { cpu.record = record; movs<u64>(record); return follow(record); }
+function h409_cmps_r_u8(record: usize): usize { cpu.record = record; cmps<u8>(record); return follow(record); }
+function h410_cmps_r_u16(record: usize): usize { cpu.record = record; cmps<u16>(record); return follow(record); }
+function h411_cmps_r_u32(record: usize): usize { cpu.record = record; cmps<u32>(record); return follow(record); }
+function h412_cmps_r_u64(record: usize): usize { cpu.record = record; cmps<u64>(record); return follow(record); }
+function h413_test_r_u8(record: usize): usize { and<u8>(Op.dst<u8>(record), Op.imm<u8>(record)); return next(record); }
+function h414_test_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; and<u8>(load<u8>(at), Op.imm<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h415_test_r_u16(record: usize): usize { and<u16>(Op.dst<u16>(record), Op.imm<u16>(record)); return next(record); }
+function h416_test_r_u32(record: usize): usize { and<u32>(Op.dst<u32>(record), Op.imm<u32>(record)); return next(record); }
+function h417_test_r_u64(record: usize): usize { and<u64>(Op.dst<u64>(record), Op.imm<u64>(record)); return next(record); }
+function h418_test_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; and<u16>(load<u16>(at), Op.imm<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h419_test_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; and<u32>(load<u32>(at), Op.imm<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h420_test_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; and<u64>(load<u64>(at), Op.imm<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h421_stos_r_u8(record: usize): usize { cpu.record = record; stos<u8>(record); return follow(record); }
+function h422_stos_r_u16(record: usize): usize { cpu.record = record; stos<u16>(record); return follow(record); }
+function h423_stos_r_u32(record: usize): usize { cpu.record = record; stos<u32>(record); return follow(record); }
+function h424_stos_r_u64(record: usize): usize { cpu.record = record; stos<u64>(record); return follow(record); }
+function h425_lods_r_u8(record: usize): usize { cpu.record = record; lods<u8>(record); return follow(record); }
+function h426_lods_r_u16(record: usize): usize { cpu.record = record; lods<u16>(record); return follow(record); }
+function h427_lods_r_u32(record: usize): usize { cpu.record = record; lods<u32>(record); return follow(record); }
+function h428_lods_r_u64(record: usize): usize { cpu.record = record; lods<u64>(record); return follow(record); }
+function h429_scas_r_u8(record: usize): usize { cpu.record = record; scas<u8>(record); return follow(record); }
+function h430_scas_r_u16(record: usize): usize { cpu.record = record; scas<u16>(record); return follow(record); }
+function h431_scas_r_u32(record: usize): usize { cpu.record = record; scas<u32>(record); return follow(record); }
+function h432_scas_r_u64(record: usize): usize { cpu.record = record; scas<u64>(record); return follow(record); }
+function h433_mov_r_u8(record: usize): usize { Op.setDst<u8>(record, Op.imm<u8>(record)); return next(record); }
+function h434_mov_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, Op.imm<u8>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h435_mov_r_u16(record: usize): usize { Op.setDst<u16>(record, Op.imm<u16>(record)); return next(record); }
+function h436_mov_r_u32(record: usize): usize { Op.setDst<u32>(record, Op.imm<u32>(record)); return next(record); }
+function h437_mov_r_u64(record: usize): usize { Op.setDst<u64>(record, Op.imm<u64>(record)); return next(record); }
+function h438_mov_m_u16(record: usize): usize { const at = Access.storable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, Op.imm<u16>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h439_mov_m_u32(record: usize): usize { const at = Access.storable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, Op.imm<u32>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h440_mov_m_u64(record: usize): usize { const at = Access.storable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, Op.imm<u64>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h441_rol_r_u8(record: usize): usize { Op.setDst<u8>(record, rol<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h442_rol_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rol<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h443_ror_r_u8(record: usize): usize { Op.setDst<u8>(record, ror<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h444_ror_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, ror<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h445_rcl_r_u8(record: usize): usize { Op.setDst<u8>(record, rcl<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h446_rcl_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rcl<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h447_rcr_r_u8(record: usize): usize { Op.setDst<u8>(record, rcr<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h448_rcr_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rcr<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h449_shl_r_u8(record: usize): usize { Op.setDst<u8>(record, shl<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h450_shl_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, shl<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h451_shr_r_u8(record: usize): usize { Op.setDst<u8>(record, shr<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h452_shr_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, shr<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h453_sar_r_u8(record: usize): usize { Op.setDst<u8>(record, sar<u8>(Op.dst<u8>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h454_sar_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sar<u8>(load<u8>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h455_rol_r_u16(record: usize): usize { Op.setDst<u16>(record, rol<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h456_rol_r_u32(record: usize): usize { Op.setDst<u32>(record, rol<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h457_rol_r_u64(record: usize): usize { Op.setDst<u64>(record, rol<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h458_rol_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rol<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h459_rol_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rol<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h460_rol_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rol<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h461_ror_r_u16(record: usize): usize { Op.setDst<u16>(record, ror<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h462_ror_r_u32(record: usize): usize { Op.setDst<u32>(record, ror<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h463_ror_r_u64(record: usize): usize { Op.setDst<u64>(record, ror<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h464_ror_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, ror<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h465_ror_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, ror<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h466_ror_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, ror<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h467_rcl_r_u16(record: usize): usize { Op.setDst<u16>(record, rcl<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h468_rcl_r_u32(record: usize): usize { Op.setDst<u32>(record, rcl<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h469_rcl_r_u64(record: usize): usize { Op.setDst<u64>(record, rcl<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h470_rcl_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rcl<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h471_rcl_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rcl<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h472_rcl_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rcl<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h473_rcr_r_u16(record: usize): usize { Op.setDst<u16>(record, rcr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h474_rcr_r_u32(record: usize): usize { Op.setDst<u32>(record, rcr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h475_rcr_r_u64(record: usize): usize { Op.setDst<u64>(record, rcr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h476_rcr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rcr<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h477_rcr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rcr<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h478_rcr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rcr<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h479_shl_r_u16(record: usize): usize { Op.setDst<u16>(record, shl<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h480_shl_r_u32(record: usize): usize { Op.setDst<u32>(record, shl<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h481_shl_r_u64(record: usize): usize { Op.setDst<u64>(record, shl<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h482_shl_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shl<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h483_shl_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shl<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h484_shl_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shl<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h485_shr_r_u16(record: usize): usize { Op.setDst<u16>(record, shr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h486_shr_r_u32(record: usize): usize { Op.setDst<u32>(record, shr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h487_shr_r_u64(record: usize): usize { Op.setDst<u64>(record, shr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h488_shr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shr<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h489_shr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shr<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h490_shr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shr<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h491_sar_r_u16(record: usize): usize { Op.setDst<u16>(record, sar<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h492_sar_r_u32(record: usize): usize { Op.setDst<u32>(record, sar<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h493_sar_r_u64(record: usize): usize { Op.setDst<u64>(record, sar<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h494_sar_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sar<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h495_sar_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sar<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h496_sar_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sar<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h497_ret_r_u16(record: usize): usize { cpu.record = record; retPop<u16>(record); return follow(record); }
+function h498_ret_r_u32(record: usize): usize { cpu.record = record; retPop<u32>(record); return follow(record); }
+function h499_ret_r_u64(record: usize): usize { cpu.record = record; retPop<u64>(record); return follow(record); }
+function h500_ret_r_u16(record: usize): usize { cpu.record = record; ret<u16>(record); return follow(record); }
+function h501_ret_r_u32(record: usize): usize { cpu.record = record; ret<u32>(record); return follow(record); }
+function h502_ret_r_u64(record: usize): usize { cpu.record = record; ret<u64>(record); return follow(record); }
+function h503_les_r_u16(record: usize): usize { cpu.record = record; les<u16>(record); return record; }
+function h504_les_r_u32(record: usize): usize { cpu.record = record; les<u32>(record); return record; }
+function h505_les_r_u64(record: usize): usize { cpu.record = record; les<u64>(record); return record; }
+function h506_lds_r_u16(record: usize): usize { cpu.record = record; lds<u16>(record); return record; }
+function h507_lds_r_u32(record: usize): usize { cpu.record = record; lds<u32>(record); return record; }
+function h508_lds_r_u64(record: usize): usize { cpu.record = record; lds<u64>(record); return record; }
+function h509_enter_r_u16(record: usize): usize { cpu.record = record; enter<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h510_enter_r_u32(record: usize): usize { cpu.record = record; enter<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h511_enter_r_u64(record: usize): usize { cpu.record = record; enter<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h512_leave_r_u16(record: usize): usize { cpu.record = record; leave<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h513_leave_r_u32(record: usize): usize { cpu.record = record; leave<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h514_leave_r_u64(record: usize): usize { cpu.record = record; leave<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h515_retf_r_u16(record: usize): usize { cpu.record = record; retFarPop<u16>(record); return record; }
+function h516_retf_r_u32(record: usize): usize { cpu.record = record; retFarPop<u32>(record); return record; }
+function h517_retf_r_u64(record: usize): usize { cpu.record = record; retFarPop<u64>(record); return record; }
+function h518_retf_r_u16(record: usize): usize { cpu.record = record; retFar<u16>(record); return record; }
+function h519_retf_r_u32(record: usize): usize { cpu.record = record; retFar<u32>(record); return record; }
+function h520_retf_r_u64(record: usize): usize { cpu.record = record; retFar<u64>(record); return record; }
+function h521_int3_r_u16(record: usize): usize { cpu.record = record; int3(record); return record; }
+function h522_int_r_u16(record: usize): usize { cpu.record = record; intN(record); return record; }
+function h523_into_r_u16(record: usize): usize { cpu.record = record; into(record); return record; }
+function h524_iret_r_u16(record: usize): usize { cpu.record = record; iret<u16>(record); return record; }
+function h525_iret_r_u32(record: usize): usize { cpu.record = record; iret<u32>(record); return record; }
+function h526_iret_r_u64(record: usize): usize { cpu.record = record; iret<u64>(record); return record; }
+function h527_rol_r_u8(record: usize): usize { Op.setDst<u8>(record, rol<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h528_rol_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rol<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h529_ror_r_u8(record: usize): usize { Op.setDst<u8>(record, ror<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h530_ror_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, ror<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h531_rcl_r_u8(record: usize): usize { Op.setDst<u8>(record, rcl<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h532_rcl_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rcl<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h533_rcr_r_u8(record: usize): usize { Op.setDst<u8>(record, rcr<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h534_rcr_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rcr<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h535_shl_r_u8(record: usize): usize { Op.setDst<u8>(record, shl<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h536_shl_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, shl<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h537_shr_r_u8(record: usize): usize { Op.setDst<u8>(record, shr<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h538_shr_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, shr<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h539_sar_r_u8(record: usize): usize { Op.setDst<u8>(record, sar<u8>(Op.dst<u8>(record), 1)); return next(record); }
+function h540_sar_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sar<u8>(load<u8>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h541_rol_r_u16(record: usize): usize { Op.setDst<u16>(record, rol<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h542_rol_r_u32(record: usize): usize { Op.setDst<u32>(record, rol<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h543_rol_r_u64(record: usize): usize { Op.setDst<u64>(record, rol<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h544_rol_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rol<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h545_rol_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rol<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h546_rol_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rol<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h547_ror_r_u16(record: usize): usize { Op.setDst<u16>(record, ror<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h548_ror_r_u32(record: usize): usize { Op.setDst<u32>(record, ror<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h549_ror_r_u64(record: usize): usize { Op.setDst<u64>(record, ror<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h550_ror_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, ror<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h551_ror_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, ror<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h552_ror_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, ror<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h553_rcl_r_u16(record: usize): usize { Op.setDst<u16>(record, rcl<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h554_rcl_r_u32(record: usize): usize { Op.setDst<u32>(record, rcl<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h555_rcl_r_u64(record: usize): usize { Op.setDst<u64>(record, rcl<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h556_rcl_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rcl<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h557_rcl_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rcl<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h558_rcl_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rcl<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h559_rcr_r_u16(record: usize): usize { Op.setDst<u16>(record, rcr<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h560_rcr_r_u32(record: usize): usize { Op.setDst<u32>(record, rcr<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h561_rcr_r_u64(record: usize): usize { Op.setDst<u64>(record, rcr<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h562_rcr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rcr<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h563_rcr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rcr<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h564_rcr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rcr<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h565_shl_r_u16(record: usize): usize { Op.setDst<u16>(record, shl<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h566_shl_r_u32(record: usize): usize { Op.setDst<u32>(record, shl<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h567_shl_r_u64(record: usize): usize { Op.setDst<u64>(record, shl<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h568_shl_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shl<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h569_shl_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shl<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h570_shl_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shl<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h571_shr_r_u16(record: usize): usize { Op.setDst<u16>(record, shr<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h572_shr_r_u32(record: usize): usize { Op.setDst<u32>(record, shr<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h573_shr_r_u64(record: usize): usize { Op.setDst<u64>(record, shr<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h574_shr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shr<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h575_shr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shr<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h576_shr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shr<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h577_sar_r_u16(record: usize): usize { Op.setDst<u16>(record, sar<u16>(Op.dst<u16>(record), 1)); return next(record); }
+function h578_sar_r_u32(record: usize): usize { Op.setDst<u32>(record, sar<u32>(Op.dst<u32>(record), 1)); return next(record); }
+function h579_sar_r_u64(record: usize): usize { Op.setDst<u64>(record, sar<u64>(Op.dst<u64>(record), 1)); return next(record); }
+function h580_sar_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sar<u16>(load<u16>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h581_sar_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sar<u32>(load<u32>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h582_sar_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sar<u64>(load<u64>(at), 1));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h583_rol_r_u8(record: usize): usize { Op.setDst<u8>(record, rol<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h584_rol_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rol<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h585_ror_r_u8(record: usize): usize { Op.setDst<u8>(record, ror<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h586_ror_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, ror<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h587_rcl_r_u8(record: usize): usize { Op.setDst<u8>(record, rcl<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h588_rcl_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rcl<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h589_rcr_r_u8(record: usize): usize { Op.setDst<u8>(record, rcr<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h590_rcr_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, rcr<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h591_shl_r_u8(record: usize): usize { Op.setDst<u8>(record, shl<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h592_shl_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, shl<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h593_shr_r_u8(record: usize): usize { Op.setDst<u8>(record, shr<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h594_shr_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, shr<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h595_sar_r_u8(record: usize): usize { Op.setDst<u8>(record, sar<u8>(Op.dst<u8>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h596_sar_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, sar<u8>(load<u8>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h597_rol_r_u16(record: usize): usize { Op.setDst<u16>(record, rol<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h598_rol_r_u32(record: usize): usize { Op.setDst<u32>(record, rol<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h599_rol_r_u64(record: usize): usize { Op.setDst<u64>(record, rol<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h600_rol_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rol<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h601_rol_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rol<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h602_rol_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rol<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h603_ror_r_u16(record: usize): usize { Op.setDst<u16>(record, ror<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h604_ror_r_u32(record: usize): usize { Op.setDst<u32>(record, ror<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h605_ror_r_u64(record: usize): usize { Op.setDst<u64>(record, ror<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h606_ror_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, ror<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h607_ror_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, ror<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h608_ror_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, ror<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h609_rcl_r_u16(record: usize): usize { Op.setDst<u16>(record, rcl<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h610_rcl_r_u32(record: usize): usize { Op.setDst<u32>(record, rcl<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h611_rcl_r_u64(record: usize): usize { Op.setDst<u64>(record, rcl<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h612_rcl_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rcl<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h613_rcl_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rcl<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h614_rcl_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rcl<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h615_rcr_r_u16(record: usize): usize { Op.setDst<u16>(record, rcr<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h616_rcr_r_u32(record: usize): usize { Op.setDst<u32>(record, rcr<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h617_rcr_r_u64(record: usize): usize { Op.setDst<u64>(record, rcr<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h618_rcr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, rcr<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h619_rcr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, rcr<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h620_rcr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, rcr<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h621_shl_r_u16(record: usize): usize { Op.setDst<u16>(record, shl<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h622_shl_r_u32(record: usize): usize { Op.setDst<u32>(record, shl<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h623_shl_r_u64(record: usize): usize { Op.setDst<u64>(record, shl<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h624_shl_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shl<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h625_shl_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shl<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h626_shl_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shl<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h627_shr_r_u16(record: usize): usize { Op.setDst<u16>(record, shr<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h628_shr_r_u32(record: usize): usize { Op.setDst<u32>(record, shr<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h629_shr_r_u64(record: usize): usize { Op.setDst<u64>(record, shr<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h630_shr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shr<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h631_shr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shr<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h632_shr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shr<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h633_sar_r_u16(record: usize): usize { Op.setDst<u16>(record, sar<u16>(Op.dst<u16>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h634_sar_r_u32(record: usize): usize { Op.setDst<u32>(record, sar<u32>(Op.dst<u32>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h635_sar_r_u64(record: usize): usize { Op.setDst<u64>(record, sar<u64>(Op.dst<u64>(record), <u32>Op.src<u8>(record))); return next(record); }
+function h636_sar_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sar<u16>(load<u16>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h637_sar_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sar<u32>(load<u32>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h638_sar_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sar<u64>(load<u64>(at), <u32>Op.src<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h639_aam_r_u16(record: usize): usize { cpu.record = record; aam(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h640_aad_r_u16(record: usize): usize { cpu.record = record; aad(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h641_salc_r_u16(record: usize): usize { cpu.record = record; salc(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h642_xlat_r_u8(record: usize): usize { cpu.record = record; xlat(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h643_loopne_r_u16(record: usize): usize { cpu.record = record; loopnz<u16>(record); return follow(record); }
+function h644_loopne_r_u32(record: usize): usize { cpu.record = record; loopnz<u32>(record); return follow(record); }
+function h645_loopne_r_u64(record: usize): usize { cpu.record = record; loopnz<u64>(record); return follow(record); }
+function h646_loope_r_u16(record: usize): usize { cpu.record = record; loopz<u16>(record); return follow(record); }
+function h647_loope_r_u32(record: usize): usize { cpu.record = record; loopz<u32>(record); return follow(record); }
+function h648_loope_r_u64(record: usize): usize { cpu.record = record; loopz<u64>(record); return follow(record); }
+function h649_loop_r_u16(record: usize): usize { cpu.record = record; loop<u16>(record); return follow(record); }
+function h650_loop_r_u32(record: usize): usize { cpu.record = record; loop<u32>(record); return follow(record); }
+function h651_loop_r_u64(record: usize): usize { cpu.record = record; loop<u64>(record); return follow(record); }
+function h652_jcxz_r_u16(record: usize): usize { cpu.record = record; jcxz<u16>(record); return follow(record); }
+function h653_jcxz_r_u32(record: usize): usize { cpu.record = record; jcxz<u32>(record); return follow(record); }
+function h654_jcxz_r_u64(record: usize): usize { cpu.record = record; jcxz<u64>(record); return follow(record); }
+function h655_in_r_u8(record: usize): usize { cpu.record = record; portIn<u8>(record, <u32>Op.imm<u8>(record), true); return record; }
+function h656_in_r_u16(record: usize): usize { cpu.record = record; portIn<u16>(record, <u32>Op.imm<u8>(record), true); return record; }
+function h657_in_r_u32(record: usize): usize { cpu.record = record; portIn<u32>(record, <u32>Op.imm<u8>(record), true); return record; }
+function h658_out_r_u8(record: usize): usize { cpu.record = record; portOut<u8>(record, <u32>Op.imm<u8>(record), true); return record; }
+function h659_out_r_u16(record: usize): usize { cpu.record = record; portOut<u16>(record, <u32>Op.imm<u8>(record), true); return record; }
+function h660_out_r_u32(record: usize): usize { cpu.record = record; portOut<u32>(record, <u32>Op.imm<u8>(record), true); return record; }
+function h661_call_r_u16(record: usize): usize { cpu.record = record; callRelative<u16>(record); return follow(record); }
+function h662_call_r_u32(record: usize): usize { cpu.record = record; callRelative<u32>(record); return follow(record); }
+function h663_call_r_u64(record: usize): usize { cpu.record = record; callRelative<u64>(record); return follow(record); }
+function h664_jmp_r_u16(record: usize): usize { return branch<u16>(record, true); }
+function h665_jmp_r_u32(record: usize): usize { return branch<u32>(record, true); }
+function h666_jmp_r_u64(record: usize): usize { return branch<u64>(record, true); }
+function h667_jmpf_r_u16(record: usize): usize { cpu.record = record; jmpFarDirect<u16>(record); return record; }
+function h668_jmpf_r_u32(record: usize): usize { cpu.record = record; jmpFarDirect<u32>(record); return record; }
+function h669_jmpf_r_u64(record: usize): usize { cpu.record = record; jmpFarDirect<u64>(record); return record; }
+function h670_in_r_u8(record: usize): usize { cpu.record = record; portIn<u8>(record, <u32>getGpr(RDX) & 0xffff, false); return record; }
+function h671_in_r_u16(record: usize): usize { cpu.record = record; portIn<u16>(record, <u32>getGpr(RDX) & 0xffff, false); return record; }
+function h672_in_r_u32(record: usize): usize { cpu.record = record; portIn<u32>(record, <u32>getGpr(RDX) & 0xffff, false); return record; }
+function h673_out_r_u8(record: usize): usize { cpu.record = record; portOut<u8>(record, <u32>getGpr(RDX) & 0xffff, false); return record; }
+function h674_out_r_u16(record: usize): usize { cpu.record = record; portOut<u16>(record, <u32>getGpr(RDX) & 0xffff, false); return record; }
+function h675_out_r_u32(record: usize): usize { cpu.record = record; portOut<u32>(record, <u32>getGpr(RDX) & 0xffff, false); return record; }
+function h676_int1_r_u16(record: usize): usize { cpu.record = record; int1(record); return record; }
+function h677_hlt_r_u16(record: usize): usize { cpu.record = record; hlt(record); return record; }
+function h678_cmc_r_u16(record: usize): usize { Flags.setCf(Flags.cf() ^ 1); return next(record); }
+function h679_not_r_u8(record: usize): usize { Op.setDst<u8>(record, not<u8>(Op.dst<u8>(record))); return next(record); }
+function h680_not_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, not<u8>(load<u8>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h681_not_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, not<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = not<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h682_neg_r_u8(record: usize): usize { Op.setDst<u8>(record, neg<u8>(Op.dst<u8>(record))); return next(record); }
+function h683_neg_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, neg<u8>(load<u8>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h684_neg_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, neg<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = neg<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h685_mul_r_u8(record: usize): usize { mul<u8>(record, Op.dst<u8>(record)); return next(record); }
+function h686_mul_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; mul<u8>(record, load<u8>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h687_imul_r_u8(record: usize): usize { imul<u8>(record, Op.dst<u8>(record)); return next(record); }
+function h688_imul_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; imul<u8>(record, load<u8>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h689_div_r_u8(record: usize): usize { cpu.record = record; div<u8>(record, Op.dst<u8>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h690_div_m_u8(record: usize): usize { cpu.record = record; const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return record; div<u8>(record, load<u8>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h691_idiv_r_u8(record: usize): usize { cpu.record = record; idiv<u8>(record, Op.dst<u8>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h692_idiv_m_u8(record: usize): usize { cpu.record = record; const at = Linear.readable<u8>(Address.forRead(record, sizeof<u8>())); if (at == 0) return record; idiv<u8>(record, load<u8>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h693_not_r_u16(record: usize): usize { Op.setDst<u16>(record, not<u16>(Op.dst<u16>(record))); return next(record); }
+function h694_not_r_u32(record: usize): usize { Op.setDst<u32>(record, not<u32>(Op.dst<u32>(record))); return next(record); }
+function h695_not_r_u64(record: usize): usize { Op.setDst<u64>(record, not<u64>(Op.dst<u64>(record))); return next(record); }
+function h696_not_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, not<u16>(load<u16>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h697_not_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, not<u32>(load<u32>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h698_not_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, not<u64>(load<u64>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h699_not_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, not<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = not<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h700_not_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, not<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = not<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h701_not_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, not<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = not<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h702_neg_r_u16(record: usize): usize { Op.setDst<u16>(record, neg<u16>(Op.dst<u16>(record))); return next(record); }
+function h703_neg_r_u32(record: usize): usize { Op.setDst<u32>(record, neg<u32>(Op.dst<u32>(record))); return next(record); }
+function h704_neg_r_u64(record: usize): usize { Op.setDst<u64>(record, neg<u64>(Op.dst<u64>(record))); return next(record); }
+function h705_neg_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, neg<u16>(load<u16>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h706_neg_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, neg<u32>(load<u32>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h707_neg_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, neg<u64>(load<u64>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h708_neg_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, neg<u16>(load<u16>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = neg<u16>(old); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h709_neg_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, neg<u32>(load<u32>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = neg<u32>(old); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h710_neg_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, neg<u64>(load<u64>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = neg<u64>(old); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h711_mul_r_u16(record: usize): usize { mul<u16>(record, Op.dst<u16>(record)); return next(record); }
+function h712_mul_r_u32(record: usize): usize { mul<u32>(record, Op.dst<u32>(record)); return next(record); }
+function h713_mul_r_u64(record: usize): usize { mul<u64>(record, Op.dst<u64>(record)); return next(record); }
+function h714_mul_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; mul<u16>(record, load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h715_mul_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; mul<u32>(record, load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h716_mul_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; mul<u64>(record, load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h717_imul_r_u16(record: usize): usize { imul<u16>(record, Op.dst<u16>(record)); return next(record); }
+function h718_imul_r_u32(record: usize): usize { imul<u32>(record, Op.dst<u32>(record)); return next(record); }
+function h719_imul_r_u64(record: usize): usize { imul<u64>(record, Op.dst<u64>(record)); return next(record); }
+function h720_imul_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; imul<u16>(record, load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h721_imul_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; imul<u32>(record, load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h722_imul_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; imul<u64>(record, load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h723_div_r_u16(record: usize): usize { cpu.record = record; div<u16>(record, Op.dst<u16>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h724_div_r_u32(record: usize): usize { cpu.record = record; div<u32>(record, Op.dst<u32>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h725_div_r_u64(record: usize): usize { cpu.record = record; div<u64>(record, Op.dst<u64>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h726_div_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; div<u16>(record, load<u16>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h727_div_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; div<u32>(record, load<u32>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h728_div_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; div<u64>(record, load<u64>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h729_idiv_r_u16(record: usize): usize { cpu.record = record; idiv<u16>(record, Op.dst<u16>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h730_idiv_r_u32(record: usize): usize { cpu.record = record; idiv<u32>(record, Op.dst<u32>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h731_idiv_r_u64(record: usize): usize { cpu.record = record; idiv<u64>(record, Op.dst<u64>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h732_idiv_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; idiv<u16>(record, load<u16>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h733_idiv_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; idiv<u32>(record, load<u32>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h734_idiv_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; idiv<u64>(record, load<u64>(at)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h735_clc_r_u16(record: usize): usize { Flags.setCf(0); return next(record); }
+function h736_stc_r_u16(record: usize): usize { Flags.setCf(1); return next(record); }
+function h737_cli_r_u16(record: usize): usize { cpu.record = record; cli(record); return record; }
+function h738_sti_r_u16(record: usize): usize { cpu.record = record; sti(record); return record; }
+function h739_cld_r_u16(record: usize): usize { cpu.rflags &= ~FLAG_DF; return next(record); }
+function h740_std_r_u16(record: usize): usize { cpu.rflags |= FLAG_DF; return next(record); }
+function h741_inc_r_u8(record: usize): usize { Op.setDst<u8>(record, inc<u8>(Op.dst<u8>(record))); return next(record); }
+function h742_inc_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, inc<u8>(load<u8>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h743_inc_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, inc<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = inc<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h744_dec_r_u8(record: usize): usize { Op.setDst<u8>(record, dec<u8>(Op.dst<u8>(record))); return next(record); }
+function h745_dec_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, dec<u8>(load<u8>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h746_dec_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, dec<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = dec<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h747_call_r_u16(record: usize): usize { cpu.record = record; callTo<u16>(record, <u64>Op.dst<u16>(record)); return follow(record); }
+function h748_call_r_u32(record: usize): usize { cpu.record = record; callTo<u32>(record, <u64>Op.dst<u32>(record)); return follow(record); }
+function h749_call_r_u64(record: usize): usize { cpu.record = record; callTo<u64>(record, <u64>Op.dst<u64>(record)); return follow(record); }
+function h750_call_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; callTo<u16>(record, <u64>load<u16>(at)); return follow(record); }
+function h751_call_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; callTo<u32>(record, <u64>load<u32>(at)); return follow(record); }
+function h752_call_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; callTo<u64>(record, <u64>load<u64>(at)); return follow(record); }
+function h753_callf_r_u16(record: usize): usize { cpu.record = record; callFarMemory<u16>(record); return record; }
+function h754_callf_r_u32(record: usize): usize { cpu.record = record; callFarMemory<u32>(record); return record; }
+function h755_callf_r_u64(record: usize): usize { cpu.record = record; callFarMemory<u64>(record); return record; }
+function h756_jmp_r_u16(record: usize): usize { cpu.record = record; jumpTo<u16>(<u64>Op.dst<u16>(record)); return follow(record); }
+function h757_jmp_r_u32(record: usize): usize { cpu.record = record; jumpTo<u32>(<u64>Op.dst<u32>(record)); return follow(record); }
+function h758_jmp_r_u64(record: usize): usize { cpu.record = record; jumpTo<u64>(<u64>Op.dst<u64>(record)); return follow(record); }
+function h759_jmp_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; jumpTo<u16>(<u64>load<u16>(at)); return follow(record); }
+function h760_jmp_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; jumpTo<u32>(<u64>load<u32>(at)); return follow(record); }
+function h761_jmp_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; jumpTo<u64>(<u64>load<u64>(at)); return follow(record); }
+function h762_jmpf_r_u16(record: usize): usize { cpu.record = record; jmpFarMemory<u16>(record); return record; }
+function h763_jmpf_r_u32(record: usize): usize { cpu.record = record; jmpFarMemory<u32>(record); return record; }
+function h764_jmpf_r_u64(record: usize): usize { cpu.record = record; jmpFarMemory<u64>(record); return record; }
+function h765_sldt_r_u16(record: usize): usize { cpu.record = record; sldt<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h766_sldt_r_u32(record: usize): usize { cpu.record = record; sldt<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h767_sldt_r_u64(record: usize): usize { cpu.record = record; sldt<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h768_str_r_u16(record: usize): usize { cpu.record = record; str<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h769_str_r_u32(record: usize): usize { cpu.record = record; str<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h770_str_r_u64(record: usize): usize { cpu.record = record; str<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h771_lldt_r_u16(record: usize): usize { cpu.record = record; lldt(record); return record; }
+function h772_ltr_r_u16(record: usize): usize { cpu.record = record; ltr(record); return record; }
+function h773_verr_r_u16(record: usize): usize { cpu.record = record; verr(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h774_verw_r_u16(record: usize): usize { cpu.record = record; verw(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h775_sgdt_r_u16(record: usize): usize { cpu.record = record; sgdt(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h776_sidt_r_u16(record: usize): usize { cpu.record = record; sidt(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h777_lgdt_r_u16(record: usize): usize { cpu.record = record; lgdt(record); return record; }
+function h778_lidt_r_u16(record: usize): usize { cpu.record = record; lidt(record); return record; }
+function h779_smsw_r_u16(record: usize): usize { cpu.record = record; smsw<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h780_smsw_r_u32(record: usize): usize { cpu.record = record; smsw<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h781_smsw_r_u64(record: usize): usize { cpu.record = record; smsw<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h782_lmsw_r_u16(record: usize): usize { cpu.record = record; lmsw(record); return record; }
+function h783_invlpg_r_u16(record: usize): usize { cpu.record = record; invlpg(record); return record; }
+function h784_swapgs_r_u16(record: usize): usize { cpu.record = record; swapgs(record); return record; }
+function h785_lar_r_u16(record: usize): usize { cpu.record = record; lar<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h786_lar_r_u32(record: usize): usize { cpu.record = record; lar<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h787_lar_r_u64(record: usize): usize { cpu.record = record; lar<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h788_lsl_r_u16(record: usize): usize { cpu.record = record; lsl<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h789_lsl_r_u32(record: usize): usize { cpu.record = record; lsl<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h790_lsl_r_u64(record: usize): usize { cpu.record = record; lsl<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h791_clts_r_u16(record: usize): usize { cpu.record = record; clts(record); return record; }
+function h792_invd_r_u16(record: usize): usize { cpu.record = record; wbinvd(record); return record; }
+function h793_ud2_r_u16(record: usize): usize { cpu.record = record; ud(record); return record; }
+function h794_mov_r_u32(record: usize): usize { cpu.record = record; moveFromControl(record); return record; }
+function h795_mov_r_u32(record: usize): usize { cpu.record = record; moveFromDebug(record); return record; }
+function h796_mov_r_u32(record: usize): usize { cpu.record = record; moveToControl(record); return record; }
+function h797_mov_r_u32(record: usize): usize { cpu.record = record; moveToDebug(record); return record; }
+function h798_wrmsr_r_u16(record: usize): usize { cpu.record = record; wrmsr(record); return record; }
+function h799_rdtsc_r_u16(record: usize): usize { cpu.record = record; rdtsc(record); return record; }
+function h800_rdmsr_r_u16(record: usize): usize { cpu.record = record; rdmsr(record); return record; }
+function h801_rdpmc_r_u16(record: usize): usize { cpu.record = record; rdpmc(record); return record; }
+function h802_seto_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c0()); return next(record); }
+function h803_seto_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c0());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h804_setno_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c1()); return next(record); }
+function h805_setno_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c1());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h806_setb_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c2()); return next(record); }
+function h807_setb_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c2());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h808_setnb_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c3()); return next(record); }
+function h809_setnb_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c3());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h810_setz_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c4()); return next(record); }
+function h811_setz_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c4());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h812_setnz_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c5()); return next(record); }
+function h813_setnz_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c5());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h814_setbe_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c6()); return next(record); }
+function h815_setbe_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c6());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h816_setnbe_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c7()); return next(record); }
+function h817_setnbe_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c7());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h818_sets_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c8()); return next(record); }
+function h819_sets_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c8());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h820_setns_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c9()); return next(record); }
+function h821_setns_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c9());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h822_setp_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c10()); return next(record); }
+function h823_setp_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c10());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h824_setnp_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c11()); return next(record); }
+function h825_setnp_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c11());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h826_setl_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c12()); return next(record); }
+function h827_setl_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c12());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h828_setnl_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c13()); return next(record); }
+function h829_setnl_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c13());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h830_setle_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c14()); return next(record); }
+function h831_setle_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c14());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h832_setnle_r_u8(record: usize): usize { Op.setDst<u8>(record, <u8>Condition.c15()); return next(record); }
+function h833_setnle_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, 1)); if (at == 0) return record; store<u8>(at, <u8>Condition.c15());  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h834_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(<u16>segSelector(FS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h835_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(<u32>segSelector(FS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h836_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(<u64>segSelector(FS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h837_pop_r_u16(record: usize): usize { cpu.record = record; popSegment<u16>(FS); return record; }
+function h838_pop_r_u32(record: usize): usize { cpu.record = record; popSegment<u32>(FS); return record; }
+function h839_pop_r_u64(record: usize): usize { cpu.record = record; popSegment<u64>(FS); return record; }
+function h840_cpuid_r_u16(record: usize): usize { cpu.record = record; cpuid(record); return record; }
+function h841_bt_r_u16(record: usize): usize { bt<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record)); return next(record); }
+function h842_bt_r_u32(record: usize): usize { bt<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record)); return next(record); }
+function h843_bt_r_u64(record: usize): usize { bt<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record)); return next(record); }
+function h844_bt_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(bitStringAddress<u16>(record, false)); if (at == 0) return record; bt<u16>(load<u16>(at), <u32>Op.src<u16>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h845_bt_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(bitStringAddress<u32>(record, false)); if (at == 0) return record; bt<u32>(load<u32>(at), <u32>Op.src<u32>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h846_bt_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(bitStringAddress<u64>(record, false)); if (at == 0) return record; bt<u64>(load<u64>(at), <u32>Op.src<u64>(record)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h847_shld_r_u16(record: usize): usize { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h848_shld_r_u32(record: usize): usize { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h849_shld_r_u64(record: usize): usize { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h850_shld_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h851_shld_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h852_shld_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h853_shld_r_u16(record: usize): usize { Op.setDst<u16>(record, shld<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); return next(record); }
+function h854_shld_r_u32(record: usize): usize { Op.setDst<u32>(record, shld<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); return next(record); }
+function h855_shld_r_u64(record: usize): usize { Op.setDst<u64>(record, shld<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); return next(record); }
+function h856_shld_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shld<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h857_shld_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shld<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h858_shld_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shld<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h859_push_r_u16(record: usize): usize { cpu.record = record; pushValue<u16>(<u16>segSelector(GS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h860_push_r_u32(record: usize): usize { cpu.record = record; pushValue<u32>(<u32>segSelector(GS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h861_push_r_u64(record: usize): usize { cpu.record = record; pushValue<u64>(<u64>segSelector(GS)); if (cpu.recordEnd == 0) return record; return next(record); }
+function h862_pop_r_u16(record: usize): usize { cpu.record = record; popSegment<u16>(GS); return record; }
+function h863_pop_r_u32(record: usize): usize { cpu.record = record; popSegment<u32>(GS); return record; }
+function h864_pop_r_u64(record: usize): usize { cpu.record = record; popSegment<u64>(GS); return record; }
+function h865_bts_r_u16(record: usize): usize { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); return next(record); }
+function h866_bts_r_u32(record: usize): usize { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); return next(record); }
+function h867_bts_r_u64(record: usize): usize { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); return next(record); }
+function h868_bts_m_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return record; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h869_bts_m_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return record; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h870_bts_m_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return record; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h871_bts_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h872_bts_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h873_bts_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h874_shrd_r_u16(record: usize): usize { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h875_shrd_r_u32(record: usize): usize { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h876_shrd_r_u64(record: usize): usize { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h877_shrd_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h878_shrd_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h879_shrd_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h880_shrd_r_u16(record: usize): usize { Op.setDst<u16>(record, shrd<u16>(Op.dst<u16>(record), Op.src<u16>(record), <u32>load<u8>(CPU, 8))); return next(record); }
+function h881_shrd_r_u32(record: usize): usize { Op.setDst<u32>(record, shrd<u32>(Op.dst<u32>(record), Op.src<u32>(record), <u32>load<u8>(CPU, 8))); return next(record); }
+function h882_shrd_r_u64(record: usize): usize { Op.setDst<u64>(record, shrd<u64>(Op.dst<u64>(record), Op.src<u64>(record), <u32>load<u8>(CPU, 8))); return next(record); }
+function h883_shrd_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, shrd<u16>(load<u16>(at), Op.src<u16>(record), <u32>load<u8>(CPU, 8)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h884_shrd_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, shrd<u32>(load<u32>(at), Op.src<u32>(record), <u32>load<u8>(CPU, 8)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h885_shrd_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, shrd<u64>(load<u64>(at), Op.src<u64>(record), <u32>load<u8>(CPU, 8)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h886_imul_r_u16(record: usize): usize { Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), Op.src<u16>(record))); return next(record); }
+function h887_imul_r_u32(record: usize): usize { Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h888_imul_r_u64(record: usize): usize { Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h889_imul_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, imulTruncated<u16>(Op.dst<u16>(record), load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h890_imul_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, imulTruncated<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h891_imul_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, imulTruncated<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h892_cmpxchg_r_u8(record: usize): usize { cpu.record = record; cmpxchg<u8>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h893_cmpxchg_r_u16(record: usize): usize { cpu.record = record; cmpxchg<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h894_cmpxchg_r_u32(record: usize): usize { cpu.record = record; cmpxchg<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h895_cmpxchg_r_u64(record: usize): usize { cpu.record = record; cmpxchg<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h896_lss_r_u16(record: usize): usize { cpu.record = record; lss<u16>(record); return record; }
+function h897_lss_r_u32(record: usize): usize { cpu.record = record; lss<u32>(record); return record; }
+function h898_lss_r_u64(record: usize): usize { cpu.record = record; lss<u64>(record); return record; }
+function h899_btr_r_u16(record: usize): usize { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); return next(record); }
+function h900_btr_r_u32(record: usize): usize { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); return next(record); }
+function h901_btr_r_u64(record: usize): usize { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); return next(record); }
+function h902_btr_m_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return record; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h903_btr_m_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return record; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h904_btr_m_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return record; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h905_btr_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h906_btr_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h907_btr_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h908_lfs_r_u16(record: usize): usize { cpu.record = record; lfs<u16>(record); return record; }
+function h909_lfs_r_u32(record: usize): usize { cpu.record = record; lfs<u32>(record); return record; }
+function h910_lfs_r_u64(record: usize): usize { cpu.record = record; lfs<u64>(record); return record; }
+function h911_lgs_r_u16(record: usize): usize { cpu.record = record; lgs<u16>(record); return record; }
+function h912_lgs_r_u32(record: usize): usize { cpu.record = record; lgs<u32>(record); return record; }
+function h913_lgs_r_u64(record: usize): usize { cpu.record = record; lgs<u64>(record); return record; }
+function h914_movzx_r_u16(record: usize): usize { Op.setDst<u16>(record, <u16>(Op.src<u8>(record))); return next(record); }
+function h915_movzx_r_u32(record: usize): usize { Op.setDst<u32>(record, <u32>(Op.src<u8>(record))); return next(record); }
+function h916_movzx_r_u64(record: usize): usize { Op.setDst<u64>(record, <u64>(Op.src<u8>(record))); return next(record); }
+function h917_movzx_m_u16(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u16>(record, <u16>(load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h918_movzx_m_u32(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u32>(record, <u32>(load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h919_movzx_m_u64(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; Op.setDst<u64>(record, <u64>(load<u8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h920_movzx_r_u16(record: usize): usize { Op.setDst<u16>(record, <u16>(Op.src<u16>(record))); return next(record); }
+function h921_movzx_r_u32(record: usize): usize { Op.setDst<u32>(record, <u32>(Op.src<u16>(record))); return next(record); }
+function h922_movzx_r_u64(record: usize): usize { Op.setDst<u64>(record, <u64>(Op.src<u16>(record))); return next(record); }
+function h923_movzx_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, <u16>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h924_movzx_m_u32(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u32>(record, <u32>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h925_movzx_m_u64(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u64>(record, <u64>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h926_bt_r_u16(record: usize): usize { bt<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record)); return next(record); }
+function h927_bt_r_u32(record: usize): usize { bt<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record)); return next(record); }
+function h928_bt_r_u64(record: usize): usize { bt<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record)); return next(record); }
+function h929_bt_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; bt<u16>(load<u16>(at), <u32>Op.imm<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h930_bt_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; bt<u32>(load<u32>(at), <u32>Op.imm<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h931_bt_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; bt<u64>(load<u64>(at), <u32>Op.imm<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h932_bts_r_u16(record: usize): usize { Op.setDst<u16>(record, bts<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h933_bts_r_u32(record: usize): usize { Op.setDst<u32>(record, bts<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h934_bts_r_u64(record: usize): usize { Op.setDst<u64>(record, bts<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h935_bts_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h936_bts_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h937_bts_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h938_bts_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, bts<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = bts<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h939_bts_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, bts<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = bts<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h940_bts_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, bts<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = bts<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h941_btr_r_u16(record: usize): usize { Op.setDst<u16>(record, btr<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h942_btr_r_u32(record: usize): usize { Op.setDst<u32>(record, btr<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h943_btr_r_u64(record: usize): usize { Op.setDst<u64>(record, btr<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h944_btr_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h945_btr_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h946_btr_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h947_btr_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btr<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btr<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h948_btr_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btr<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btr<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h949_btr_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btr<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btr<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h950_btc_r_u16(record: usize): usize { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h951_btc_r_u32(record: usize): usize { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h952_btc_r_u64(record: usize): usize { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.imm<u8>(record))); return next(record); }
+function h953_btc_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h954_btc_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h955_btc_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h956_btc_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.imm<u8>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h957_btc_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.imm<u8>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h958_btc_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.imm<u8>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h959_btc_r_u16(record: usize): usize { Op.setDst<u16>(record, btc<u16>(Op.dst<u16>(record), <u32>Op.src<u16>(record))); return next(record); }
+function h960_btc_r_u32(record: usize): usize { Op.setDst<u32>(record, btc<u32>(Op.dst<u32>(record), <u32>Op.src<u32>(record))); return next(record); }
+function h961_btc_r_u64(record: usize): usize { Op.setDst<u64>(record, btc<u64>(Op.dst<u64>(record), <u32>Op.src<u64>(record))); return next(record); }
+function h962_btc_m_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return record; store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h963_btc_m_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return record; store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h964_btc_m_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return record; store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Linear.commit(at); if (cpu.recordEnd == 0) return record; return next(record); }
+function h965_btc_m_lock_u16(record: usize): usize { cpu.record = record; const at = Linear.writable<u16>(bitStringAddress<u16>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u16>(at)) { Locked.acquireSplit(); store<u16>(at, btc<u16>(load<u16>(at), <u32>Op.src<u16>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u16>atomic.load<u16>(at); const next = btc<u16>(old, <u32>Op.src<u16>(record)); if (<u16>atomic.cmpxchg<u16>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h966_btc_m_lock_u32(record: usize): usize { cpu.record = record; const at = Linear.writable<u32>(bitStringAddress<u32>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u32>(at)) { Locked.acquireSplit(); store<u32>(at, btc<u32>(load<u32>(at), <u32>Op.src<u32>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u32>atomic.load<u32>(at); const next = btc<u32>(old, <u32>Op.src<u32>(record)); if (<u32>atomic.cmpxchg<u32>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h967_btc_m_lock_u64(record: usize): usize { cpu.record = record; const at = Linear.writable<u64>(bitStringAddress<u64>(record, true)); if (at == 0) return record; if (!Locked.isAtomic<u64>(at)) { Locked.acquireSplit(); store<u64>(at, btc<u64>(load<u64>(at), <u32>Op.src<u64>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u64>atomic.load<u64>(at); const next = btc<u64>(old, <u32>Op.src<u64>(record)); if (<u64>atomic.cmpxchg<u64>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
+function h968_bsf_r_u16(record: usize): usize { bsf<u16>(record, Op.src<u16>(record)); return next(record); }
+function h969_bsf_r_u32(record: usize): usize { bsf<u32>(record, Op.src<u32>(record)); return next(record); }
+function h970_bsf_r_u64(record: usize): usize { bsf<u64>(record, Op.src<u64>(record)); return next(record); }
+function h971_bsf_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; bsf<u16>(record, load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h972_bsf_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; bsf<u32>(record, load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h973_bsf_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; bsf<u64>(record, load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h974_bsr_r_u16(record: usize): usize { bsr<u16>(record, Op.src<u16>(record)); return next(record); }
+function h975_bsr_r_u32(record: usize): usize { bsr<u32>(record, Op.src<u32>(record)); return next(record); }
+function h976_bsr_r_u64(record: usize): usize { bsr<u64>(record, Op.src<u64>(record)); return next(record); }
+function h977_bsr_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; bsr<u16>(record, load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h978_bsr_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; bsr<u32>(record, load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h979_bsr_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; bsr<u64>(record, load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h980_movsx_r_u16(record: usize): usize { Op.setDst<u16>(record, <u16>(<i64>Op.src<i8>(record))); return next(record); }
+function h981_movsx_r_u32(record: usize): usize { Op.setDst<u32>(record, <u32>(<i64>Op.src<i8>(record))); return next(record); }
+function h982_movsx_r_u64(record: usize): usize { Op.setDst<u64>(record, <u64>(<i64>Op.src<i8>(record))); return next(record); }
+function h983_movsx_m_u16(record: usize): usize { const at = Access.readable<i8>(record, Address.forRead(record, sizeof<i8>())); if (at == 0) return record; Op.setDst<u16>(record, <u16>(<i64>load<i8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h984_movsx_m_u32(record: usize): usize { const at = Access.readable<i8>(record, Address.forRead(record, sizeof<i8>())); if (at == 0) return record; Op.setDst<u32>(record, <u32>(<i64>load<i8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h985_movsx_m_u64(record: usize): usize { const at = Access.readable<i8>(record, Address.forRead(record, sizeof<i8>())); if (at == 0) return record; Op.setDst<u64>(record, <u64>(<i64>load<i8>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h986_movsx_r_u16(record: usize): usize { Op.setDst<u16>(record, <u16>(<i64>Op.src<i16>(record))); return next(record); }
+function h987_movsx_r_u32(record: usize): usize { Op.setDst<u32>(record, <u32>(<i64>Op.src<i16>(record))); return next(record); }
+function h988_movsx_r_u64(record: usize): usize { Op.setDst<u64>(record, <u64>(<i64>Op.src<i16>(record))); return next(record); }
+function h989_movsx_m_u16(record: usize): usize { const at = Access.readable<i16>(record, Address.forRead(record, sizeof<i16>())); if (at == 0) return record; Op.setDst<u16>(record, <u16>(<i64>load<i16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h990_movsx_m_u32(record: usize): usize { const at = Access.readable<i16>(record, Address.forRead(record, sizeof<i16>())); if (at == 0) return record; Op.setDst<u32>(record, <u32>(<i64>load<i16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h991_movsx_m_u64(record: usize): usize { const at = Access.readable<i16>(record, Address.forRead(record, sizeof<i16>())); if (at == 0) return record; Op.setDst<u64>(record, <u64>(<i64>load<i16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h992_xadd_r_u8(record: usize): usize { cpu.record = record; xadd<u8>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h993_xadd_r_u16(record: usize): usize { cpu.record = record; xadd<u16>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h994_xadd_r_u32(record: usize): usize { cpu.record = record; xadd<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h995_xadd_r_u64(record: usize): usize { cpu.record = record; xadd<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h996_bswap_r_u16(record: usize): usize { Op.setDst<u16>(record, byteSwap<u16>(Op.dst<u16>(record))); return next(record); }
+function h997_bswap_r_u32(record: usize): usize { Op.setDst<u32>(record, byteSwap<u32>(Op.dst<u32>(record))); return next(record); }
+function h998_bswap_r_u64(record: usize): usize { Op.setDst<u64>(record, byteSwap<u64>(Op.dst<u64>(record))); return next(record); }
+function h999_cmovo_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c0() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1000_cmovo_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c0() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1001_cmovo_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c0() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1002_cmovo_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c0() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1003_cmovo_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c0() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1004_cmovo_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c0() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1005_cmovno_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c1() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1006_cmovno_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c1() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1007_cmovno_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c1() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1008_cmovno_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c1() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1009_cmovno_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c1() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1010_cmovno_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c1() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1011_cmovb_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c2() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1012_cmovb_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c2() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1013_cmovb_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c2() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1014_cmovb_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c2() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1015_cmovb_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c2() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1016_cmovb_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c2() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1017_cmovnb_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c3() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1018_cmovnb_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c3() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1019_cmovnb_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c3() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1020_cmovnb_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c3() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1021_cmovnb_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c3() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1022_cmovnb_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c3() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1023_cmovz_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c4() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1024_cmovz_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c4() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1025_cmovz_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c4() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1026_cmovz_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c4() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1027_cmovz_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c4() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1028_cmovz_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c4() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1029_cmovnz_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c5() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1030_cmovnz_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c5() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1031_cmovnz_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c5() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1032_cmovnz_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c5() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1033_cmovnz_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c5() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1034_cmovnz_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c5() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1035_cmovbe_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c6() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1036_cmovbe_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c6() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1037_cmovbe_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c6() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1038_cmovbe_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c6() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1039_cmovbe_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c6() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1040_cmovbe_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c6() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1041_cmovnbe_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c7() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1042_cmovnbe_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c7() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1043_cmovnbe_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c7() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1044_cmovnbe_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c7() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1045_cmovnbe_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c7() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1046_cmovnbe_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c7() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1047_cmovs_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c8() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1048_cmovs_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c8() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1049_cmovs_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c8() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1050_cmovs_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c8() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1051_cmovs_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c8() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1052_cmovs_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c8() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1053_cmovns_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c9() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1054_cmovns_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c9() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1055_cmovns_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c9() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1056_cmovns_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c9() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1057_cmovns_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c9() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1058_cmovns_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c9() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1059_cmovp_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c10() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1060_cmovp_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c10() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1061_cmovp_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c10() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1062_cmovp_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c10() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1063_cmovp_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c10() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1064_cmovp_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c10() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1065_cmovnp_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c11() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1066_cmovnp_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c11() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1067_cmovnp_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c11() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1068_cmovnp_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c11() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1069_cmovnp_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c11() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1070_cmovnp_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c11() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1071_cmovl_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c12() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1072_cmovl_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c12() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1073_cmovl_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c12() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1074_cmovl_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c12() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1075_cmovl_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c12() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1076_cmovl_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c12() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1077_cmovnl_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c13() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1078_cmovnl_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c13() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1079_cmovnl_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c13() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1080_cmovnl_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c13() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1081_cmovnl_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c13() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1082_cmovnl_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c13() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1083_cmovle_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c14() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1084_cmovle_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c14() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1085_cmovle_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c14() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1086_cmovle_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c14() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1087_cmovle_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c14() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1088_cmovle_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c14() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1089_cmovnle_r_u16(record: usize): usize { Op.setDst<u16>(record, Condition.c15() ? Op.src<u16>(record) : Op.dst<u16>(record)); return next(record); }
+function h1090_cmovnle_r_u32(record: usize): usize { Op.setDst<u32>(record, Condition.c15() ? Op.src<u32>(record) : Op.dst<u32>(record)); return next(record); }
+function h1091_cmovnle_r_u64(record: usize): usize { Op.setDst<u64>(record, Condition.c15() ? Op.src<u64>(record) : Op.dst<u64>(record)); return next(record); }
+function h1092_cmovnle_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, Condition.c15() ? load<u16>(at) : Op.dst<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1093_cmovnle_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, Condition.c15() ? load<u32>(at) : Op.dst<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1094_cmovnle_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, Condition.c15() ? load<u64>(at) : Op.dst<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1095_cmpxchg8b_r_u16(record: usize): usize { cpu.record = record; cmpxchg8b(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1096_cmpxchg16b_r_u16(record: usize): usize { cpu.record = record; cmpxchg16b(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1097_syscall_r_u16(record: usize): usize { cpu.record = record; syscall(record); return record; }
+function h1098_sysret_r_u16(record: usize): usize { cpu.record = record; sysret<u16>(record); return record; }
+function h1099_sysret_r_u32(record: usize): usize { cpu.record = record; sysret<u32>(record); return record; }
+function h1100_sysret_r_u64(record: usize): usize { cpu.record = record; sysret<u64>(record); return record; }
+function h1101_sysenter_r_u16(record: usize): usize { cpu.record = record; sysenter(record); return record; }
+function h1102_sysexit_r_u16(record: usize): usize { cpu.record = record; sysexit<u16>(record); return record; }
+function h1103_sysexit_r_u32(record: usize): usize { cpu.record = record; sysexit<u32>(record); return record; }
+function h1104_sysexit_r_u64(record: usize): usize { cpu.record = record; sysexit<u64>(record); return record; }
+function h1105_lzcnt_r_u16(record: usize): usize { Op.setDst<u16>(record, lzcnt<u16>(Op.src<u16>(record))); return next(record); }
+function h1106_lzcnt_r_u32(record: usize): usize { Op.setDst<u32>(record, lzcnt<u32>(Op.src<u32>(record))); return next(record); }
+function h1107_lzcnt_r_u64(record: usize): usize { Op.setDst<u64>(record, lzcnt<u64>(Op.src<u64>(record))); return next(record); }
+function h1108_lzcnt_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, lzcnt<u16>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1109_lzcnt_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, lzcnt<u32>(load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1110_lzcnt_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, lzcnt<u64>(load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1111_tzcnt_r_u16(record: usize): usize { Op.setDst<u16>(record, tzcnt<u16>(Op.src<u16>(record))); return next(record); }
+function h1112_tzcnt_r_u32(record: usize): usize { Op.setDst<u32>(record, tzcnt<u32>(Op.src<u32>(record))); return next(record); }
+function h1113_tzcnt_r_u64(record: usize): usize { Op.setDst<u64>(record, tzcnt<u64>(Op.src<u64>(record))); return next(record); }
+function h1114_tzcnt_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, tzcnt<u16>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1115_tzcnt_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, tzcnt<u32>(load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1116_tzcnt_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, tzcnt<u64>(load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1117_popcnt_r_u16(record: usize): usize { Op.setDst<u16>(record, popCount<u16>(Op.src<u16>(record))); return next(record); }
+function h1118_popcnt_r_u32(record: usize): usize { Op.setDst<u32>(record, popCount<u32>(Op.src<u32>(record))); return next(record); }
+function h1119_popcnt_r_u64(record: usize): usize { Op.setDst<u64>(record, popCount<u64>(Op.src<u64>(record))); return next(record); }
+function h1120_popcnt_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, popCount<u16>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1121_popcnt_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, popCount<u32>(load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1122_popcnt_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, popCount<u64>(load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1123_movbe_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; Op.setDst<u16>(record, byteSwap<u16>(load<u16>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1124_movbe_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, byteSwap<u32>(load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1125_movbe_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, byteSwap<u64>(load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1126_movbe_m_u16(record: usize): usize { const at = Access.storable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, byteSwap<u16>(Op.src<u16>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h1127_movbe_m_u32(record: usize): usize { const at = Access.storable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, byteSwap<u32>(Op.src<u32>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h1128_movbe_m_u64(record: usize): usize { const at = Access.storable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, byteSwap<u64>(Op.src<u64>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
+function h1129_adcx_r_u32(record: usize): usize { Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h1130_adcx_r_u64(record: usize): usize { Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h1131_adcx_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, adcx<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1132_adcx_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, adcx<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1133_adox_r_u32(record: usize): usize { Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), Op.src<u32>(record))); return next(record); }
+function h1134_adox_r_u64(record: usize): usize { Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), Op.src<u64>(record))); return next(record); }
+function h1135_adox_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; Op.setDst<u32>(record, adox<u32>(Op.dst<u32>(record), load<u32>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1136_adox_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; Op.setDst<u64>(record, adox<u64>(Op.dst<u64>(record), load<u64>(at))); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1137_crc32_r_u8(record: usize): usize { crc32<u8>(record, Op.src<u8>(record)); return next(record); }
+function h1138_crc32_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; crc32<u8>(record, load<u8>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1139_crc32_r_u16(record: usize): usize { crc32<u16>(record, Op.src<u16>(record)); return next(record); }
+function h1140_crc32_r_u32(record: usize): usize { crc32<u32>(record, Op.src<u32>(record)); return next(record); }
+function h1141_crc32_r_u64(record: usize): usize { crc32<u64>(record, Op.src<u64>(record)); return next(record); }
+function h1142_crc32_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; crc32<u16>(record, load<u16>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1143_crc32_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; crc32<u32>(record, load<u32>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1144_crc32_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; crc32<u64>(record, load<u64>(at)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
+function h1145_rdtscp_r_u16(record: usize): usize { cpu.record = record; rdtscp(record); return record; }
+function h1146_rdpid_r_u32(record: usize): usize { cpu.record = record; rdpid(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1147_rdfsbase_r_u32(record: usize): usize { cpu.record = record; rdfsbase<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1148_rdfsbase_r_u64(record: usize): usize { cpu.record = record; rdfsbase<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1149_rdgsbase_r_u32(record: usize): usize { cpu.record = record; rdgsbase<u32>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1150_rdgsbase_r_u64(record: usize): usize { cpu.record = record; rdgsbase<u64>(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1151_wrfsbase_r_u32(record: usize): usize { cpu.record = record; wrfsbase<u32>(record); return record; }
+function h1152_wrfsbase_r_u64(record: usize): usize { cpu.record = record; wrfsbase<u64>(record); return record; }
+function h1153_wrgsbase_r_u32(record: usize): usize { cpu.record = record; wrgsbase<u32>(record); return record; }
+function h1154_wrgsbase_r_u64(record: usize): usize { cpu.record = record; wrgsbase<u64>(record); return record; }
+function h1155_invpcid_r_u32(record: usize): usize { cpu.record = record; invpcid(record); return record; }
+function h1156_clac_r_u16(record: usize): usize { cpu.record = record; clac(record); return record; }
+function h1157_stac_r_u16(record: usize): usize { cpu.record = record; stac(record); return record; }
+function h1158_clflush_r_u16(record: usize): usize { cpu.record = record; clflush(record); if (cpu.recordEnd == 0) return record; return next(record); }
+function h1159_vmcall_r_u16(record: usize): usize { cpu.record = record; vmcall(record); return record; }
+function h1160_mfence_r_u16(record: usize): usize { cpu.record = record; fence(record); if (cpu.recordEnd == 0) return record; return next(record); }
+
+export const HANDLER_FUNCTIONS: StaticArray<(record: usize) => usize> = [undefinedInstruction, blockEnd, h2_add_r_u8, h3_add_m_u8, h4_add_m_lock_u8, h5_add_r_u16, h6_add_r_u32, h7_add_r_u64, h8_add_m_u16, h9_add_m_u32, h10_add_m_u64, h11_add_m_lock_u16, h12_add_m_lock_u32, h13_add_m_lock_u64, h14_add_m_u8, h15_add_m_u16, h16_add_m_u32, h17_add_m_u64, h18_add_r_u8, h19_add_r_u16, h20_add_r_u32, h21_add_r_u64, h22_push_r_u16, h23_push_r_u32, h24_push_r_u64, h25_pop_r_u16, h26_pop_r_u32, h27_pop_r_u64, h28_or_r_u8, h29_or_m_u8, h30_or_m_lock_u8, h31_or_r_u16, h32_or_r_u32, h33_or_r_u64, h34_or_m_u16, h35_or_m_u32, h36_or_m_u64, h37_or_m_lock_u16, h38_or_m_lock_u32, h39_or_m_lock_u64, h40_or_m_u8, h41_or_m_u16, h42_or_m_u32, h43_or_m_u64, h44_or_r_u8, h45_or_r_u16, h46_or_r_u32, h47_or_r_u64, h48_push_r_u16, h49_push_r_u32, h50_push_r_u64, h51_adc_r_u8, h52_adc_m_u8, h53_adc_m_lock_u8, h54_adc_r_u16, h55_adc_r_u32, h56_adc_r_u64, h57_adc_m_u16, h58_adc_m_u32, h59_adc_m_u64, h60_adc_m_lock_u16, h61_adc_m_lock_u32, h62_adc_m_lock_u64, h63_adc_m_u8, h64_adc_m_u16, h65_adc_m_u32, h66_adc_m_u64, h67_adc_r_u8, h68_adc_r_u16, h69_adc_r_u32, h70_adc_r_u64, h71_push_r_u16, h72_push_r_u32, h73_push_r_u64, h74_pop_r_u16, h75_pop_r_u32, h76_pop_r_u64, h77_sbb_r_u8, h78_sbb_m_u8, h79_sbb_m_lock_u8, h80_sbb_r_u16, h81_sbb_r_u32, h82_sbb_r_u64, h83_sbb_m_u16, h84_sbb_m_u32, h85_sbb_m_u64, h86_sbb_m_lock_u16, h87_sbb_m_lock_u32, h88_sbb_m_lock_u64, h89_sbb_m_u8, h90_sbb_m_u16, h91_sbb_m_u32, h92_sbb_m_u64, h93_sbb_r_u8, h94_sbb_r_u16, h95_sbb_r_u32, h96_sbb_r_u64, h97_push_r_u16, h98_push_r_u32, h99_push_r_u64, h100_pop_r_u16, h101_pop_r_u32, h102_pop_r_u64, h103_and_r_u8, h104_and_m_u8, h105_and_m_lock_u8, h106_and_r_u16, h107_and_r_u32, h108_and_r_u64, h109_and_m_u16, h110_and_m_u32, h111_and_m_u64, h112_and_m_lock_u16, h113_and_m_lock_u32, h114_and_m_lock_u64, h115_and_m_u8, h116_and_m_u16, h117_and_m_u32, h118_and_m_u64, h119_and_r_u8, h120_and_r_u16, h121_and_r_u32, h122_and_r_u64, h123_daa_r_u16, h124_sub_r_u8, h125_sub_m_u8, h126_sub_m_lock_u8, h127_sub_r_u16, h128_sub_r_u32, h129_sub_r_u64, h130_sub_m_u16, h131_sub_m_u32, h132_sub_m_u64, h133_sub_m_lock_u16, h134_sub_m_lock_u32, h135_sub_m_lock_u64, h136_sub_m_u8, h137_sub_m_u16, h138_sub_m_u32, h139_sub_m_u64, h140_sub_r_u8, h141_sub_r_u16, h142_sub_r_u32, h143_sub_r_u64, h144_das_r_u16, h145_xor_r_u8, h146_xor_m_u8, h147_xor_m_lock_u8, h148_xor_r_u16, h149_xor_r_u32, h150_xor_r_u64, h151_xor_m_u16, h152_xor_m_u32, h153_xor_m_u64, h154_xor_m_lock_u16, h155_xor_m_lock_u32, h156_xor_m_lock_u64, h157_xor_m_u8, h158_xor_m_u16, h159_xor_m_u32, h160_xor_m_u64, h161_xor_r_u8, h162_xor_r_u16, h163_xor_r_u32, h164_xor_r_u64, h165_aaa_r_u16, h166_cmp_r_u8, h167_cmp_m_u8, h168_cmp_r_u16, h169_cmp_r_u32, h170_cmp_r_u64, h171_cmp_m_u16, h172_cmp_m_u32, h173_cmp_m_u64, h174_cmp_m_u8, h175_cmp_m_u16, h176_cmp_m_u32, h177_cmp_m_u64, h178_cmp_r_u8, h179_cmp_m_u8, h180_cmp_r_u16, h181_cmp_r_u32, h182_cmp_r_u64, h183_cmp_m_u16, h184_cmp_m_u32, h185_cmp_m_u64, h186_aas_r_u16, h187_inc_r_u16, h188_inc_r_u32, h189_inc_r_u64, h190_inc_m_u16, h191_inc_m_u32, h192_inc_m_u64, h193_inc_m_lock_u16, h194_inc_m_lock_u32, h195_inc_m_lock_u64, h196_dec_r_u16, h197_dec_r_u32, h198_dec_r_u64, h199_dec_m_u16, h200_dec_m_u32, h201_dec_m_u64, h202_dec_m_lock_u16, h203_dec_m_lock_u32, h204_dec_m_lock_u64, h205_push_r_u16, h206_push_r_u32, h207_push_r_u64, h208_push_m_u16, h209_push_m_u32, h210_push_m_u64, h211_pop_r_u16, h212_pop_r_u32, h213_pop_r_u64, h214_pop_m_u16, h215_pop_m_u32, h216_pop_m_u64, h217_pusha_r_u16, h218_pusha_r_u32, h219_pusha_r_u64, h220_popa_r_u16, h221_popa_r_u32, h222_popa_r_u64, h223_bound_r_u16, h224_bound_r_u32, h225_bound_r_u64, h226_arpl_r_u16, h227_movsxd_r_u16, h228_movsxd_r_u32, h229_movsxd_r_u64, h230_push_r_u16, h231_push_r_u32, h232_push_r_u64, h233_imul_r_u16, h234_imul_r_u32, h235_imul_r_u64, h236_imul_m_u16, h237_imul_m_u32, h238_imul_m_u64, h239_ins_r_u8, h240_ins_r_u16, h241_ins_r_u32, h242_outs_r_u8, h243_outs_r_u16, h244_outs_r_u32, h245_jo_r_u16, h246_jo_r_u32, h247_jo_r_u64, h248_jno_r_u16, h249_jno_r_u32, h250_jno_r_u64, h251_jb_r_u16, h252_jb_r_u32, h253_jb_r_u64, h254_jnb_r_u16, h255_jnb_r_u32, h256_jnb_r_u64, h257_jz_r_u16, h258_jz_r_u32, h259_jz_r_u64, h260_jnz_r_u16, h261_jnz_r_u32, h262_jnz_r_u64, h263_jbe_r_u16, h264_jbe_r_u32, h265_jbe_r_u64, h266_jnbe_r_u16, h267_jnbe_r_u32, h268_jnbe_r_u64, h269_js_r_u16, h270_js_r_u32, h271_js_r_u64, h272_jns_r_u16, h273_jns_r_u32, h274_jns_r_u64, h275_jp_r_u16, h276_jp_r_u32, h277_jp_r_u64, h278_jnp_r_u16, h279_jnp_r_u32, h280_jnp_r_u64, h281_jl_r_u16, h282_jl_r_u32, h283_jl_r_u64, h284_jnl_r_u16, h285_jnl_r_u32, h286_jnl_r_u64, h287_jle_r_u16, h288_jle_r_u32, h289_jle_r_u64, h290_jnle_r_u16, h291_jnle_r_u32, h292_jnle_r_u64, h293_add_m_u8, h294_add_m_lock_u8, h295_or_m_u8, h296_or_m_lock_u8, h297_adc_m_u8, h298_adc_m_lock_u8, h299_sbb_m_u8, h300_sbb_m_lock_u8, h301_and_m_u8, h302_and_m_lock_u8, h303_sub_m_u8, h304_sub_m_lock_u8, h305_xor_m_u8, h306_xor_m_lock_u8, h307_add_m_u16, h308_add_m_u32, h309_add_m_u64, h310_add_m_lock_u16, h311_add_m_lock_u32, h312_add_m_lock_u64, h313_or_m_u16, h314_or_m_u32, h315_or_m_u64, h316_or_m_lock_u16, h317_or_m_lock_u32, h318_or_m_lock_u64, h319_adc_m_u16, h320_adc_m_u32, h321_adc_m_u64, h322_adc_m_lock_u16, h323_adc_m_lock_u32, h324_adc_m_lock_u64, h325_sbb_m_u16, h326_sbb_m_u32, h327_sbb_m_u64, h328_sbb_m_lock_u16, h329_sbb_m_lock_u32, h330_sbb_m_lock_u64, h331_and_m_u16, h332_and_m_u32, h333_and_m_u64, h334_and_m_lock_u16, h335_and_m_lock_u32, h336_and_m_lock_u64, h337_sub_m_u16, h338_sub_m_u32, h339_sub_m_u64, h340_sub_m_lock_u16, h341_sub_m_lock_u32, h342_sub_m_lock_u64, h343_xor_m_u16, h344_xor_m_u32, h345_xor_m_u64, h346_xor_m_lock_u16, h347_xor_m_lock_u32, h348_xor_m_lock_u64, h349_test_r_u8, h350_test_m_u8, h351_test_r_u16, h352_test_r_u32, h353_test_r_u64, h354_test_m_u16, h355_test_m_u32, h356_test_m_u64, h357_xchg_r_u8, h358_xchg_m_u8, h359_xchg_r_u16, h360_xchg_r_u32, h361_xchg_r_u64, h362_xchg_m_u16, h363_xchg_m_u32, h364_xchg_m_u64, h365_mov_r_u8, h366_mov_m_u8, h367_mov_r_u16, h368_mov_r_u32, h369_mov_r_u64, h370_mov_m_u16, h371_mov_m_u32, h372_mov_m_u64, h373_mov_m_u8, h374_mov_m_u16, h375_mov_m_u32, h376_mov_m_u64, h377_mov_r_u16, h378_mov_r_u32, h379_mov_r_u64, h380_mov_m_u16, h381_lea_m_u16, h382_lea_m_u32, h383_lea_m_u64, h384_mov_r_u16, h385_mov_m_u16, h386_pause_r_u16, h387_nop_r_u16, h388_cbw_r_u16, h389_cbw_r_u32, h390_cbw_r_u64, h391_cwd_r_u16, h392_cwd_r_u32, h393_cwd_r_u64, h394_callf_r_u16, h395_callf_r_u32, h396_callf_r_u64, h397_pushf_r_u16, h398_pushf_r_u32, h399_pushf_r_u64, h400_popf_r_u16, h401_popf_r_u32, h402_popf_r_u64, h403_sahf_r_u16, h404_lahf_r_u16, h405_movs_r_u8, h406_movs_r_u16, h407_movs_r_u32, h408_movs_r_u64, h409_cmps_r_u8, h410_cmps_r_u16, h411_cmps_r_u32, h412_cmps_r_u64, h413_test_r_u8, h414_test_m_u8, h415_test_r_u16, h416_test_r_u32, h417_test_r_u64, h418_test_m_u16, h419_test_m_u32, h420_test_m_u64, h421_stos_r_u8, h422_stos_r_u16, h423_stos_r_u32, h424_stos_r_u64, h425_lods_r_u8, h426_lods_r_u16, h427_lods_r_u32, h428_lods_r_u64, h429_scas_r_u8, h430_scas_r_u16, h431_scas_r_u32, h432_scas_r_u64, h433_mov_r_u8, h434_mov_m_u8, h435_mov_r_u16, h436_mov_r_u32, h437_mov_r_u64, h438_mov_m_u16, h439_mov_m_u32, h440_mov_m_u64, h441_rol_r_u8, h442_rol_m_u8, h443_ror_r_u8, h444_ror_m_u8, h445_rcl_r_u8, h446_rcl_m_u8, h447_rcr_r_u8, h448_rcr_m_u8, h449_shl_r_u8, h450_shl_m_u8, h451_shr_r_u8, h452_shr_m_u8, h453_sar_r_u8, h454_sar_m_u8, h455_rol_r_u16, h456_rol_r_u32, h457_rol_r_u64, h458_rol_m_u16, h459_rol_m_u32, h460_rol_m_u64, h461_ror_r_u16, h462_ror_r_u32, h463_ror_r_u64, h464_ror_m_u16, h465_ror_m_u32, h466_ror_m_u64, h467_rcl_r_u16, h468_rcl_r_u32, h469_rcl_r_u64, h470_rcl_m_u16, h471_rcl_m_u32, h472_rcl_m_u64, h473_rcr_r_u16, h474_rcr_r_u32, h475_rcr_r_u64, h476_rcr_m_u16, h477_rcr_m_u32, h478_rcr_m_u64, h479_shl_r_u16, h480_shl_r_u32, h481_shl_r_u64, h482_shl_m_u16, h483_shl_m_u32, h484_shl_m_u64, h485_shr_r_u16, h486_shr_r_u32, h487_shr_r_u64, h488_shr_m_u16, h489_shr_m_u32, h490_shr_m_u64, h491_sar_r_u16, h492_sar_r_u32, h493_sar_r_u64, h494_sar_m_u16, h495_sar_m_u32, h496_sar_m_u64, h497_ret_r_u16, h498_ret_r_u32, h499_ret_r_u64, h500_ret_r_u16, h501_ret_r_u32, h502_ret_r_u64, h503_les_r_u16, h504_les_r_u32, h505_les_r_u64, h506_lds_r_u16, h507_lds_r_u32, h508_lds_r_u64, h509_enter_r_u16, h510_enter_r_u32, h511_enter_r_u64, h512_leave_r_u16, h513_leave_r_u32, h514_leave_r_u64, h515_retf_r_u16, h516_retf_r_u32, h517_retf_r_u64, h518_retf_r_u16, h519_retf_r_u32, h520_retf_r_u64, h521_int3_r_u16, h522_int_r_u16, h523_into_r_u16, h524_iret_r_u16, h525_iret_r_u32, h526_iret_r_u64, h527_rol_r_u8, h528_rol_m_u8, h529_ror_r_u8, h530_ror_m_u8, h531_rcl_r_u8, h532_rcl_m_u8, h533_rcr_r_u8, h534_rcr_m_u8, h535_shl_r_u8, h536_shl_m_u8, h537_shr_r_u8, h538_shr_m_u8, h539_sar_r_u8, h540_sar_m_u8, h541_rol_r_u16, h542_rol_r_u32, h543_rol_r_u64, h544_rol_m_u16, h545_rol_m_u32, h546_rol_m_u64, h547_ror_r_u16, h548_ror_r_u32, h549_ror_r_u64, h550_ror_m_u16, h551_ror_m_u32, h552_ror_m_u64, h553_rcl_r_u16, h554_rcl_r_u32, h555_rcl_r_u64, h556_rcl_m_u16, h557_rcl_m_u32, h558_rcl_m_u64, h559_rcr_r_u16, h560_rcr_r_u32, h561_rcr_r_u64, h562_rcr_m_u16, h563_rcr_m_u32, h564_rcr_m_u64, h565_shl_r_u16, h566_shl_r_u32, h567_shl_r_u64, h568_shl_m_u16, h569_shl_m_u32, h570_shl_m_u64, h571_shr_r_u16, h572_shr_r_u32, h573_shr_r_u64, h574_shr_m_u16, h575_shr_m_u32, h576_shr_m_u64, h577_sar_r_u16, h578_sar_r_u32, h579_sar_r_u64, h580_sar_m_u16, h581_sar_m_u32, h582_sar_m_u64, h583_rol_r_u8, h584_rol_m_u8, h585_ror_r_u8, h586_ror_m_u8, h587_rcl_r_u8, h588_rcl_m_u8, h589_rcr_r_u8, h590_rcr_m_u8, h591_shl_r_u8, h592_shl_m_u8, h593_shr_r_u8, h594_shr_m_u8, h595_sar_r_u8, h596_sar_m_u8, h597_rol_r_u16, h598_rol_r_u32, h599_rol_r_u64, h600_rol_m_u16, h601_rol_m_u32, h602_rol_m_u64, h603_ror_r_u16, h604_ror_r_u32, h605_ror_r_u64, h606_ror_m_u16, h607_ror_m_u32, h608_ror_m_u64, h609_rcl_r_u16, h610_rcl_r_u32, h611_rcl_r_u64, h612_rcl_m_u16, h613_rcl_m_u32, h614_rcl_m_u64, h615_rcr_r_u16, h616_rcr_r_u32, h617_rcr_r_u64, h618_rcr_m_u16, h619_rcr_m_u32, h620_rcr_m_u64, h621_shl_r_u16, h622_shl_r_u32, h623_shl_r_u64, h624_shl_m_u16, h625_shl_m_u32, h626_shl_m_u64, h627_shr_r_u16, h628_shr_r_u32, h629_shr_r_u64, h630_shr_m_u16, h631_shr_m_u32, h632_shr_m_u64, h633_sar_r_u16, h634_sar_r_u32, h635_sar_r_u64, h636_sar_m_u16, h637_sar_m_u32, h638_sar_m_u64, h639_aam_r_u16, h640_aad_r_u16, h641_salc_r_u16, h642_xlat_r_u8, h643_loopne_r_u16, h644_loopne_r_u32, h645_loopne_r_u64, h646_loope_r_u16, h647_loope_r_u32, h648_loope_r_u64, h649_loop_r_u16, h650_loop_r_u32, h651_loop_r_u64, h652_jcxz_r_u16, h653_jcxz_r_u32, h654_jcxz_r_u64, h655_in_r_u8, h656_in_r_u16, h657_in_r_u32, h658_out_r_u8, h659_out_r_u16, h660_out_r_u32, h661_call_r_u16, h662_call_r_u32, h663_call_r_u64, h664_jmp_r_u16, h665_jmp_r_u32, h666_jmp_r_u64, h667_jmpf_r_u16, h668_jmpf_r_u32, h669_jmpf_r_u64, h670_in_r_u8, h671_in_r_u16, h672_in_r_u32, h673_out_r_u8, h674_out_r_u16, h675_out_r_u32, h676_int1_r_u16, h677_hlt_r_u16, h678_cmc_r_u16, h679_not_r_u8, h680_not_m_u8, h681_not_m_lock_u8, h682_neg_r_u8, h683_neg_m_u8, h684_neg_m_lock_u8, h685_mul_r_u8, h686_mul_m_u8, h687_imul_r_u8, h688_imul_m_u8, h689_div_r_u8, h690_div_m_u8, h691_idiv_r_u8, h692_idiv_m_u8, h693_not_r_u16, h694_not_r_u32, h695_not_r_u64, h696_not_m_u16, h697_not_m_u32, h698_not_m_u64, h699_not_m_lock_u16, h700_not_m_lock_u32, h701_not_m_lock_u64, h702_neg_r_u16, h703_neg_r_u32, h704_neg_r_u64, h705_neg_m_u16, h706_neg_m_u32, h707_neg_m_u64, h708_neg_m_lock_u16, h709_neg_m_lock_u32, h710_neg_m_lock_u64, h711_mul_r_u16, h712_mul_r_u32, h713_mul_r_u64, h714_mul_m_u16, h715_mul_m_u32, h716_mul_m_u64, h717_imul_r_u16, h718_imul_r_u32, h719_imul_r_u64, h720_imul_m_u16, h721_imul_m_u32, h722_imul_m_u64, h723_div_r_u16, h724_div_r_u32, h725_div_r_u64, h726_div_m_u16, h727_div_m_u32, h728_div_m_u64, h729_idiv_r_u16, h730_idiv_r_u32, h731_idiv_r_u64, h732_idiv_m_u16, h733_idiv_m_u32, h734_idiv_m_u64, h735_clc_r_u16, h736_stc_r_u16, h737_cli_r_u16, h738_sti_r_u16, h739_cld_r_u16, h740_std_r_u16, h741_inc_r_u8, h742_inc_m_u8, h743_inc_m_lock_u8, h744_dec_r_u8, h745_dec_m_u8, h746_dec_m_lock_u8, h747_call_r_u16, h748_call_r_u32, h749_call_r_u64, h750_call_m_u16, h751_call_m_u32, h752_call_m_u64, h753_callf_r_u16, h754_callf_r_u32, h755_callf_r_u64, h756_jmp_r_u16, h757_jmp_r_u32, h758_jmp_r_u64, h759_jmp_m_u16, h760_jmp_m_u32, h761_jmp_m_u64, h762_jmpf_r_u16, h763_jmpf_r_u32, h764_jmpf_r_u64, h765_sldt_r_u16, h766_sldt_r_u32, h767_sldt_r_u64, h768_str_r_u16, h769_str_r_u32, h770_str_r_u64, h771_lldt_r_u16, h772_ltr_r_u16, h773_verr_r_u16, h774_verw_r_u16, h775_sgdt_r_u16, h776_sidt_r_u16, h777_lgdt_r_u16, h778_lidt_r_u16, h779_smsw_r_u16, h780_smsw_r_u32, h781_smsw_r_u64, h782_lmsw_r_u16, h783_invlpg_r_u16, h784_swapgs_r_u16, h785_lar_r_u16, h786_lar_r_u32, h787_lar_r_u64, h788_lsl_r_u16, h789_lsl_r_u32, h790_lsl_r_u64, h791_clts_r_u16, h792_invd_r_u16, h793_ud2_r_u16, h794_mov_r_u32, h795_mov_r_u32, h796_mov_r_u32, h797_mov_r_u32, h798_wrmsr_r_u16, h799_rdtsc_r_u16, h800_rdmsr_r_u16, h801_rdpmc_r_u16, h802_seto_r_u8, h803_seto_m_u8, h804_setno_r_u8, h805_setno_m_u8, h806_setb_r_u8, h807_setb_m_u8, h808_setnb_r_u8, h809_setnb_m_u8, h810_setz_r_u8, h811_setz_m_u8, h812_setnz_r_u8, h813_setnz_m_u8, h814_setbe_r_u8, h815_setbe_m_u8, h816_setnbe_r_u8, h817_setnbe_m_u8, h818_sets_r_u8, h819_sets_m_u8, h820_setns_r_u8, h821_setns_m_u8, h822_setp_r_u8, h823_setp_m_u8, h824_setnp_r_u8, h825_setnp_m_u8, h826_setl_r_u8, h827_setl_m_u8, h828_setnl_r_u8, h829_setnl_m_u8, h830_setle_r_u8, h831_setle_m_u8, h832_setnle_r_u8, h833_setnle_m_u8, h834_push_r_u16, h835_push_r_u32, h836_push_r_u64, h837_pop_r_u16, h838_pop_r_u32, h839_pop_r_u64, h840_cpuid_r_u16, h841_bt_r_u16, h842_bt_r_u32, h843_bt_r_u64, h844_bt_m_u16, h845_bt_m_u32, h846_bt_m_u64, h847_shld_r_u16, h848_shld_r_u32, h849_shld_r_u64, h850_shld_m_u16, h851_shld_m_u32, h852_shld_m_u64, h853_shld_r_u16, h854_shld_r_u32, h855_shld_r_u64, h856_shld_m_u16, h857_shld_m_u32, h858_shld_m_u64, h859_push_r_u16, h860_push_r_u32, h861_push_r_u64, h862_pop_r_u16, h863_pop_r_u32, h864_pop_r_u64, h865_bts_r_u16, h866_bts_r_u32, h867_bts_r_u64, h868_bts_m_u16, h869_bts_m_u32, h870_bts_m_u64, h871_bts_m_lock_u16, h872_bts_m_lock_u32, h873_bts_m_lock_u64, h874_shrd_r_u16, h875_shrd_r_u32, h876_shrd_r_u64, h877_shrd_m_u16, h878_shrd_m_u32, h879_shrd_m_u64, h880_shrd_r_u16, h881_shrd_r_u32, h882_shrd_r_u64, h883_shrd_m_u16, h884_shrd_m_u32, h885_shrd_m_u64, h886_imul_r_u16, h887_imul_r_u32, h888_imul_r_u64, h889_imul_m_u16, h890_imul_m_u32, h891_imul_m_u64, h892_cmpxchg_r_u8, h893_cmpxchg_r_u16, h894_cmpxchg_r_u32, h895_cmpxchg_r_u64, h896_lss_r_u16, h897_lss_r_u32, h898_lss_r_u64, h899_btr_r_u16, h900_btr_r_u32, h901_btr_r_u64, h902_btr_m_u16, h903_btr_m_u32, h904_btr_m_u64, h905_btr_m_lock_u16, h906_btr_m_lock_u32, h907_btr_m_lock_u64, h908_lfs_r_u16, h909_lfs_r_u32, h910_lfs_r_u64, h911_lgs_r_u16, h912_lgs_r_u32, h913_lgs_r_u64, h914_movzx_r_u16, h915_movzx_r_u32, h916_movzx_r_u64, h917_movzx_m_u16, h918_movzx_m_u32, h919_movzx_m_u64, h920_movzx_r_u16, h921_movzx_r_u32, h922_movzx_r_u64, h923_movzx_m_u16, h924_movzx_m_u32, h925_movzx_m_u64, h926_bt_r_u16, h927_bt_r_u32, h928_bt_r_u64, h929_bt_m_u16, h930_bt_m_u32, h931_bt_m_u64, h932_bts_r_u16, h933_bts_r_u32, h934_bts_r_u64, h935_bts_m_u16, h936_bts_m_u32, h937_bts_m_u64, h938_bts_m_lock_u16, h939_bts_m_lock_u32, h940_bts_m_lock_u64, h941_btr_r_u16, h942_btr_r_u32, h943_btr_r_u64, h944_btr_m_u16, h945_btr_m_u32, h946_btr_m_u64, h947_btr_m_lock_u16, h948_btr_m_lock_u32, h949_btr_m_lock_u64, h950_btc_r_u16, h951_btc_r_u32, h952_btc_r_u64, h953_btc_m_u16, h954_btc_m_u32, h955_btc_m_u64, h956_btc_m_lock_u16, h957_btc_m_lock_u32, h958_btc_m_lock_u64, h959_btc_r_u16, h960_btc_r_u32, h961_btc_r_u64, h962_btc_m_u16, h963_btc_m_u32, h964_btc_m_u64, h965_btc_m_lock_u16, h966_btc_m_lock_u32, h967_btc_m_lock_u64, h968_bsf_r_u16, h969_bsf_r_u32, h970_bsf_r_u64, h971_bsf_m_u16, h972_bsf_m_u32, h973_bsf_m_u64, h974_bsr_r_u16, h975_bsr_r_u32, h976_bsr_r_u64, h977_bsr_m_u16, h978_bsr_m_u32, h979_bsr_m_u64, h980_movsx_r_u16, h981_movsx_r_u32, h982_movsx_r_u64, h983_movsx_m_u16, h984_movsx_m_u32, h985_movsx_m_u64, h986_movsx_r_u16, h987_movsx_r_u32, h988_movsx_r_u64, h989_movsx_m_u16, h990_movsx_m_u32, h991_movsx_m_u64, h992_xadd_r_u8, h993_xadd_r_u16, h994_xadd_r_u32, h995_xadd_r_u64, h996_bswap_r_u16, h997_bswap_r_u32, h998_bswap_r_u64, h999_cmovo_r_u16, h1000_cmovo_r_u32, h1001_cmovo_r_u64, h1002_cmovo_m_u16, h1003_cmovo_m_u32, h1004_cmovo_m_u64, h1005_cmovno_r_u16, h1006_cmovno_r_u32, h1007_cmovno_r_u64, h1008_cmovno_m_u16, h1009_cmovno_m_u32, h1010_cmovno_m_u64, h1011_cmovb_r_u16, h1012_cmovb_r_u32, h1013_cmovb_r_u64, h1014_cmovb_m_u16, h1015_cmovb_m_u32, h1016_cmovb_m_u64, h1017_cmovnb_r_u16, h1018_cmovnb_r_u32, h1019_cmovnb_r_u64, h1020_cmovnb_m_u16, h1021_cmovnb_m_u32, h1022_cmovnb_m_u64, h1023_cmovz_r_u16, h1024_cmovz_r_u32, h1025_cmovz_r_u64, h1026_cmovz_m_u16, h1027_cmovz_m_u32, h1028_cmovz_m_u64, h1029_cmovnz_r_u16, h1030_cmovnz_r_u32, h1031_cmovnz_r_u64, h1032_cmovnz_m_u16, h1033_cmovnz_m_u32, h1034_cmovnz_m_u64, h1035_cmovbe_r_u16, h1036_cmovbe_r_u32, h1037_cmovbe_r_u64, h1038_cmovbe_m_u16, h1039_cmovbe_m_u32, h1040_cmovbe_m_u64, h1041_cmovnbe_r_u16, h1042_cmovnbe_r_u32, h1043_cmovnbe_r_u64, h1044_cmovnbe_m_u16, h1045_cmovnbe_m_u32, h1046_cmovnbe_m_u64, h1047_cmovs_r_u16, h1048_cmovs_r_u32, h1049_cmovs_r_u64, h1050_cmovs_m_u16, h1051_cmovs_m_u32, h1052_cmovs_m_u64, h1053_cmovns_r_u16, h1054_cmovns_r_u32, h1055_cmovns_r_u64, h1056_cmovns_m_u16, h1057_cmovns_m_u32, h1058_cmovns_m_u64, h1059_cmovp_r_u16, h1060_cmovp_r_u32, h1061_cmovp_r_u64, h1062_cmovp_m_u16, h1063_cmovp_m_u32, h1064_cmovp_m_u64, h1065_cmovnp_r_u16, h1066_cmovnp_r_u32, h1067_cmovnp_r_u64, h1068_cmovnp_m_u16, h1069_cmovnp_m_u32, h1070_cmovnp_m_u64, h1071_cmovl_r_u16, h1072_cmovl_r_u32, h1073_cmovl_r_u64, h1074_cmovl_m_u16, h1075_cmovl_m_u32, h1076_cmovl_m_u64, h1077_cmovnl_r_u16, h1078_cmovnl_r_u32, h1079_cmovnl_r_u64, h1080_cmovnl_m_u16, h1081_cmovnl_m_u32, h1082_cmovnl_m_u64, h1083_cmovle_r_u16, h1084_cmovle_r_u32, h1085_cmovle_r_u64, h1086_cmovle_m_u16, h1087_cmovle_m_u32, h1088_cmovle_m_u64, h1089_cmovnle_r_u16, h1090_cmovnle_r_u32, h1091_cmovnle_r_u64, h1092_cmovnle_m_u16, h1093_cmovnle_m_u32, h1094_cmovnle_m_u64, h1095_cmpxchg8b_r_u16, h1096_cmpxchg16b_r_u16, h1097_syscall_r_u16, h1098_sysret_r_u16, h1099_sysret_r_u32, h1100_sysret_r_u64, h1101_sysenter_r_u16, h1102_sysexit_r_u16, h1103_sysexit_r_u32, h1104_sysexit_r_u64, h1105_lzcnt_r_u16, h1106_lzcnt_r_u32, h1107_lzcnt_r_u64, h1108_lzcnt_m_u16, h1109_lzcnt_m_u32, h1110_lzcnt_m_u64, h1111_tzcnt_r_u16, h1112_tzcnt_r_u32, h1113_tzcnt_r_u64, h1114_tzcnt_m_u16, h1115_tzcnt_m_u32, h1116_tzcnt_m_u64, h1117_popcnt_r_u16, h1118_popcnt_r_u32, h1119_popcnt_r_u64, h1120_popcnt_m_u16, h1121_popcnt_m_u32, h1122_popcnt_m_u64, h1123_movbe_m_u16, h1124_movbe_m_u32, h1125_movbe_m_u64, h1126_movbe_m_u16, h1127_movbe_m_u32, h1128_movbe_m_u64, h1129_adcx_r_u32, h1130_adcx_r_u64, h1131_adcx_m_u32, h1132_adcx_m_u64, h1133_adox_r_u32, h1134_adox_r_u64, h1135_adox_m_u32, h1136_adox_m_u64, h1137_crc32_r_u8, h1138_crc32_m_u8, h1139_crc32_r_u16, h1140_crc32_r_u32, h1141_crc32_r_u64, h1142_crc32_m_u16, h1143_crc32_m_u32, h1144_crc32_m_u64, h1145_rdtscp_r_u16, h1146_rdpid_r_u32, h1147_rdfsbase_r_u32, h1148_rdfsbase_r_u64, h1149_rdgsbase_r_u32, h1150_rdgsbase_r_u64, h1151_wrfsbase_r_u32, h1152_wrfsbase_r_u64, h1153_wrgsbase_r_u32, h1154_wrgsbase_r_u64, h1155_invpcid_r_u32, h1156_clac_r_u16, h1157_stac_r_u16, h1158_clflush_r_u16, h1159_vmcall_r_u16, h1160_mfence_r_u16];
+
+/** Place of `blockEnd` in HANDLER_FUNCTIONS. */
+export const HANDLER_BLOCK_END: usize = 1;
 
 /** By row × 12 + LOCK × 6 + memory × 3 + size (2, 4, 8 → 0, 1, 2): index into HANDLER_FUNCTIONS. */
 export const ROW_HANDLERS: usize = memory.data<u16>([
-  1, 1, 1, 2, 2, 2, 1, 1, 1, 3, 3, 3, 4, 5, 6, 7, 8, 9, 4, 5, 6, 10, 11, 12,
-  1, 1, 1, 13, 13, 13, 1, 1, 1, 13, 13, 13, 4, 5, 6, 14, 15, 16, 4, 5, 6, 14, 15, 16,
-  17, 17, 17, 13, 13, 13, 17, 17, 17, 13, 13, 13, 18, 19, 20, 14, 15, 16, 18, 19, 20, 14, 15, 16,
-  21, 22, 23, 0, 0, 0, 21, 22, 23, 0, 0, 0, 24, 25, 26, 0, 0, 0, 24, 25, 26, 0, 0, 0,
-  27, 27, 27, 28, 28, 28, 27, 27, 27, 29, 29, 29, 30, 31, 32, 33, 34, 35, 30, 31, 32, 36, 37, 38,
-  27, 27, 27, 39, 39, 39, 27, 27, 27, 39, 39, 39, 30, 31, 32, 40, 41, 42, 30, 31, 32, 40, 41, 42,
-  43, 43, 43, 39, 39, 39, 43, 43, 43, 39, 39, 39, 44, 45, 46, 40, 41, 42, 44, 45, 46, 40, 41, 42,
-  47, 48, 49, 0, 0, 0, 47, 48, 49, 0, 0, 0, 50, 50, 50, 51, 51, 51, 50, 50, 50, 52, 52, 52,
-  53, 54, 55, 56, 57, 58, 53, 54, 55, 59, 60, 61, 50, 50, 50, 62, 62, 62, 50, 50, 50, 62, 62, 62,
-  53, 54, 55, 63, 64, 65, 53, 54, 55, 63, 64, 65, 66, 66, 66, 62, 62, 62, 66, 66, 66, 62, 62, 62,
-  67, 68, 69, 63, 64, 65, 67, 68, 69, 63, 64, 65, 70, 71, 72, 0, 0, 0, 70, 71, 72, 0, 0, 0,
-  73, 74, 75, 0, 0, 0, 73, 74, 75, 0, 0, 0, 76, 76, 76, 77, 77, 77, 76, 76, 76, 78, 78, 78,
-  79, 80, 81, 82, 83, 84, 79, 80, 81, 85, 86, 87, 76, 76, 76, 88, 88, 88, 76, 76, 76, 88, 88, 88,
-  79, 80, 81, 89, 90, 91, 79, 80, 81, 89, 90, 91, 92, 92, 92, 88, 88, 88, 92, 92, 92, 88, 88, 88,
-  93, 94, 95, 89, 90, 91, 93, 94, 95, 89, 90, 91, 96, 97, 98, 0, 0, 0, 96, 97, 98, 0, 0, 0,
-  99, 100, 101, 0, 0, 0, 99, 100, 101, 0, 0, 0, 102, 102, 102, 103, 103, 103, 102, 102, 102, 104, 104, 104,
-  105, 106, 107, 108, 109, 110, 105, 106, 107, 111, 112, 113, 102, 102, 102, 114, 114, 114, 102, 102, 102, 114, 114, 114,
-  105, 106, 107, 115, 116, 117, 105, 106, 107, 115, 116, 117, 118, 118, 118, 114, 114, 114, 118, 118, 118, 114, 114, 114,
-  119, 120, 121, 115, 116, 117, 119, 120, 121, 115, 116, 117, 122, 122, 122, 122, 122, 122, 122, 122, 122, 122, 122, 122,
-  123, 123, 123, 124, 124, 124, 123, 123, 123, 125, 125, 125, 126, 127, 128, 129, 130, 131, 126, 127, 128, 132, 133, 134,
-  123, 123, 123, 135, 135, 135, 123, 123, 123, 135, 135, 135, 126, 127, 128, 136, 137, 138, 126, 127, 128, 136, 137, 138,
-  139, 139, 139, 135, 135, 135, 139, 139, 139, 135, 135, 135, 140, 141, 142, 136, 137, 138, 140, 141, 142, 136, 137, 138,
-  143, 143, 143, 143, 143, 143, 143, 143, 143, 143, 143, 143, 144, 144, 144, 145, 145, 145, 144, 144, 144, 146, 146, 146,
-  147, 148, 149, 150, 151, 152, 147, 148, 149, 153, 154, 155, 144, 144, 144, 156, 156, 156, 144, 144, 144, 156, 156, 156,
-  147, 148, 149, 157, 158, 159, 147, 148, 149, 157, 158, 159, 160, 160, 160, 156, 156, 156, 160, 160, 160, 156, 156, 156,
-  161, 162, 163, 157, 158, 159, 161, 162, 163, 157, 158, 159, 164, 164, 164, 164, 164, 164, 164, 164, 164, 164, 164, 164,
-  165, 165, 165, 166, 166, 166, 165, 165, 165, 166, 166, 166, 167, 168, 169, 170, 171, 172, 167, 168, 169, 170, 171, 172,
-  165, 165, 165, 173, 173, 173, 165, 165, 165, 173, 173, 173, 167, 168, 169, 174, 175, 176, 167, 168, 169, 174, 175, 176,
-  177, 177, 177, 178, 178, 178, 177, 177, 177, 178, 178, 178, 179, 180, 181, 182, 183, 184, 179, 180, 181, 182, 183, 184,
-  185, 185, 185, 185, 185, 185, 185, 185, 185, 185, 185, 185, 186, 187, 188, 189, 190, 191, 186, 187, 188, 192, 193, 194,
-  195, 196, 197, 198, 199, 200, 195, 196, 197, 201, 202, 203, 204, 205, 206, 207, 208, 209, 204, 205, 206, 207, 208, 209,
-  210, 211, 212, 213, 214, 215, 210, 211, 212, 213, 214, 215, 216, 217, 218, 216, 217, 218, 216, 217, 218, 216, 217, 218,
-  219, 220, 221, 219, 220, 221, 219, 220, 221, 219, 220, 221, 222, 223, 224, 222, 223, 224, 222, 223, 224, 222, 223, 224,
-  225, 225, 225, 225, 225, 225, 225, 225, 225, 225, 225, 225, 226, 227, 228, 226, 227, 228, 226, 227, 228, 226, 227, 228,
-  229, 230, 231, 0, 0, 0, 229, 230, 231, 0, 0, 0, 232, 233, 234, 235, 236, 237, 232, 233, 234, 235, 236, 237,
-  229, 230, 231, 0, 0, 0, 229, 230, 231, 0, 0, 0, 232, 233, 234, 235, 236, 237, 232, 233, 234, 235, 236, 237,
-  238, 238, 238, 238, 238, 238, 238, 238, 238, 238, 238, 238, 239, 240, 240, 239, 240, 240, 239, 240, 240, 239, 240, 240,
-  241, 241, 241, 241, 241, 241, 241, 241, 241, 241, 241, 241, 242, 243, 243, 242, 243, 243, 242, 243, 243, 242, 243, 243,
-  244, 245, 246, 244, 245, 246, 244, 245, 246, 244, 245, 246, 247, 248, 249, 247, 248, 249, 247, 248, 249, 247, 248, 249,
-  250, 251, 252, 250, 251, 252, 250, 251, 252, 250, 251, 252, 253, 254, 255, 253, 254, 255, 253, 254, 255, 253, 254, 255,
-  256, 257, 258, 256, 257, 258, 256, 257, 258, 256, 257, 258, 259, 260, 261, 259, 260, 261, 259, 260, 261, 259, 260, 261,
-  262, 263, 264, 262, 263, 264, 262, 263, 264, 262, 263, 264, 265, 266, 267, 265, 266, 267, 265, 266, 267, 265, 266, 267,
-  268, 269, 270, 268, 269, 270, 268, 269, 270, 268, 269, 270, 271, 272, 273, 271, 272, 273, 271, 272, 273, 271, 272, 273,
-  274, 275, 276, 274, 275, 276, 274, 275, 276, 274, 275, 276, 277, 278, 279, 277, 278, 279, 277, 278, 279, 277, 278, 279,
-  280, 281, 282, 280, 281, 282, 280, 281, 282, 280, 281, 282, 283, 284, 285, 283, 284, 285, 283, 284, 285, 283, 284, 285,
-  286, 287, 288, 286, 287, 288, 286, 287, 288, 286, 287, 288, 289, 290, 291, 289, 290, 291, 289, 290, 291, 289, 290, 291,
-  17, 17, 17, 292, 292, 292, 17, 17, 17, 293, 293, 293, 43, 43, 43, 294, 294, 294, 43, 43, 43, 295, 295, 295,
-  66, 66, 66, 296, 296, 296, 66, 66, 66, 297, 297, 297, 92, 92, 92, 298, 298, 298, 92, 92, 92, 299, 299, 299,
-  118, 118, 118, 300, 300, 300, 118, 118, 118, 301, 301, 301, 139, 139, 139, 302, 302, 302, 139, 139, 139, 303, 303, 303,
-  160, 160, 160, 304, 304, 304, 160, 160, 160, 305, 305, 305, 177, 177, 177, 178, 178, 178, 177, 177, 177, 178, 178, 178,
-  18, 19, 20, 306, 307, 308, 18, 19, 20, 309, 310, 311, 44, 45, 46, 312, 313, 314, 44, 45, 46, 315, 316, 317,
-  67, 68, 69, 318, 319, 320, 67, 68, 69, 321, 322, 323, 93, 94, 95, 324, 325, 326, 93, 94, 95, 327, 328, 329,
-  119, 120, 121, 330, 331, 332, 119, 120, 121, 333, 334, 335, 140, 141, 142, 336, 337, 338, 140, 141, 142, 339, 340, 341,
-  161, 162, 163, 342, 343, 344, 161, 162, 163, 345, 346, 347, 179, 180, 181, 182, 183, 184, 179, 180, 181, 182, 183, 184,
-  17, 17, 17, 292, 292, 292, 17, 17, 17, 293, 293, 293, 43, 43, 43, 294, 294, 294, 43, 43, 43, 295, 295, 295,
-  66, 66, 66, 296, 296, 296, 66, 66, 66, 297, 297, 297, 92, 92, 92, 298, 298, 298, 92, 92, 92, 299, 299, 299,
-  118, 118, 118, 300, 300, 300, 118, 118, 118, 301, 301, 301, 139, 139, 139, 302, 302, 302, 139, 139, 139, 303, 303, 303,
-  160, 160, 160, 304, 304, 304, 160, 160, 160, 305, 305, 305, 177, 177, 177, 178, 178, 178, 177, 177, 177, 178, 178, 178,
-  18, 19, 20, 306, 307, 308, 18, 19, 20, 309, 310, 311, 44, 45, 46, 312, 313, 314, 44, 45, 46, 315, 316, 317,
-  67, 68, 69, 318, 319, 320, 67, 68, 69, 321, 322, 323, 93, 94, 95, 324, 325, 326, 93, 94, 95, 327, 328, 329,
-  119, 120, 121, 330, 331, 332, 119, 120, 121, 333, 334, 335, 140, 141, 142, 336, 337, 338, 140, 141, 142, 339, 340, 341,
-  161, 162, 163, 342, 343, 344, 161, 162, 163, 345, 346, 347, 179, 180, 181, 182, 183, 184, 179, 180, 181, 182, 183, 184,
-  348, 348, 348, 349, 349, 349, 348, 348, 348, 349, 349, 349, 350, 351, 352, 353, 354, 355, 350, 351, 352, 353, 354, 355,
-  356, 356, 356, 357, 357, 357, 356, 356, 356, 357, 357, 357, 358, 359, 360, 361, 362, 363, 358, 359, 360, 361, 362, 363,
-  364, 364, 364, 365, 365, 365, 364, 364, 364, 365, 365, 365, 366, 367, 368, 369, 370, 371, 366, 367, 368, 369, 370, 371,
-  364, 364, 364, 372, 372, 372, 364, 364, 364, 372, 372, 372, 366, 367, 368, 373, 374, 375, 366, 367, 368, 373, 374, 375,
-  376, 377, 378, 379, 379, 379, 376, 377, 378, 379, 379, 379, 0, 0, 0, 380, 381, 382, 0, 0, 0, 380, 381, 382,
-  383, 383, 383, 384, 384, 384, 383, 383, 383, 384, 384, 384, 210, 211, 212, 213, 214, 215, 210, 211, 212, 213, 214, 215,
-  385, 385, 385, 385, 385, 385, 385, 385, 385, 385, 385, 385, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
-  358, 359, 360, 361, 362, 363, 358, 359, 360, 361, 362, 363, 387, 388, 389, 387, 388, 389, 387, 388, 389, 387, 388, 389,
-  390, 391, 392, 390, 391, 392, 390, 391, 392, 390, 391, 392, 393, 394, 395, 393, 394, 395, 393, 394, 395, 393, 394, 395,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 396, 397, 398, 396, 397, 398, 396, 397, 398, 396, 397, 398,
-  399, 400, 401, 399, 400, 401, 399, 400, 401, 399, 400, 401, 402, 402, 402, 402, 402, 402, 402, 402, 402, 402, 402, 402,
-  403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 364, 364, 364, 372, 372, 372, 364, 364, 364, 372, 372, 372,
-  366, 367, 368, 373, 374, 375, 366, 367, 368, 373, 374, 375, 364, 364, 364, 365, 365, 365, 364, 364, 364, 365, 365, 365,
-  366, 367, 368, 369, 370, 371, 366, 367, 368, 369, 370, 371, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404,
-  405, 406, 407, 405, 406, 407, 405, 406, 407, 405, 406, 407, 408, 408, 408, 408, 408, 408, 408, 408, 408, 408, 408, 408,
-  409, 410, 411, 409, 410, 411, 409, 410, 411, 409, 410, 411, 412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413,
-  414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419, 420, 420, 420, 420, 420, 420, 420, 420, 420, 420, 420, 420,
-  421, 422, 423, 421, 422, 423, 421, 422, 423, 421, 422, 423, 424, 424, 424, 424, 424, 424, 424, 424, 424, 424, 424, 424,
-  425, 426, 427, 425, 426, 427, 425, 426, 427, 425, 426, 427, 428, 428, 428, 428, 428, 428, 428, 428, 428, 428, 428, 428,
-  429, 430, 431, 429, 430, 431, 429, 430, 431, 429, 430, 431, 432, 432, 432, 433, 433, 433, 432, 432, 432, 433, 433, 433,
-  434, 435, 436, 437, 438, 439, 434, 435, 436, 437, 438, 439, 440, 440, 440, 441, 441, 441, 440, 440, 440, 441, 441, 441,
-  442, 442, 442, 443, 443, 443, 442, 442, 442, 443, 443, 443, 444, 444, 444, 445, 445, 445, 444, 444, 444, 445, 445, 445,
-  446, 446, 446, 447, 447, 447, 446, 446, 446, 447, 447, 447, 448, 448, 448, 449, 449, 449, 448, 448, 448, 449, 449, 449,
-  450, 450, 450, 451, 451, 451, 450, 450, 450, 451, 451, 451, 448, 448, 448, 449, 449, 449, 448, 448, 448, 449, 449, 449,
-  452, 452, 452, 453, 453, 453, 452, 452, 452, 453, 453, 453, 454, 455, 456, 457, 458, 459, 454, 455, 456, 457, 458, 459,
-  460, 461, 462, 463, 464, 465, 460, 461, 462, 463, 464, 465, 466, 467, 468, 469, 470, 471, 466, 467, 468, 469, 470, 471,
-  472, 473, 474, 475, 476, 477, 472, 473, 474, 475, 476, 477, 478, 479, 480, 481, 482, 483, 478, 479, 480, 481, 482, 483,
-  484, 485, 486, 487, 488, 489, 484, 485, 486, 487, 488, 489, 478, 479, 480, 481, 482, 483, 478, 479, 480, 481, 482, 483,
-  490, 491, 492, 493, 494, 495, 490, 491, 492, 493, 494, 495, 496, 497, 498, 496, 497, 498, 496, 497, 498, 496, 497, 498,
-  499, 500, 501, 499, 500, 501, 499, 500, 501, 499, 500, 501, 502, 503, 504, 502, 503, 504, 502, 503, 504, 502, 503, 504,
-  505, 506, 507, 505, 506, 507, 505, 506, 507, 505, 506, 507, 432, 432, 432, 433, 433, 433, 432, 432, 432, 433, 433, 433,
-  434, 435, 436, 437, 438, 439, 434, 435, 436, 437, 438, 439, 508, 509, 510, 508, 509, 510, 508, 509, 510, 508, 509, 510,
-  511, 512, 513, 511, 512, 513, 511, 512, 513, 511, 512, 513, 514, 515, 516, 514, 515, 516, 514, 515, 516, 514, 515, 516,
-  517, 518, 519, 517, 518, 519, 517, 518, 519, 517, 518, 519, 520, 520, 520, 520, 520, 520, 520, 520, 520, 520, 520, 520,
-  521, 521, 521, 521, 521, 521, 521, 521, 521, 521, 521, 521, 522, 522, 522, 522, 522, 522, 522, 522, 522, 522, 522, 522,
-  523, 524, 525, 523, 524, 525, 523, 524, 525, 523, 524, 525, 526, 526, 526, 527, 527, 527, 526, 526, 526, 527, 527, 527,
-  528, 528, 528, 529, 529, 529, 528, 528, 528, 529, 529, 529, 530, 530, 530, 531, 531, 531, 530, 530, 530, 531, 531, 531,
-  532, 532, 532, 533, 533, 533, 532, 532, 532, 533, 533, 533, 534, 534, 534, 535, 535, 535, 534, 534, 534, 535, 535, 535,
-  536, 536, 536, 537, 537, 537, 536, 536, 536, 537, 537, 537, 534, 534, 534, 535, 535, 535, 534, 534, 534, 535, 535, 535,
-  538, 538, 538, 539, 539, 539, 538, 538, 538, 539, 539, 539, 540, 541, 542, 543, 544, 545, 540, 541, 542, 543, 544, 545,
-  546, 547, 548, 549, 550, 551, 546, 547, 548, 549, 550, 551, 552, 553, 554, 555, 556, 557, 552, 553, 554, 555, 556, 557,
-  558, 559, 560, 561, 562, 563, 558, 559, 560, 561, 562, 563, 564, 565, 566, 567, 568, 569, 564, 565, 566, 567, 568, 569,
-  570, 571, 572, 573, 574, 575, 570, 571, 572, 573, 574, 575, 564, 565, 566, 567, 568, 569, 564, 565, 566, 567, 568, 569,
-  576, 577, 578, 579, 580, 581, 576, 577, 578, 579, 580, 581, 582, 582, 582, 583, 583, 583, 582, 582, 582, 583, 583, 583,
-  584, 584, 584, 585, 585, 585, 584, 584, 584, 585, 585, 585, 586, 586, 586, 587, 587, 587, 586, 586, 586, 587, 587, 587,
-  588, 588, 588, 589, 589, 589, 588, 588, 588, 589, 589, 589, 590, 590, 590, 591, 591, 591, 590, 590, 590, 591, 591, 591,
-  592, 592, 592, 593, 593, 593, 592, 592, 592, 593, 593, 593, 590, 590, 590, 591, 591, 591, 590, 590, 590, 591, 591, 591,
-  594, 594, 594, 595, 595, 595, 594, 594, 594, 595, 595, 595, 596, 597, 598, 599, 600, 601, 596, 597, 598, 599, 600, 601,
-  602, 603, 604, 605, 606, 607, 602, 603, 604, 605, 606, 607, 608, 609, 610, 611, 612, 613, 608, 609, 610, 611, 612, 613,
-  614, 615, 616, 617, 618, 619, 614, 615, 616, 617, 618, 619, 620, 621, 622, 623, 624, 625, 620, 621, 622, 623, 624, 625,
-  626, 627, 628, 629, 630, 631, 626, 627, 628, 629, 630, 631, 620, 621, 622, 623, 624, 625, 620, 621, 622, 623, 624, 625,
-  632, 633, 634, 635, 636, 637, 632, 633, 634, 635, 636, 637, 638, 638, 638, 638, 638, 638, 638, 638, 638, 638, 638, 638,
-  639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640,
-  641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 642, 643, 644, 642, 643, 644, 642, 643, 644, 642, 643, 644,
-  645, 646, 647, 645, 646, 647, 645, 646, 647, 645, 646, 647, 648, 649, 650, 648, 649, 650, 648, 649, 650, 648, 649, 650,
-  651, 652, 653, 651, 652, 653, 651, 652, 653, 651, 652, 653, 654, 654, 654, 0, 0, 0, 654, 654, 654, 0, 0, 0,
-  655, 656, 656, 0, 0, 0, 655, 656, 656, 0, 0, 0, 657, 657, 657, 0, 0, 0, 657, 657, 657, 0, 0, 0,
-  658, 659, 659, 0, 0, 0, 658, 659, 659, 0, 0, 0, 660, 661, 662, 660, 661, 662, 660, 661, 662, 660, 661, 662,
-  663, 664, 665, 663, 664, 665, 663, 664, 665, 663, 664, 665, 666, 667, 668, 666, 667, 668, 666, 667, 668, 666, 667, 668,
-  663, 664, 665, 663, 664, 665, 663, 664, 665, 663, 664, 665, 669, 669, 669, 0, 0, 0, 669, 669, 669, 0, 0, 0,
-  670, 671, 671, 0, 0, 0, 670, 671, 671, 0, 0, 0, 672, 672, 672, 0, 0, 0, 672, 672, 672, 0, 0, 0,
-  673, 674, 674, 0, 0, 0, 673, 674, 674, 0, 0, 0, 675, 675, 675, 675, 675, 675, 675, 675, 675, 675, 675, 675,
-  676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 677, 677, 677, 0, 0, 0, 677, 677, 677, 0, 0, 0,
-  412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413, 412, 412, 412, 413, 413, 413,
-  678, 678, 678, 679, 679, 679, 678, 678, 678, 680, 680, 680, 681, 681, 681, 682, 682, 682, 681, 681, 681, 683, 683, 683,
-  684, 684, 684, 685, 685, 685, 684, 684, 684, 685, 685, 685, 686, 686, 686, 687, 687, 687, 686, 686, 686, 687, 687, 687,
-  688, 688, 688, 689, 689, 689, 688, 688, 688, 689, 689, 689, 690, 690, 690, 691, 691, 691, 690, 690, 690, 691, 691, 691,
-  414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419, 414, 415, 416, 417, 418, 419,
-  692, 693, 694, 695, 696, 697, 692, 693, 694, 698, 699, 700, 701, 702, 703, 704, 705, 706, 701, 702, 703, 707, 708, 709,
-  710, 711, 712, 713, 714, 715, 710, 711, 712, 713, 714, 715, 716, 717, 718, 719, 720, 721, 716, 717, 718, 719, 720, 721,
-  722, 723, 724, 725, 726, 727, 722, 723, 724, 725, 726, 727, 728, 729, 730, 731, 732, 733, 728, 729, 730, 731, 732, 733,
-  734, 734, 734, 0, 0, 0, 734, 734, 734, 0, 0, 0, 735, 735, 735, 0, 0, 0, 735, 735, 735, 0, 0, 0,
-  736, 736, 736, 736, 736, 736, 736, 736, 736, 736, 736, 736, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737,
-  738, 738, 738, 0, 0, 0, 738, 738, 738, 0, 0, 0, 739, 739, 739, 0, 0, 0, 739, 739, 739, 0, 0, 0,
-  740, 740, 740, 741, 741, 741, 740, 740, 740, 742, 742, 742, 743, 743, 743, 744, 744, 744, 743, 743, 743, 745, 745, 745,
-  186, 187, 188, 189, 190, 191, 186, 187, 188, 192, 193, 194, 195, 196, 197, 198, 199, 200, 195, 196, 197, 201, 202, 203,
-  746, 747, 748, 749, 750, 751, 746, 747, 748, 749, 750, 751, 752, 753, 754, 752, 753, 754, 752, 753, 754, 752, 753, 754,
-  755, 756, 757, 758, 759, 760, 755, 756, 757, 758, 759, 760, 761, 762, 763, 761, 762, 763, 761, 762, 763, 761, 762, 763,
-  204, 205, 206, 207, 208, 209, 204, 205, 206, 207, 208, 209, 764, 765, 766, 764, 765, 766, 764, 765, 766, 764, 765, 766,
-  767, 768, 769, 767, 768, 769, 767, 768, 769, 767, 768, 769, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770, 770,
-  771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772,
-  773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774,
-  775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776,
-  777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 778, 779, 780, 778, 779, 780, 778, 779, 780, 778, 779, 780,
-  781, 781, 781, 781, 781, 781, 781, 781, 781, 781, 781, 781, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782,
-  783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 784, 785, 786, 784, 785, 786, 784, 785, 786, 784, 785, 786,
-  787, 788, 789, 787, 788, 789, 787, 788, 789, 787, 788, 789, 790, 790, 790, 790, 790, 790, 790, 790, 790, 790, 790, 790,
-  791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791,
-  792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0,
-  386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 793, 793, 793, 0, 0, 0, 793, 793, 793, 0, 0, 0,
-  794, 794, 794, 0, 0, 0, 794, 794, 794, 0, 0, 0, 795, 795, 795, 0, 0, 0, 795, 795, 795, 0, 0, 0,
-  796, 796, 796, 0, 0, 0, 796, 796, 796, 0, 0, 0, 797, 797, 797, 797, 797, 797, 797, 797, 797, 797, 797, 797,
-  798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799,
-  800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 244, 245, 246, 244, 245, 246, 244, 245, 246, 244, 245, 246,
-  247, 248, 249, 247, 248, 249, 247, 248, 249, 247, 248, 249, 250, 251, 252, 250, 251, 252, 250, 251, 252, 250, 251, 252,
-  253, 254, 255, 253, 254, 255, 253, 254, 255, 253, 254, 255, 256, 257, 258, 256, 257, 258, 256, 257, 258, 256, 257, 258,
-  259, 260, 261, 259, 260, 261, 259, 260, 261, 259, 260, 261, 262, 263, 264, 262, 263, 264, 262, 263, 264, 262, 263, 264,
-  265, 266, 267, 265, 266, 267, 265, 266, 267, 265, 266, 267, 268, 269, 270, 268, 269, 270, 268, 269, 270, 268, 269, 270,
-  271, 272, 273, 271, 272, 273, 271, 272, 273, 271, 272, 273, 274, 275, 276, 274, 275, 276, 274, 275, 276, 274, 275, 276,
-  277, 278, 279, 277, 278, 279, 277, 278, 279, 277, 278, 279, 280, 281, 282, 280, 281, 282, 280, 281, 282, 280, 281, 282,
-  283, 284, 285, 283, 284, 285, 283, 284, 285, 283, 284, 285, 286, 287, 288, 286, 287, 288, 286, 287, 288, 286, 287, 288,
-  289, 290, 291, 289, 290, 291, 289, 290, 291, 289, 290, 291, 801, 801, 801, 802, 802, 802, 801, 801, 801, 802, 802, 802,
-  803, 803, 803, 804, 804, 804, 803, 803, 803, 804, 804, 804, 805, 805, 805, 806, 806, 806, 805, 805, 805, 806, 806, 806,
-  807, 807, 807, 808, 808, 808, 807, 807, 807, 808, 808, 808, 809, 809, 809, 810, 810, 810, 809, 809, 809, 810, 810, 810,
-  811, 811, 811, 812, 812, 812, 811, 811, 811, 812, 812, 812, 813, 813, 813, 814, 814, 814, 813, 813, 813, 814, 814, 814,
-  815, 815, 815, 816, 816, 816, 815, 815, 815, 816, 816, 816, 817, 817, 817, 818, 818, 818, 817, 817, 817, 818, 818, 818,
-  819, 819, 819, 820, 820, 820, 819, 819, 819, 820, 820, 820, 821, 821, 821, 822, 822, 822, 821, 821, 821, 822, 822, 822,
-  823, 823, 823, 824, 824, 824, 823, 823, 823, 824, 824, 824, 825, 825, 825, 826, 826, 826, 825, 825, 825, 826, 826, 826,
-  827, 827, 827, 828, 828, 828, 827, 827, 827, 828, 828, 828, 829, 829, 829, 830, 830, 830, 829, 829, 829, 830, 830, 830,
-  831, 831, 831, 832, 832, 832, 831, 831, 831, 832, 832, 832, 833, 834, 835, 0, 0, 0, 833, 834, 835, 0, 0, 0,
-  836, 837, 838, 0, 0, 0, 836, 837, 838, 0, 0, 0, 839, 839, 839, 839, 839, 839, 839, 839, 839, 839, 839, 839,
-  840, 841, 842, 843, 844, 845, 840, 841, 842, 843, 844, 845, 846, 847, 848, 849, 850, 851, 846, 847, 848, 849, 850, 851,
-  852, 853, 854, 855, 856, 857, 852, 853, 854, 855, 856, 857, 858, 859, 860, 0, 0, 0, 858, 859, 860, 0, 0, 0,
-  861, 862, 863, 0, 0, 0, 861, 862, 863, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  864, 865, 866, 867, 868, 869, 864, 865, 866, 870, 871, 872, 873, 874, 875, 876, 877, 878, 873, 874, 875, 876, 877, 878,
-  879, 880, 881, 882, 883, 884, 879, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 885, 886, 887, 888, 889, 890,
-  891, 891, 891, 891, 891, 891, 891, 891, 891, 891, 891, 891, 892, 893, 894, 892, 893, 894, 892, 893, 894, 892, 893, 894,
-  895, 896, 897, 895, 896, 897, 895, 896, 897, 895, 896, 897, 898, 899, 900, 901, 902, 903, 898, 899, 900, 904, 905, 906,
-  907, 908, 909, 907, 908, 909, 907, 908, 909, 907, 908, 909, 910, 911, 912, 910, 911, 912, 910, 911, 912, 910, 911, 912,
-  913, 914, 915, 916, 917, 918, 913, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 919, 920, 921, 922, 923, 924,
-  792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 925, 926, 927, 928, 929, 930, 925, 926, 927, 928, 929, 930,
-  931, 932, 933, 934, 935, 936, 931, 932, 933, 937, 938, 939, 940, 941, 942, 943, 944, 945, 940, 941, 942, 946, 947, 948,
-  949, 950, 951, 952, 953, 954, 949, 950, 951, 955, 956, 957, 958, 959, 960, 961, 962, 963, 958, 959, 960, 964, 965, 966,
-  967, 968, 969, 970, 971, 972, 967, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 973, 974, 975, 976, 977, 978,
-  979, 980, 981, 982, 983, 984, 979, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 985, 986, 987, 988, 989, 990,
-  991, 991, 991, 991, 991, 991, 991, 991, 991, 991, 991, 991, 992, 993, 994, 992, 993, 994, 992, 993, 994, 992, 993, 994,
-  995, 996, 997, 0, 0, 0, 995, 996, 997, 0, 0, 0, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792,
-  998, 999, 1000, 1001, 1002, 1003, 998, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1004, 1005, 1006, 1007, 1008, 1009,
-  1010, 1011, 1012, 1013, 1014, 1015, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1016, 1017, 1018, 1019, 1020, 1021,
-  1022, 1023, 1024, 1025, 1026, 1027, 1022, 1023, 1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1028, 1029, 1030, 1031, 1032, 1033,
-  1034, 1035, 1036, 1037, 1038, 1039, 1034, 1035, 1036, 1037, 1038, 1039, 1040, 1041, 1042, 1043, 1044, 1045, 1040, 1041, 1042, 1043, 1044, 1045,
-  1046, 1047, 1048, 1049, 1050, 1051, 1046, 1047, 1048, 1049, 1050, 1051, 1052, 1053, 1054, 1055, 1056, 1057, 1052, 1053, 1054, 1055, 1056, 1057,
-  1058, 1059, 1060, 1061, 1062, 1063, 1058, 1059, 1060, 1061, 1062, 1063, 1064, 1065, 1066, 1067, 1068, 1069, 1064, 1065, 1066, 1067, 1068, 1069,
-  1070, 1071, 1072, 1073, 1074, 1075, 1070, 1071, 1072, 1073, 1074, 1075, 1076, 1077, 1078, 1079, 1080, 1081, 1076, 1077, 1078, 1079, 1080, 1081,
-  1082, 1083, 1084, 1085, 1086, 1087, 1082, 1083, 1084, 1085, 1086, 1087, 1088, 1089, 1090, 1091, 1092, 1093, 1088, 1089, 1090, 1091, 1092, 1093,
-  1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1094, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095,
-  1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1097, 1098, 1099, 1097, 1098, 1099, 1097, 1098, 1099, 1097, 1098, 1099,
-  1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 1101, 1102, 1103, 1101, 1102, 1103, 1101, 1102, 1103, 1101, 1102, 1103,
-  0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386,
-  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 1104, 1105, 1106, 1107, 1108, 1109, 1104, 1105, 1106, 1107, 1108, 1109,
-  1110, 1111, 1112, 1113, 1114, 1115, 1110, 1111, 1112, 1113, 1114, 1115, 1116, 1117, 1118, 1119, 1120, 1121, 1116, 1117, 1118, 1119, 1120, 1121,
-  0, 0, 0, 1122, 1123, 1124, 0, 0, 0, 1122, 1123, 1124, 0, 0, 0, 1125, 1126, 1127, 0, 0, 0, 1125, 1126, 1127,
-  1128, 1128, 1129, 1130, 1130, 1131, 1128, 1128, 1129, 1130, 1130, 1131, 1132, 1132, 1133, 1134, 1134, 1135, 1132, 1132, 1133, 1134, 1134, 1135,
-  1136, 1136, 1136, 1137, 1137, 1137, 1136, 1136, 1136, 1137, 1137, 1137, 1138, 1139, 1140, 1141, 1142, 1143, 1138, 1139, 1140, 1141, 1142, 1143,
-  1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 1144, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145,
-  1146, 1146, 1147, 1146, 1146, 1147, 1146, 1146, 1147, 1146, 1146, 1147, 1148, 1148, 1149, 1148, 1148, 1149, 1148, 1148, 1149, 1148, 1148, 1149,
-  1150, 1150, 1151, 1150, 1150, 1151, 1150, 1150, 1151, 1150, 1150, 1151, 1152, 1152, 1153, 1152, 1152, 1153, 1152, 1152, 1153, 1152, 1152, 1153,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 1154, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155,
-  1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157,
-  1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157,
-  1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386,
-  0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386,
-  0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 386, 386, 386, 0, 0, 0, 386, 386, 386, 0, 0, 0,
+  2, 2, 2, 3, 3, 3, 2, 2, 2, 4, 4, 4, 5, 6, 7, 8, 9, 10, 5, 6, 7, 11, 12, 13,
+  2, 2, 2, 14, 14, 14, 2, 2, 2, 14, 14, 14, 5, 6, 7, 15, 16, 17, 5, 6, 7, 15, 16, 17,
+  18, 18, 18, 14, 14, 14, 18, 18, 18, 14, 14, 14, 19, 20, 21, 15, 16, 17, 19, 20, 21, 15, 16, 17,
+  22, 23, 24, 0, 0, 0, 22, 23, 24, 0, 0, 0, 25, 26, 27, 0, 0, 0, 25, 26, 27, 0, 0, 0,
+  28, 28, 28, 29, 29, 29, 28, 28, 28, 30, 30, 30, 31, 32, 33, 34, 35, 36, 31, 32, 33, 37, 38, 39,
+  28, 28, 28, 40, 40, 40, 28, 28, 28, 40, 40, 40, 31, 32, 33, 41, 42, 43, 31, 32, 33, 41, 42, 43,
+  44, 44, 44, 40, 40, 40, 44, 44, 44, 40, 40, 40, 45, 46, 47, 41, 42, 43, 45, 46, 47, 41, 42, 43,
+  48, 49, 50, 0, 0, 0, 48, 49, 50, 0, 0, 0, 51, 51, 51, 52, 52, 52, 51, 51, 51, 53, 53, 53,
+  54, 55, 56, 57, 58, 59, 54, 55, 56, 60, 61, 62, 51, 51, 51, 63, 63, 63, 51, 51, 51, 63, 63, 63,
+  54, 55, 56, 64, 65, 66, 54, 55, 56, 64, 65, 66, 67, 67, 67, 63, 63, 63, 67, 67, 67, 63, 63, 63,
+  68, 69, 70, 64, 65, 66, 68, 69, 70, 64, 65, 66, 71, 72, 73, 0, 0, 0, 71, 72, 73, 0, 0, 0,
+  74, 75, 76, 0, 0, 0, 74, 75, 76, 0, 0, 0, 77, 77, 77, 78, 78, 78, 77, 77, 77, 79, 79, 79,
+  80, 81, 82, 83, 84, 85, 80, 81, 82, 86, 87, 88, 77, 77, 77, 89, 89, 89, 77, 77, 77, 89, 89, 89,
+  80, 81, 82, 90, 91, 92, 80, 81, 82, 90, 91, 92, 93, 93, 93, 89, 89, 89, 93, 93, 93, 89, 89, 89,
+  94, 95, 96, 90, 91, 92, 94, 95, 96, 90, 91, 92, 97, 98, 99, 0, 0, 0, 97, 98, 99, 0, 0, 0,
+  100, 101, 102, 0, 0, 0, 100, 101, 102, 0, 0, 0, 103, 103, 103, 104, 104, 104, 103, 103, 103, 105, 105, 105,
+  106, 107, 108, 109, 110, 111, 106, 107, 108, 112, 113, 114, 103, 103, 103, 115, 115, 115, 103, 103, 103, 115, 115, 115,
+  106, 107, 108, 116, 117, 118, 106, 107, 108, 116, 117, 118, 119, 119, 119, 115, 115, 115, 119, 119, 119, 115, 115, 115,
+  120, 121, 122, 116, 117, 118, 120, 121, 122, 116, 117, 118, 123, 123, 123, 123, 123, 123, 123, 123, 123, 123, 123, 123,
+  124, 124, 124, 125, 125, 125, 124, 124, 124, 126, 126, 126, 127, 128, 129, 130, 131, 132, 127, 128, 129, 133, 134, 135,
+  124, 124, 124, 136, 136, 136, 124, 124, 124, 136, 136, 136, 127, 128, 129, 137, 138, 139, 127, 128, 129, 137, 138, 139,
+  140, 140, 140, 136, 136, 136, 140, 140, 140, 136, 136, 136, 141, 142, 143, 137, 138, 139, 141, 142, 143, 137, 138, 139,
+  144, 144, 144, 144, 144, 144, 144, 144, 144, 144, 144, 144, 145, 145, 145, 146, 146, 146, 145, 145, 145, 147, 147, 147,
+  148, 149, 150, 151, 152, 153, 148, 149, 150, 154, 155, 156, 145, 145, 145, 157, 157, 157, 145, 145, 145, 157, 157, 157,
+  148, 149, 150, 158, 159, 160, 148, 149, 150, 158, 159, 160, 161, 161, 161, 157, 157, 157, 161, 161, 161, 157, 157, 157,
+  162, 163, 164, 158, 159, 160, 162, 163, 164, 158, 159, 160, 165, 165, 165, 165, 165, 165, 165, 165, 165, 165, 165, 165,
+  166, 166, 166, 167, 167, 167, 166, 166, 166, 167, 167, 167, 168, 169, 170, 171, 172, 173, 168, 169, 170, 171, 172, 173,
+  166, 166, 166, 174, 174, 174, 166, 166, 166, 174, 174, 174, 168, 169, 170, 175, 176, 177, 168, 169, 170, 175, 176, 177,
+  178, 178, 178, 179, 179, 179, 178, 178, 178, 179, 179, 179, 180, 181, 182, 183, 184, 185, 180, 181, 182, 183, 184, 185,
+  186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 186, 187, 188, 189, 190, 191, 192, 187, 188, 189, 193, 194, 195,
+  196, 197, 198, 199, 200, 201, 196, 197, 198, 202, 203, 204, 205, 206, 207, 208, 209, 210, 205, 206, 207, 208, 209, 210,
+  211, 212, 213, 214, 215, 216, 211, 212, 213, 214, 215, 216, 217, 218, 219, 217, 218, 219, 217, 218, 219, 217, 218, 219,
+  220, 221, 222, 220, 221, 222, 220, 221, 222, 220, 221, 222, 223, 224, 225, 223, 224, 225, 223, 224, 225, 223, 224, 225,
+  226, 226, 226, 226, 226, 226, 226, 226, 226, 226, 226, 226, 227, 228, 229, 227, 228, 229, 227, 228, 229, 227, 228, 229,
+  230, 231, 232, 0, 0, 0, 230, 231, 232, 0, 0, 0, 233, 234, 235, 236, 237, 238, 233, 234, 235, 236, 237, 238,
+  230, 231, 232, 0, 0, 0, 230, 231, 232, 0, 0, 0, 233, 234, 235, 236, 237, 238, 233, 234, 235, 236, 237, 238,
+  239, 239, 239, 239, 239, 239, 239, 239, 239, 239, 239, 239, 240, 241, 241, 240, 241, 241, 240, 241, 241, 240, 241, 241,
+  242, 242, 242, 242, 242, 242, 242, 242, 242, 242, 242, 242, 243, 244, 244, 243, 244, 244, 243, 244, 244, 243, 244, 244,
+  245, 246, 247, 0, 0, 0, 245, 246, 247, 0, 0, 0, 248, 249, 250, 0, 0, 0, 248, 249, 250, 0, 0, 0,
+  251, 252, 253, 0, 0, 0, 251, 252, 253, 0, 0, 0, 254, 255, 256, 0, 0, 0, 254, 255, 256, 0, 0, 0,
+  257, 258, 259, 0, 0, 0, 257, 258, 259, 0, 0, 0, 260, 261, 262, 0, 0, 0, 260, 261, 262, 0, 0, 0,
+  263, 264, 265, 0, 0, 0, 263, 264, 265, 0, 0, 0, 266, 267, 268, 0, 0, 0, 266, 267, 268, 0, 0, 0,
+  269, 270, 271, 0, 0, 0, 269, 270, 271, 0, 0, 0, 272, 273, 274, 0, 0, 0, 272, 273, 274, 0, 0, 0,
+  275, 276, 277, 0, 0, 0, 275, 276, 277, 0, 0, 0, 278, 279, 280, 0, 0, 0, 278, 279, 280, 0, 0, 0,
+  281, 282, 283, 0, 0, 0, 281, 282, 283, 0, 0, 0, 284, 285, 286, 0, 0, 0, 284, 285, 286, 0, 0, 0,
+  287, 288, 289, 0, 0, 0, 287, 288, 289, 0, 0, 0, 290, 291, 292, 0, 0, 0, 290, 291, 292, 0, 0, 0,
+  18, 18, 18, 293, 293, 293, 18, 18, 18, 294, 294, 294, 44, 44, 44, 295, 295, 295, 44, 44, 44, 296, 296, 296,
+  67, 67, 67, 297, 297, 297, 67, 67, 67, 298, 298, 298, 93, 93, 93, 299, 299, 299, 93, 93, 93, 300, 300, 300,
+  119, 119, 119, 301, 301, 301, 119, 119, 119, 302, 302, 302, 140, 140, 140, 303, 303, 303, 140, 140, 140, 304, 304, 304,
+  161, 161, 161, 305, 305, 305, 161, 161, 161, 306, 306, 306, 178, 178, 178, 179, 179, 179, 178, 178, 178, 179, 179, 179,
+  19, 20, 21, 307, 308, 309, 19, 20, 21, 310, 311, 312, 45, 46, 47, 313, 314, 315, 45, 46, 47, 316, 317, 318,
+  68, 69, 70, 319, 320, 321, 68, 69, 70, 322, 323, 324, 94, 95, 96, 325, 326, 327, 94, 95, 96, 328, 329, 330,
+  120, 121, 122, 331, 332, 333, 120, 121, 122, 334, 335, 336, 141, 142, 143, 337, 338, 339, 141, 142, 143, 340, 341, 342,
+  162, 163, 164, 343, 344, 345, 162, 163, 164, 346, 347, 348, 180, 181, 182, 183, 184, 185, 180, 181, 182, 183, 184, 185,
+  18, 18, 18, 293, 293, 293, 18, 18, 18, 294, 294, 294, 44, 44, 44, 295, 295, 295, 44, 44, 44, 296, 296, 296,
+  67, 67, 67, 297, 297, 297, 67, 67, 67, 298, 298, 298, 93, 93, 93, 299, 299, 299, 93, 93, 93, 300, 300, 300,
+  119, 119, 119, 301, 301, 301, 119, 119, 119, 302, 302, 302, 140, 140, 140, 303, 303, 303, 140, 140, 140, 304, 304, 304,
+  161, 161, 161, 305, 305, 305, 161, 161, 161, 306, 306, 306, 178, 178, 178, 179, 179, 179, 178, 178, 178, 179, 179, 179,
+  19, 20, 21, 307, 308, 309, 19, 20, 21, 310, 311, 312, 45, 46, 47, 313, 314, 315, 45, 46, 47, 316, 317, 318,
+  68, 69, 70, 319, 320, 321, 68, 69, 70, 322, 323, 324, 94, 95, 96, 325, 326, 327, 94, 95, 96, 328, 329, 330,
+  120, 121, 122, 331, 332, 333, 120, 121, 122, 334, 335, 336, 141, 142, 143, 337, 338, 339, 141, 142, 143, 340, 341, 342,
+  162, 163, 164, 343, 344, 345, 162, 163, 164, 346, 347, 348, 180, 181, 182, 183, 184, 185, 180, 181, 182, 183, 184, 185,
+  349, 349, 349, 350, 350, 350, 349, 349, 349, 350, 350, 350, 351, 352, 353, 354, 355, 356, 351, 352, 353, 354, 355, 356,
+  357, 357, 357, 358, 358, 358, 357, 357, 357, 358, 358, 358, 359, 360, 361, 362, 363, 364, 359, 360, 361, 362, 363, 364,
+  365, 365, 365, 366, 366, 366, 365, 365, 365, 366, 366, 366, 367, 368, 369, 370, 371, 372, 367, 368, 369, 370, 371, 372,
+  365, 365, 365, 373, 373, 373, 365, 365, 365, 373, 373, 373, 367, 368, 369, 374, 375, 376, 367, 368, 369, 374, 375, 376,
+  377, 378, 379, 380, 380, 380, 377, 378, 379, 380, 380, 380, 0, 0, 0, 381, 382, 383, 0, 0, 0, 381, 382, 383,
+  384, 384, 384, 385, 385, 385, 384, 384, 384, 385, 385, 385, 211, 212, 213, 214, 215, 216, 211, 212, 213, 214, 215, 216,
+  386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 386, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387,
+  359, 360, 361, 362, 363, 364, 359, 360, 361, 362, 363, 364, 388, 389, 390, 388, 389, 390, 388, 389, 390, 388, 389, 390,
+  391, 392, 393, 391, 392, 393, 391, 392, 393, 391, 392, 393, 394, 395, 396, 394, 395, 396, 394, 395, 396, 394, 395, 396,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 397, 398, 399, 397, 398, 399, 397, 398, 399, 397, 398, 399,
+  400, 401, 402, 400, 401, 402, 400, 401, 402, 400, 401, 402, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403,
+  404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 365, 365, 365, 373, 373, 373, 365, 365, 365, 373, 373, 373,
+  367, 368, 369, 374, 375, 376, 367, 368, 369, 374, 375, 376, 365, 365, 365, 366, 366, 366, 365, 365, 365, 366, 366, 366,
+  367, 368, 369, 370, 371, 372, 367, 368, 369, 370, 371, 372, 405, 405, 405, 405, 405, 405, 405, 405, 405, 405, 405, 405,
+  406, 407, 408, 406, 407, 408, 406, 407, 408, 406, 407, 408, 409, 409, 409, 409, 409, 409, 409, 409, 409, 409, 409, 409,
+  410, 411, 412, 410, 411, 412, 410, 411, 412, 410, 411, 412, 413, 413, 413, 414, 414, 414, 413, 413, 413, 414, 414, 414,
+  415, 416, 417, 418, 419, 420, 415, 416, 417, 418, 419, 420, 421, 421, 421, 421, 421, 421, 421, 421, 421, 421, 421, 421,
+  422, 423, 424, 422, 423, 424, 422, 423, 424, 422, 423, 424, 425, 425, 425, 425, 425, 425, 425, 425, 425, 425, 425, 425,
+  426, 427, 428, 426, 427, 428, 426, 427, 428, 426, 427, 428, 429, 429, 429, 429, 429, 429, 429, 429, 429, 429, 429, 429,
+  430, 431, 432, 430, 431, 432, 430, 431, 432, 430, 431, 432, 433, 433, 433, 434, 434, 434, 433, 433, 433, 434, 434, 434,
+  435, 436, 437, 438, 439, 440, 435, 436, 437, 438, 439, 440, 441, 441, 441, 442, 442, 442, 441, 441, 441, 442, 442, 442,
+  443, 443, 443, 444, 444, 444, 443, 443, 443, 444, 444, 444, 445, 445, 445, 446, 446, 446, 445, 445, 445, 446, 446, 446,
+  447, 447, 447, 448, 448, 448, 447, 447, 447, 448, 448, 448, 449, 449, 449, 450, 450, 450, 449, 449, 449, 450, 450, 450,
+  451, 451, 451, 452, 452, 452, 451, 451, 451, 452, 452, 452, 449, 449, 449, 450, 450, 450, 449, 449, 449, 450, 450, 450,
+  453, 453, 453, 454, 454, 454, 453, 453, 453, 454, 454, 454, 455, 456, 457, 458, 459, 460, 455, 456, 457, 458, 459, 460,
+  461, 462, 463, 464, 465, 466, 461, 462, 463, 464, 465, 466, 467, 468, 469, 470, 471, 472, 467, 468, 469, 470, 471, 472,
+  473, 474, 475, 476, 477, 478, 473, 474, 475, 476, 477, 478, 479, 480, 481, 482, 483, 484, 479, 480, 481, 482, 483, 484,
+  485, 486, 487, 488, 489, 490, 485, 486, 487, 488, 489, 490, 479, 480, 481, 482, 483, 484, 479, 480, 481, 482, 483, 484,
+  491, 492, 493, 494, 495, 496, 491, 492, 493, 494, 495, 496, 497, 498, 499, 497, 498, 499, 497, 498, 499, 497, 498, 499,
+  500, 501, 502, 500, 501, 502, 500, 501, 502, 500, 501, 502, 503, 504, 505, 503, 504, 505, 503, 504, 505, 503, 504, 505,
+  506, 507, 508, 506, 507, 508, 506, 507, 508, 506, 507, 508, 433, 433, 433, 434, 434, 434, 433, 433, 433, 434, 434, 434,
+  435, 436, 437, 438, 439, 440, 435, 436, 437, 438, 439, 440, 509, 510, 511, 509, 510, 511, 509, 510, 511, 509, 510, 511,
+  512, 513, 514, 512, 513, 514, 512, 513, 514, 512, 513, 514, 515, 516, 517, 515, 516, 517, 515, 516, 517, 515, 516, 517,
+  518, 519, 520, 518, 519, 520, 518, 519, 520, 518, 519, 520, 521, 521, 521, 521, 521, 521, 521, 521, 521, 521, 521, 521,
+  522, 522, 522, 522, 522, 522, 522, 522, 522, 522, 522, 522, 523, 523, 523, 523, 523, 523, 523, 523, 523, 523, 523, 523,
+  524, 525, 526, 524, 525, 526, 524, 525, 526, 524, 525, 526, 527, 527, 527, 528, 528, 528, 527, 527, 527, 528, 528, 528,
+  529, 529, 529, 530, 530, 530, 529, 529, 529, 530, 530, 530, 531, 531, 531, 532, 532, 532, 531, 531, 531, 532, 532, 532,
+  533, 533, 533, 534, 534, 534, 533, 533, 533, 534, 534, 534, 535, 535, 535, 536, 536, 536, 535, 535, 535, 536, 536, 536,
+  537, 537, 537, 538, 538, 538, 537, 537, 537, 538, 538, 538, 535, 535, 535, 536, 536, 536, 535, 535, 535, 536, 536, 536,
+  539, 539, 539, 540, 540, 540, 539, 539, 539, 540, 540, 540, 541, 542, 543, 544, 545, 546, 541, 542, 543, 544, 545, 546,
+  547, 548, 549, 550, 551, 552, 547, 548, 549, 550, 551, 552, 553, 554, 555, 556, 557, 558, 553, 554, 555, 556, 557, 558,
+  559, 560, 561, 562, 563, 564, 559, 560, 561, 562, 563, 564, 565, 566, 567, 568, 569, 570, 565, 566, 567, 568, 569, 570,
+  571, 572, 573, 574, 575, 576, 571, 572, 573, 574, 575, 576, 565, 566, 567, 568, 569, 570, 565, 566, 567, 568, 569, 570,
+  577, 578, 579, 580, 581, 582, 577, 578, 579, 580, 581, 582, 583, 583, 583, 584, 584, 584, 583, 583, 583, 584, 584, 584,
+  585, 585, 585, 586, 586, 586, 585, 585, 585, 586, 586, 586, 587, 587, 587, 588, 588, 588, 587, 587, 587, 588, 588, 588,
+  589, 589, 589, 590, 590, 590, 589, 589, 589, 590, 590, 590, 591, 591, 591, 592, 592, 592, 591, 591, 591, 592, 592, 592,
+  593, 593, 593, 594, 594, 594, 593, 593, 593, 594, 594, 594, 591, 591, 591, 592, 592, 592, 591, 591, 591, 592, 592, 592,
+  595, 595, 595, 596, 596, 596, 595, 595, 595, 596, 596, 596, 597, 598, 599, 600, 601, 602, 597, 598, 599, 600, 601, 602,
+  603, 604, 605, 606, 607, 608, 603, 604, 605, 606, 607, 608, 609, 610, 611, 612, 613, 614, 609, 610, 611, 612, 613, 614,
+  615, 616, 617, 618, 619, 620, 615, 616, 617, 618, 619, 620, 621, 622, 623, 624, 625, 626, 621, 622, 623, 624, 625, 626,
+  627, 628, 629, 630, 631, 632, 627, 628, 629, 630, 631, 632, 621, 622, 623, 624, 625, 626, 621, 622, 623, 624, 625, 626,
+  633, 634, 635, 636, 637, 638, 633, 634, 635, 636, 637, 638, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639, 639,
+  640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 640, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641, 641,
+  642, 642, 642, 642, 642, 642, 642, 642, 642, 642, 642, 642, 643, 644, 645, 643, 644, 645, 643, 644, 645, 643, 644, 645,
+  646, 647, 648, 646, 647, 648, 646, 647, 648, 646, 647, 648, 649, 650, 651, 649, 650, 651, 649, 650, 651, 649, 650, 651,
+  652, 653, 654, 652, 653, 654, 652, 653, 654, 652, 653, 654, 655, 655, 655, 0, 0, 0, 655, 655, 655, 0, 0, 0,
+  656, 657, 657, 0, 0, 0, 656, 657, 657, 0, 0, 0, 658, 658, 658, 0, 0, 0, 658, 658, 658, 0, 0, 0,
+  659, 660, 660, 0, 0, 0, 659, 660, 660, 0, 0, 0, 661, 662, 663, 661, 662, 663, 661, 662, 663, 661, 662, 663,
+  664, 665, 666, 0, 0, 0, 664, 665, 666, 0, 0, 0, 667, 668, 669, 667, 668, 669, 667, 668, 669, 667, 668, 669,
+  664, 665, 666, 0, 0, 0, 664, 665, 666, 0, 0, 0, 670, 670, 670, 0, 0, 0, 670, 670, 670, 0, 0, 0,
+  671, 672, 672, 0, 0, 0, 671, 672, 672, 0, 0, 0, 673, 673, 673, 0, 0, 0, 673, 673, 673, 0, 0, 0,
+  674, 675, 675, 0, 0, 0, 674, 675, 675, 0, 0, 0, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676, 676,
+  677, 677, 677, 677, 677, 677, 677, 677, 677, 677, 677, 677, 678, 678, 678, 0, 0, 0, 678, 678, 678, 0, 0, 0,
+  413, 413, 413, 414, 414, 414, 413, 413, 413, 414, 414, 414, 413, 413, 413, 414, 414, 414, 413, 413, 413, 414, 414, 414,
+  679, 679, 679, 680, 680, 680, 679, 679, 679, 681, 681, 681, 682, 682, 682, 683, 683, 683, 682, 682, 682, 684, 684, 684,
+  685, 685, 685, 686, 686, 686, 685, 685, 685, 686, 686, 686, 687, 687, 687, 688, 688, 688, 687, 687, 687, 688, 688, 688,
+  689, 689, 689, 690, 690, 690, 689, 689, 689, 690, 690, 690, 691, 691, 691, 692, 692, 692, 691, 691, 691, 692, 692, 692,
+  415, 416, 417, 418, 419, 420, 415, 416, 417, 418, 419, 420, 415, 416, 417, 418, 419, 420, 415, 416, 417, 418, 419, 420,
+  693, 694, 695, 696, 697, 698, 693, 694, 695, 699, 700, 701, 702, 703, 704, 705, 706, 707, 702, 703, 704, 708, 709, 710,
+  711, 712, 713, 714, 715, 716, 711, 712, 713, 714, 715, 716, 717, 718, 719, 720, 721, 722, 717, 718, 719, 720, 721, 722,
+  723, 724, 725, 726, 727, 728, 723, 724, 725, 726, 727, 728, 729, 730, 731, 732, 733, 734, 729, 730, 731, 732, 733, 734,
+  735, 735, 735, 0, 0, 0, 735, 735, 735, 0, 0, 0, 736, 736, 736, 0, 0, 0, 736, 736, 736, 0, 0, 0,
+  737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 737, 738, 738, 738, 738, 738, 738, 738, 738, 738, 738, 738, 738,
+  739, 739, 739, 0, 0, 0, 739, 739, 739, 0, 0, 0, 740, 740, 740, 0, 0, 0, 740, 740, 740, 0, 0, 0,
+  741, 741, 741, 742, 742, 742, 741, 741, 741, 743, 743, 743, 744, 744, 744, 745, 745, 745, 744, 744, 744, 746, 746, 746,
+  187, 188, 189, 190, 191, 192, 187, 188, 189, 193, 194, 195, 196, 197, 198, 199, 200, 201, 196, 197, 198, 202, 203, 204,
+  747, 748, 749, 750, 751, 752, 747, 748, 749, 750, 751, 752, 753, 754, 755, 753, 754, 755, 753, 754, 755, 753, 754, 755,
+  756, 757, 758, 759, 760, 761, 756, 757, 758, 759, 760, 761, 762, 763, 764, 762, 763, 764, 762, 763, 764, 762, 763, 764,
+  205, 206, 207, 208, 209, 210, 205, 206, 207, 208, 209, 210, 765, 766, 767, 765, 766, 767, 765, 766, 767, 765, 766, 767,
+  768, 769, 770, 768, 769, 770, 768, 769, 770, 768, 769, 770, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771, 771,
+  772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 772, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773, 773,
+  774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 774, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775, 775,
+  776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 776, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777, 777,
+  778, 778, 778, 778, 778, 778, 778, 778, 778, 778, 778, 778, 779, 780, 781, 779, 780, 781, 779, 780, 781, 779, 780, 781,
+  782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 782, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783, 783,
+  784, 784, 784, 784, 784, 784, 784, 784, 784, 784, 784, 784, 785, 786, 787, 785, 786, 787, 785, 786, 787, 785, 786, 787,
+  788, 789, 790, 788, 789, 790, 788, 789, 790, 788, 789, 790, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791, 791,
+  792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792, 792,
+  793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387,
+  387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387,
+  387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387,
+  387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0,
+  387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387,
+  387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 794, 794, 794, 0, 0, 0, 794, 794, 794, 0, 0, 0,
+  795, 795, 795, 0, 0, 0, 795, 795, 795, 0, 0, 0, 796, 796, 796, 0, 0, 0, 796, 796, 796, 0, 0, 0,
+  797, 797, 797, 0, 0, 0, 797, 797, 797, 0, 0, 0, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798, 798,
+  799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 799, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800, 800,
+  801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 801, 245, 246, 247, 0, 0, 0, 245, 246, 247, 0, 0, 0,
+  248, 249, 250, 0, 0, 0, 248, 249, 250, 0, 0, 0, 251, 252, 253, 0, 0, 0, 251, 252, 253, 0, 0, 0,
+  254, 255, 256, 0, 0, 0, 254, 255, 256, 0, 0, 0, 257, 258, 259, 0, 0, 0, 257, 258, 259, 0, 0, 0,
+  260, 261, 262, 0, 0, 0, 260, 261, 262, 0, 0, 0, 263, 264, 265, 0, 0, 0, 263, 264, 265, 0, 0, 0,
+  266, 267, 268, 0, 0, 0, 266, 267, 268, 0, 0, 0, 269, 270, 271, 0, 0, 0, 269, 270, 271, 0, 0, 0,
+  272, 273, 274, 0, 0, 0, 272, 273, 274, 0, 0, 0, 275, 276, 277, 0, 0, 0, 275, 276, 277, 0, 0, 0,
+  278, 279, 280, 0, 0, 0, 278, 279, 280, 0, 0, 0, 281, 282, 283, 0, 0, 0, 281, 282, 283, 0, 0, 0,
+  284, 285, 286, 0, 0, 0, 284, 285, 286, 0, 0, 0, 287, 288, 289, 0, 0, 0, 287, 288, 289, 0, 0, 0,
+  290, 291, 292, 0, 0, 0, 290, 291, 292, 0, 0, 0, 802, 802, 802, 803, 803, 803, 802, 802, 802, 803, 803, 803,
+  804, 804, 804, 805, 805, 805, 804, 804, 804, 805, 805, 805, 806, 806, 806, 807, 807, 807, 806, 806, 806, 807, 807, 807,
+  808, 808, 808, 809, 809, 809, 808, 808, 808, 809, 809, 809, 810, 810, 810, 811, 811, 811, 810, 810, 810, 811, 811, 811,
+  812, 812, 812, 813, 813, 813, 812, 812, 812, 813, 813, 813, 814, 814, 814, 815, 815, 815, 814, 814, 814, 815, 815, 815,
+  816, 816, 816, 817, 817, 817, 816, 816, 816, 817, 817, 817, 818, 818, 818, 819, 819, 819, 818, 818, 818, 819, 819, 819,
+  820, 820, 820, 821, 821, 821, 820, 820, 820, 821, 821, 821, 822, 822, 822, 823, 823, 823, 822, 822, 822, 823, 823, 823,
+  824, 824, 824, 825, 825, 825, 824, 824, 824, 825, 825, 825, 826, 826, 826, 827, 827, 827, 826, 826, 826, 827, 827, 827,
+  828, 828, 828, 829, 829, 829, 828, 828, 828, 829, 829, 829, 830, 830, 830, 831, 831, 831, 830, 830, 830, 831, 831, 831,
+  832, 832, 832, 833, 833, 833, 832, 832, 832, 833, 833, 833, 834, 835, 836, 0, 0, 0, 834, 835, 836, 0, 0, 0,
+  837, 838, 839, 0, 0, 0, 837, 838, 839, 0, 0, 0, 840, 840, 840, 840, 840, 840, 840, 840, 840, 840, 840, 840,
+  841, 842, 843, 844, 845, 846, 841, 842, 843, 844, 845, 846, 847, 848, 849, 850, 851, 852, 847, 848, 849, 850, 851, 852,
+  853, 854, 855, 856, 857, 858, 853, 854, 855, 856, 857, 858, 859, 860, 861, 0, 0, 0, 859, 860, 861, 0, 0, 0,
+  862, 863, 864, 0, 0, 0, 862, 863, 864, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  865, 866, 867, 868, 869, 870, 865, 866, 867, 871, 872, 873, 874, 875, 876, 877, 878, 879, 874, 875, 876, 877, 878, 879,
+  880, 881, 882, 883, 884, 885, 880, 881, 882, 883, 884, 885, 886, 887, 888, 889, 890, 891, 886, 887, 888, 889, 890, 891,
+  892, 892, 892, 892, 892, 892, 892, 892, 892, 892, 892, 892, 893, 894, 895, 893, 894, 895, 893, 894, 895, 893, 894, 895,
+  896, 897, 898, 896, 897, 898, 896, 897, 898, 896, 897, 898, 899, 900, 901, 902, 903, 904, 899, 900, 901, 905, 906, 907,
+  908, 909, 910, 908, 909, 910, 908, 909, 910, 908, 909, 910, 911, 912, 913, 911, 912, 913, 911, 912, 913, 911, 912, 913,
+  914, 915, 916, 917, 918, 919, 914, 915, 916, 917, 918, 919, 920, 921, 922, 923, 924, 925, 920, 921, 922, 923, 924, 925,
+  793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 926, 927, 928, 929, 930, 931, 926, 927, 928, 929, 930, 931,
+  932, 933, 934, 935, 936, 937, 932, 933, 934, 938, 939, 940, 941, 942, 943, 944, 945, 946, 941, 942, 943, 947, 948, 949,
+  950, 951, 952, 953, 954, 955, 950, 951, 952, 956, 957, 958, 959, 960, 961, 962, 963, 964, 959, 960, 961, 965, 966, 967,
+  968, 969, 970, 971, 972, 973, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 974, 975, 976, 977, 978, 979,
+  980, 981, 982, 983, 984, 985, 980, 981, 982, 983, 984, 985, 986, 987, 988, 989, 990, 991, 986, 987, 988, 989, 990, 991,
+  992, 992, 992, 992, 992, 992, 992, 992, 992, 992, 992, 992, 993, 994, 995, 993, 994, 995, 993, 994, 995, 993, 994, 995,
+  996, 997, 998, 0, 0, 0, 996, 997, 998, 0, 0, 0, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793, 793,
+  999, 1000, 1001, 1002, 1003, 1004, 999, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1010, 1005, 1006, 1007, 1008, 1009, 1010,
+  1011, 1012, 1013, 1014, 1015, 1016, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021, 1022, 1017, 1018, 1019, 1020, 1021, 1022,
+  1023, 1024, 1025, 1026, 1027, 1028, 1023, 1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032, 1033, 1034, 1029, 1030, 1031, 1032, 1033, 1034,
+  1035, 1036, 1037, 1038, 1039, 1040, 1035, 1036, 1037, 1038, 1039, 1040, 1041, 1042, 1043, 1044, 1045, 1046, 1041, 1042, 1043, 1044, 1045, 1046,
+  1047, 1048, 1049, 1050, 1051, 1052, 1047, 1048, 1049, 1050, 1051, 1052, 1053, 1054, 1055, 1056, 1057, 1058, 1053, 1054, 1055, 1056, 1057, 1058,
+  1059, 1060, 1061, 1062, 1063, 1064, 1059, 1060, 1061, 1062, 1063, 1064, 1065, 1066, 1067, 1068, 1069, 1070, 1065, 1066, 1067, 1068, 1069, 1070,
+  1071, 1072, 1073, 1074, 1075, 1076, 1071, 1072, 1073, 1074, 1075, 1076, 1077, 1078, 1079, 1080, 1081, 1082, 1077, 1078, 1079, 1080, 1081, 1082,
+  1083, 1084, 1085, 1086, 1087, 1088, 1083, 1084, 1085, 1086, 1087, 1088, 1089, 1090, 1091, 1092, 1093, 1094, 1089, 1090, 1091, 1092, 1093, 1094,
+  1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1095, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096, 1096,
+  1097, 1097, 1097, 1097, 1097, 1097, 1097, 1097, 1097, 1097, 1097, 1097, 1098, 1099, 1100, 1098, 1099, 1100, 1098, 1099, 1100, 1098, 1099, 1100,
+  1101, 1101, 1101, 1101, 1101, 1101, 1101, 1101, 1101, 1101, 1101, 1101, 1102, 1103, 1104, 1102, 1103, 1104, 1102, 1103, 1104, 1102, 1103, 1104,
+  0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387,
+  387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 387, 1105, 1106, 1107, 1108, 1109, 1110, 1105, 1106, 1107, 1108, 1109, 1110,
+  1111, 1112, 1113, 1114, 1115, 1116, 1111, 1112, 1113, 1114, 1115, 1116, 1117, 1118, 1119, 1120, 1121, 1122, 1117, 1118, 1119, 1120, 1121, 1122,
+  0, 0, 0, 1123, 1124, 1125, 0, 0, 0, 1123, 1124, 1125, 0, 0, 0, 1126, 1127, 1128, 0, 0, 0, 1126, 1127, 1128,
+  1129, 1129, 1130, 1131, 1131, 1132, 1129, 1129, 1130, 1131, 1131, 1132, 1133, 1133, 1134, 1135, 1135, 1136, 1133, 1133, 1134, 1135, 1135, 1136,
+  1137, 1137, 1137, 1138, 1138, 1138, 1137, 1137, 1137, 1138, 1138, 1138, 1139, 1140, 1141, 1142, 1143, 1144, 1139, 1140, 1141, 1142, 1143, 1144,
+  1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 1145, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1146, 1146, 1146, 1146, 1146, 1146, 1146, 1146, 1146, 1146, 1146, 1146,
+  1147, 1147, 1148, 1147, 1147, 1148, 1147, 1147, 1148, 1147, 1147, 1148, 1149, 1149, 1150, 1149, 1149, 1150, 1149, 1149, 1150, 1149, 1149, 1150,
+  1151, 1151, 1152, 1151, 1151, 1152, 1151, 1151, 1152, 1151, 1151, 1152, 1153, 1153, 1154, 1153, 1153, 1154, 1153, 1153, 1154, 1153, 1153, 1154,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 1155, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156, 1156,
+  1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 1157, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158,
+  1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158, 1158,
   1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 1159, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387,
+  0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387,
+  0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 387, 387, 387, 0, 0, 0, 387, 387, 387, 0, 0, 0,
+  1160, 1160, 1160, 1160, 1160, 1160, 1160, 1160, 1160, 1160, 1160, 1160, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

@@ -48,6 +48,7 @@ export function setStackPointer(value: u64): void {
 /** Linear address of a stack slot at `pointer` (of the stack's size). Faults are recorded. */
 function stackLinear(pointer: u64, size: u32, write: bool): u64 {
   if (cpu.stackKind == STACK_64) return pointer;
+  if (cpu.stackKind == STACK_FLAT32) return pointer & 0xffffffff;
   const wide = (segRights(SS) & AR_DB) != 0;
   return segmentLinear(SS, wide ? pointer & 0xffffffff : pointer & 0xffff, size, write);
 }
@@ -85,7 +86,13 @@ export function pushValue<T>(value: T): void {
 
 /** Reads the slot `offset` bytes above the top without moving RSP; check `faultPending()`. */
 export function peekStack<T>(offset: u64): T {
-  const linear = stackLinear(stackPointer() + offset, <u32>sizeof<T>(), false);
+  const kind = cpu.stackKind;
+  const linear =
+    kind == STACK_64
+      ? getGpr(RSP) + offset
+      : kind == STACK_FLAT32
+        ? (getGpr(RSP) + offset) & 0xffffffff
+        : stackLinear(stackPointer() + offset, <u32>sizeof<T>(), false);
   const at = Linear.readable<T>(linear);
   if (at == 0) {
     settleStackFault();
@@ -96,6 +103,14 @@ export function peekStack<T>(offset: u64): T {
 
 /** Moves RSP up. */
 export function dropStack(byteCount: u64): void {
+  if (cpu.stackKind == STACK_64) {
+    setGpr(RSP, getGpr(RSP) + byteCount);
+    return;
+  }
+  if (cpu.stackKind == STACK_FLAT32) {
+    setGpr(RSP, (getGpr(RSP) + byteCount) & 0xffffffff);
+    return;
+  }
   setStackPointer(stackPointer() + byteCount);
 }
 

@@ -75,6 +75,34 @@ export class Linear {
   }
 }
 
+/**
+ * As `Linear`, for a handler's one access: on the way to the slow path, which may need the time, the CPU says which record
+ * it is at.
+ */
+export class Access {
+  @inline static readable<T>(record: usize, linear: u64): usize {
+    const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
+    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_READ) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_READ + 8);
+    cpu.record = <u32>record;
+    return readableSlow(linear, <u32>sizeof<T>());
+  }
+  @inline static writable<T>(record: usize, linear: u64): usize {
+    const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
+    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
+    cpu.record = <u32>record;
+    return writableSlow(linear, <u32>sizeof<T>(), true);
+  }
+  @inline static storable<T>(record: usize, linear: u64): usize {
+    const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
+    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
+    cpu.record = <u32>record;
+    return writableSlow(linear, <u32>sizeof<T>(), false);
+  }
+}
+
 export function isCanonical(linear: u64): bool {
   return <u64>((<i64>linear << 16) >> 16) == linear;
 }

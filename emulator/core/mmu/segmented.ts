@@ -11,7 +11,7 @@ import { CPU_SEG_BASE } from "../layout.generated";
 import { CPU, SS, cpu } from "../state/cpu";
 import { is64, isProtected, isVirtual8086, segBase, segLimit, segRights } from "../state/mode";
 import { raiseWithError } from "../interrupts/raise";
-import { EA_32, EA_64, EA_64_SEGMENT, R_ADDRESS_SIZE, R_BASE, R_DISP, R_EA, R_INDEX } from "../records/record";
+import { EA_64, EA_64_SEGMENT, EA_SLOW, R_ADDRESS_SIZE, R_BASE, R_DISP, R_EA, R_INDEX } from "../records/record";
 
 /** "Segment check failed": the fault has been recorded. No linear address of a checked access is this one. */
 export const BAD_LINEAR: u64 = 0xffffffffffffffff;
@@ -38,16 +38,16 @@ export class Address {
   /** Linear address of a record's memory operand for a read; BAD_LINEAR with a fault recorded. */
   @inline static forRead(record: usize, size: u32): u64 {
     const kind = <u32>(load<u8>(record, R_EA) >> 3) & 7;
-    if (kind == EA_64) return Address.sum(record);
-    if (kind == EA_32) return Address.sum(record) & 0xffffffff;
-    return addressGeneral(record, kind, size, false);
+    if (kind & EA_SLOW) return addressGeneral(record, kind, size, false);
+    const sum = Address.sum(record);
+    return select<u64>(sum & 0xffffffff, sum, kind != EA_64);
   }
 
   @inline static forWrite(record: usize, size: u32): u64 {
     const kind = <u32>(load<u8>(record, R_EA) >> 3) & 7;
-    if (kind == EA_64) return Address.sum(record);
-    if (kind == EA_32) return Address.sum(record) & 0xffffffff;
-    return addressGeneral(record, kind, size, true);
+    if (kind & EA_SLOW) return addressGeneral(record, kind, size, true);
+    const sum = Address.sum(record);
+    return select<u64>(sum & 0xffffffff, sum, kind != EA_64);
   }
 }
 

@@ -29,7 +29,7 @@ import {
   OPERAND_DEBUG,
 } from "../decode/decoded.generated";
 import { decode } from "../decode/decode";
-import { HANDLER_FUNCTIONS, ROW_ENDS, ROW_HANDLERS } from "../instructions/handlers.generated";
+import { HANDLER_BLOCK_END, HANDLER_FUNCTIONS, ROW_ENDS, ROW_HANDLERS } from "../instructions/handlers.generated";
 import { CPU, SS, cpu } from "../state/cpu";
 import { MODE_FLAT } from "../state/mode";
 import {
@@ -102,6 +102,23 @@ function addressKind(x: Decoded): u32 {
   const isFlat = (cpu.modeKey & MODE_FLAT) != 0;
   // Through CS only reads are free: a code segment is not writable.
   return isFlat && x.addressSize == 4 && (segment == 0 || segment == 2 || segment == 3) ? EA_32 : EA_GENERAL;
+}
+
+/** Table index of the handler that stands behind a block's last record. */
+function blockEndHandler(): u32 {
+  return load<u32>(load<u32>(changetype<usize>(HANDLER_FUNCTIONS) + (HANDLER_BLOCK_END << 2)));
+}
+
+/** Makes `record` the end of a run of records. Returns the handler that it had, to be put back. */
+export function bindBlockEnd(record: usize): u16 {
+  const before = load<u16>(record, R_HANDLER);
+  store<u16>(record, <u16>blockEndHandler(), R_HANDLER);
+  return before;
+}
+
+/** Does `record` stand behind the last of its block? */
+export function isBlockEnd(record: usize): bool {
+  return <u32>load<u16>(record, R_HANDLER) == blockEndHandler();
 }
 
 /** Packs the instruction just decoded. `start` is its offset from the block's first byte. */

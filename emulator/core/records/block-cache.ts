@@ -31,7 +31,8 @@ import { pageInfoAt } from "../mmu/physical";
 import { readBus } from "../mmu/bus";
 import { NO_FAULT, raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
-import { DECODE_GP, DECODE_UD, bindRecord, decodeAt, endsBlock } from "./bind";
+import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
+import { jumpDistance } from "./chain";
 import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, R_END, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
@@ -203,7 +204,7 @@ export function blockAtRip(): usize {
     room = limit - cpu.rip + 1;
     linear = (cpu.rip + segBase(CS)) & 0xffffffff;
   }
-  const slot = CPU + CPU_JUMP_CACHE + ((((<usize>linear) ^ (<usize>linear >> 12)) & (JUMP_ENTRIES - 1)) << 4);
+  const slot = CPU + CPU_JUMP_CACHE + jumpDistance(linear);
   if (load<u64>(slot) == linear && load<u32>(slot, 8) == cpu.jumpKey) {
     const block = load<u32>(slot, 12);
     if (room >= 4096 || load<u32>(block, B_BYTES) <= <u32>room) return block;
@@ -224,6 +225,8 @@ export function blockAtRip(): usize {
 }
 
 function remember(slot: usize, linear: u64, block: usize): void {
+  // Where the instruction pointer wraps behind the block, the run loop sees to it (chain.ts does not).
+  if (cpu.codeSize != 2 && linear + <u64>load<u32>(block, B_BYTES) > 0xffffffff) return;
   store<u64>(slot, linear);
   store<u32>(slot, cpu.jumpKey, 8);
   store<u32>(slot, <u32>block, 12);
@@ -258,6 +261,7 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
   }
   // What was decoded before stores to it were seen may have changed meanwhile: again, now that they are.
   if (markCode(host, <u32>(at - host)) && machine.parallel != 0) return decodeBlock(slot, linear, host, page, key, room);
+  bindBlockEnd(record);
   store<u32>(block, page, B_PAGE);
   store<u32>(block, key, B_KEY);
   store<u32>(block, count, B_COUNT);
@@ -265,7 +269,7 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
   const head = indexAt(page);
   store<u32>(block, load<u32>(head), B_NEXT);
   store<u32>(head, <u32>block);
-  cpu.recordNext = <u32>record;
+  cpu.recordNext = <u32>(record + RECORD_SIZE);
   cpu.blocksDecoded++;
   remember(slot, linear, block);
   return block;
@@ -309,6 +313,7 @@ function decodeBytewise(linear: u64, room: u64): usize {
     if (length < 0) return lonelyInstruction(linear, length, room);
     const block = transientBlock();
     bindRecord(block + BLOCK_HEADER, 0, length);
+    bindBlockEnd(block + BLOCK_HEADER + RECORD_SIZE);
     store<u32>(block, 0, B_PAGE);
     store<u32>(block, 1, B_COUNT);
     store<u32>(block, <u32>length, B_BYTES);

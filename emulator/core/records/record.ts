@@ -54,6 +54,8 @@ export const EA_64_SEGMENT: u32 = 1;
 export const EA_32: u32 = 2;
 /** Everything else: address size, segment base, limit and type checks. */
 export const EA_GENERAL: u32 = 3;
+/** Bit of the kinds that need more than base, index and displacement. */
+export const EA_SLOW: u32 = 1;
 
 /** A block's header, before its records; see block-cache.ts. */
 export const BLOCK_HEADER: usize = 32;

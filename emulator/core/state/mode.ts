@@ -74,6 +74,8 @@ export const STACK_SEGMENTED: u32 = 2;
 
 /** Bits of Cpu.modeKey. */
 export const MODE_CODE_SIZE: u32 = 3;
+/** In MODE_CODE_SIZE: 64-bit code. */
+export const MODE_64: u32 = 2;
 export const MODE_FLAT: u32 = 4;
 
 /** A data segment through which a 32-bit offset *is* the linear address and every access is allowed. */
@@ -106,6 +108,8 @@ export function updateMode(): void {
 
 export function updateJumpKey(): void {
   cpu.jumpKey = cpu.asid | (cpu.modeKey << 12) | (cpu.jumpGeneration << 16);
+  // 64-bit code or flat segments. Keys have no bit 15.
+  cpu.followKey = (cpu.modeKey & (MODE_64 | MODE_FLAT)) != 0 ? cpu.jumpKey : 0xffffffff;
 }
 
 export const CONTEXT_USER: u32 = 1 << 0;

@@ -1,0 +1,150 @@
+/**
+ * Round trip of an exit, in time of the host: guest executes CPUID → core → TypeScript → core → guest, as a multiple of an empty
+ * trip from JavaScript to WebAssembly and back, measured in the same process.
+ */
+import { Stop } from "../../emulator/host/core.ts";
+import { Machine } from "../../hypervisor/machine.ts";
+import type { Vcpu } from "../../hypervisor/vcpu.ts";
+import * as X from "../../layout/vmx.ts";
+import { median } from "../cpu/compare.ts";
+import { startClock } from "../cpu/engine.ts";
+import { cpuidGuest } from "./cpuid-guest.ts";
+
+const F = X.VmcsField;
+const EXIT_REASON_CPUID = 10;
+
+const EMPTY_TRIPS = 5_000_000;
+const EXITS = 200_000;
+/** Before each measurement, for the engine to compile what will be measured. */
+const WARM_UP_EXITS = 100_000;
+
+export interface ExitTrip {
+  /** JavaScript → an empty exported function → JavaScript. */
+  readonly emptyNanoseconds: number;
+  /** VM entry, the guest's four instructions, CPUID's exit, and RIP moved on: without our hypervisor's own work. */
+  readonly coreNanoseconds: number;
+  /** Of that, moving guest RIP on, in TypeScript. */
+  readonly skipNanoseconds: number;
+  /** An exit as the product handles it: scheduler, dispatch, costs, ledger, injection check, entry. */
+  readonly hypervisorNanoseconds: number;
+  readonly coreMultiple: number;
+  readonly hypervisorMultiple: number;
+}
+
+/** (module (func (export "empty") (param i32) (result i32) (local.get 0))) */
+const EMPTY_MODULE = Uint8Array.from([
+  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f, 3, 2, 1, 0, 7, 9, 1, 5, 0x65, 0x6d, 0x70,
+  0x74, 0x79, 0, 0, 10, 6, 1, 4, 0, 0x20, 0, 0x0b,
+]);
+
+/**
+ * Nanoseconds of processor time that `work` takes, for each of `count` things that it does. Everything measured is one
+ * thread's work, so on an idle machine this is wall time; on a busy one it is what wall time would be.
+ */
+function nanosecondsEach(count: number, work: () => void): number {
+  const elapsed = startClock();
+  work();
+  return (elapsed().cpuSeconds * 1e9) / count;
+}
+
+function emptyTrip(): number {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(EMPTY_MODULE));
+  const empty = exports["empty"] as (value: number) => number;
+  let sum = 0;
+  const loop = (): void => {
+    for (let i = 0; i < EMPTY_TRIPS; i++) sum = (sum + empty(i)) | 0;
+  };
+  loop();
+  const each = nanosecondsEach(EMPTY_TRIPS, loop);
+  // The sum is used, so that the loop cannot be left out.
+  if (Number.isNaN(sum)) throw new Error("not a number");
+  return each;
+}
+
+/** Runs the whole guest under the hypervisor: nanoseconds for each round of its loop. */
+function perRound(rounds: number, exits: boolean): number {
+  const machine = new Machine({ kernel: cpuidGuest(rounds, exits), memory: 16, mode: "vm" });
+  try {
+    const each = nanosecondsEach(rounds, () => {
+      const { end } = machine.run();
+      if (end !== "debug-exit") throw new Error(`the CPUID guest ended with ${end}`);
+    });
+    const counted = Number(machine.vm!.vcpus[0]!.core.state.exits[EXIT_REASON_CPUID]!);
+    if (counted !== (exits ? rounds : 0))
+      throw new Error(`${counted} CPUID exits, not ${exits ? rounds : 0}`);
+    return each;
+  } finally {
+    machine.close();
+  }
+}
+
+/** One entry and the exit after it, without the hypervisor's dispatch. */
+function trip({ core, vmcs }: Vcpu): void {
+  if (core.state.vmxNonRoot === 0 && core.exports.vmEnter() !== 0) throw new Error("VM entry failed");
+  const stop = core.exports.run();
+  const reason = vmcs.read32(F.EXIT_REASON);
+  if (stop !== Stop.VM_EXIT || reason !== EXIT_REASON_CPUID)
+    throw new Error(`stopped with ${stop}, exit reason ${reason}`);
+  skip(vmcs);
+}
+
+function skip(vmcs: Vcpu["vmcs"]): void {
+  vmcs.skipInstruction(F.GUEST_RIP, F.EXIT_INSTRUCTION_LENGTH, F.GUEST_INTERRUPTIBILITY, false);
+}
+
+function coreTrip(): { core: number; skip: number } {
+  const machine = new Machine({ kernel: cpuidGuest(0xffffffff, true), memory: 16, mode: "vm" });
+  try {
+    machine.run({ untilInstruction: 1000 });
+    const vcpu = machine.vm!.vcpus[0]!;
+    const { state } = vcpu.core;
+    state.stopAt = state.stopAtInstruction = state.yieldAbove = Number.MAX_SAFE_INTEGER;
+    const trips = (count: number) => (): void => {
+      for (let i = 0; i < count; i++) trip(vcpu);
+    };
+    trips(WARM_UP_EXITS)();
+    const core = nanosecondsEach(EXITS, trips(EXITS));
+    const skips = (): void => {
+      for (let i = 0; i < EXITS; i++) skip(vcpu.vmcs);
+    };
+    skips();
+    return { core, skip: nanosecondsEach(EXITS, skips) };
+  } finally {
+    machine.close();
+  }
+}
+
+/** Measures everything `rounds` times, interleaved, and takes medians. */
+export function measureExitTrip(rounds: number): ExitTrip {
+  perRound(WARM_UP_EXITS, true);
+  const all = Array.from({ length: rounds }, () => ({
+    empty: emptyTrip(),
+    ...coreTrip(),
+    hypervisor: perRound(EXITS, true) - perRound(EXITS, false),
+  }));
+  const by = (name: "empty" | "core" | "skip" | "hypervisor"): number => median(all.map((one) => one[name]));
+  const empty = by("empty");
+  return {
+    emptyNanoseconds: empty,
+    coreNanoseconds: by("core"),
+    skipNanoseconds: by("skip"),
+    hypervisorNanoseconds: by("hypervisor"),
+    coreMultiple: by("core") / empty,
+    hypervisorMultiple: by("hypervisor") / empty,
+  };
+}
+
+/** The result as text for a person. */
+export function exitTripText(trip: ExitTrip): string {
+  const line = (what: string, nanoseconds: number): string =>
+    `${what.padEnd(72)}${nanoseconds.toFixed(1).padStart(9)} ns${(nanoseconds / trip.emptyNanoseconds).toFixed(1).padStart(8)} x`;
+  return [
+    line("empty trip: JavaScript → WebAssembly → JavaScript", trip.emptyNanoseconds),
+    line("CPUID exit, core alone: VM entry, 4 instructions, exit, RIP moved on", trip.coreNanoseconds),
+    line("  of that, moving RIP on in TypeScript", trip.skipNanoseconds),
+    line("CPUID exit through the hypervisor", trip.hypervisorNanoseconds),
+    line("  of that, the hypervisor's own work", trip.hypervisorNanoseconds - trip.coreNanoseconds),
+    "",
+    "Processor time of the host, medians; x: as a multiple of the empty trip.",
+  ].join("\n");
+}
