@@ -12,6 +12,7 @@ export type {
   RunResult,
   Snapshot,
 } from "./hypervisor/machine.ts";
+export { ParallelMachine } from "./hypervisor/parallel-machine.ts";
 export type { CompletionPath, RequestPath } from "./hypervisor/vm.ts";
 export type { LedgerEntry, LedgerRow, Phase } from "./hypervisor/ledger.ts";
 export { ImageError } from "./emulator/machine/loaders/image-error.ts";

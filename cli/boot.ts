@@ -1,10 +1,12 @@
 /** `exitless boot`: runs a guest with its serial port on stdin and stdout. */
 import { createWriteStream, writeFileSync, writeSync, type WriteStream } from "node:fs";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
+import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
   readonly machine: Omit<MachineOptions, "onSerial" | "onExit" | "cost">;
+  readonly clock: "virtual" | "wall";
   readonly cost: string;
   readonly timeoutSeconds: number | undefined;
   readonly stats: string | undefined;
@@ -12,8 +14,9 @@ export interface BootOptions {
   readonly reboot: boolean;
 }
 
-/** Cycles between two looks at the terminal, the clock and signals. */
+/** Cycles between two looks at the terminal, the clock and signals in virtual time; milliseconds in wall time. */
 const SLICE_CYCLES = 5_000_000;
+const SLICE_MILLISECONDS = 10;
 const CTRL_A = 1;
 
 /** Serial output, gathered and written to stdout in pieces; never lost, whatever ends the process. */
@@ -79,7 +82,7 @@ class SerialInput {
   }
 
   /** Gives the machine what it takes; returns how many bytes that was. */
-  feed(machine: Machine): number {
+  feed(machine: Machine | ParallelMachine): number {
     if (this.#waiting.length === 0) return 0;
     const accepted = machine.receive(this.#waiting);
     this.#waiting = this.#waiting.subarray(accepted);
@@ -115,12 +118,14 @@ export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
   const trace: WriteStream | undefined =
     options.trace === undefined ? undefined : createWriteStream(options.trace);
-  const machine = new Machine({
+  const machineOptions: MachineOptions = {
     ...options.machine,
     cost: loadCostProfile(options.cost),
     onSerial: (byte) => output.transmit(byte),
     ...(trace ? { onExit: (entry) => trace.write(`${JSON.stringify(entry)}\n`) } : {}),
-  });
+  };
+  const machine =
+    options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
   for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
   const input = new SerialInput();
   const signals = { interrupted: false };
@@ -129,17 +134,37 @@ export async function boot(options: BootOptions): Promise<number> {
   process.once("SIGTERM", onSignal);
   const started = process.hrtime.bigint();
   const wallSeconds = (): number => Number(process.hrtime.bigint() - started) / 1e9;
+  const isTimeUp = (): boolean =>
+    options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds;
+  /** Runs a slice of virtual time; in wall time, until something here needs the machine to stand still. */
+  let accepted = 0;
+  const slice = async (): Promise<RunResult> => {
+    accepted = input.feed(machine);
+    if (machine instanceof Machine) return machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
+    const look = setInterval(() => {
+      input.feed(machine);
+      output.flush();
+      if (signals.interrupted || input.quit || isTimeUp()) machine.pause();
+    }, SLICE_MILLISECONDS);
+    try {
+      return await machine.run();
+    } finally {
+      clearInterval(look);
+    }
+  };
   let status: number = Status.OK;
   try {
     for (;;) {
-      const accepted = input.feed(machine);
-      const result = machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
+      const result = await slice();
       output.flush();
       // A guest that resets for ever comes to the checks below as well: the timeout and signals still end it.
       const goesOn =
         result.end === "paused" ||
         (result.end === "reset" && options.reboot) ||
-        (result.end === "idle" && !machine.isDead && (input.isOpen || accepted > 0));
+        (result.end === "idle" &&
+          machine instanceof Machine &&
+          !machine.isDead &&
+          (input.isOpen || accepted > 0));
       if (result.end === "reset" && goesOn) machine.reset();
       if (!goesOn) {
         if (result.end === "triple-fault")
@@ -153,9 +178,9 @@ export async function boot(options: BootOptions): Promise<number> {
         status = signals.interrupted ? Status.INTERRUPTED : Status.OK;
         break;
       }
-      if (options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds) {
+      if (isTimeUp()) {
         process.stderr.write(
-          `exitless: timeout: the guest still runs after ${options.timeoutSeconds} s, at RIP ${ripOf(machine)}\n`,
+          `exitless: timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}\n`,
         );
         status = Status.TIMEOUT;
         break;
@@ -180,12 +205,12 @@ export async function boot(options: BootOptions): Promise<number> {
     input.close();
     process.removeListener("SIGINT", onSignal);
     process.removeListener("SIGTERM", onSignal);
-    machine.close();
+    await machine.close();
     if (trace) await new Promise((resolve) => trace.end(resolve));
   }
   return status;
 }
 
-function ripOf(machine: Machine): string {
+function ripOf(machine: Machine | ParallelMachine): string {
   return `${machine.board.core(0).state.rip.toString(16).toUpperCase()}H`;
 }

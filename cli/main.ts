@@ -34,6 +34,11 @@ const collectDrive = (text: string, before: readonly DriveOptions[]): readonly D
   }
 };
 
+const clockOption = (): Option =>
+  new Option("--clock <clock>", "virtual: deterministic, costs charged; wall: a thread per CPU, real time")
+    .choices(["virtual", "wall"])
+    .default("virtual");
+
 /** The options that say what machine to make: for `boot` and `debug`. */
 function machineOptions(command: Command): Command {
   return command
@@ -65,7 +70,7 @@ function machineOptions(command: Command): Command {
     .addOption(
       new Option("--completion <path>", "how completions reach the guest (vm)").choices(["inject", "eli"]),
     )
-    .addOption(new Option("--clock <clock>", "which time rules").choices(["virtual"]).default("virtual"))
+    .addOption(clockOption())
     .option("--cost <profile>", "cost profile: a name, or a .json file", "nehalem-2010");
 }
 
@@ -81,6 +86,7 @@ interface MachineFlags {
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
+  readonly clock: "virtual" | "wall";
   readonly cost: string;
 }
 
@@ -133,6 +139,7 @@ Examples:
     async (flags: MachineFlags & { timeout?: number; stats?: string; trace?: string; reboot: boolean }) => {
       status = await boot({
         machine: machineOf(flags),
+        clock: flags.clock,
         cost: flags.cost,
         timeoutSeconds: flags.timeout,
         stats: flags.stats,
@@ -153,15 +160,24 @@ compare
   .command("disk")
   .description("sequential and random reads over every request and completion path, and on the bare machine")
   .option("--json", "print JSON")
-  .addOption(new Option("--clock <clock>", "which time rules").choices(["virtual"]).default("virtual"))
+  .addOption(clockOption())
   .option("--requests <n>", "requests a row", integer(1, 1_000_000))
   .option("--image <file>", "disk image (default: 64 MiB made for the run)")
   .option("--cost <profile>", "cost profile", "nehalem-2010")
-  .action((flags: { json?: boolean; requests?: number; image?: string; cost: string }) => {
-    const result = compareDisk({ requests: flags.requests, image: flags.image, cost: flags.cost, progress });
-    process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatCompare(result, pc)}\n`);
-    if (!result.rows.every((row) => row.verified && row.ledgerAgrees)) status = Status.INTERNAL;
-  });
+  .action(
+    async (flags: {
+      json?: boolean;
+      clock: "virtual" | "wall";
+      requests?: number;
+      image?: string;
+      cost: string;
+    }) => {
+      const { clock, requests, image, cost } = flags;
+      const result = await compareDisk({ clock, requests, image, cost, progress });
+      process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatCompare(result, pc)}\n`);
+      if (!result.rows.every((row) => row.verified && row.ledgerAgrees)) status = Status.INTERNAL;
+    },
+  );
 
 program
   .command("exits")

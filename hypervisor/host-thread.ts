@@ -3,6 +3,7 @@
  * with state in shared memory, driven by the virtual-time scheduler or by a worker's loop.
  */
 import type { Actor } from "../emulator/machine/scheduler.ts";
+import type { BoardLock } from "../emulator/machine/board-lock.ts";
 import { NEVER } from "../emulator/machine/events.ts";
 import { struct, u32, u53, u8, type StateAllocator, type ViewOf } from "../layout/struct.ts";
 
@@ -14,7 +15,35 @@ export const HostThreadStruct = struct("HostThread", {
   parked: u8,
   steps: u53,
   wakeUps: u53,
+  /** Parallel mode: bumped when the thread must look; it waits on this word. `parked` is 1 while it does. */
+  signal: u32,
 });
+
+/** The word on which a thread sleeps in parallel mode. */
+class ThreadSignal {
+  readonly #words: Int32Array;
+  readonly #at: number;
+
+  /** `offset`: of the thread's HostThreadStruct. */
+  constructor(words: Int32Array, offset: number) {
+    this.#words = words;
+    this.#at = (offset + HostThreadStruct.offsets.signal) >>> 2;
+  }
+
+  /** To be read before looking for work; `wait` then returns at once if the signal was given since. */
+  seen(): number {
+    return Atomics.load(this.#words, this.#at);
+  }
+
+  give(): void {
+    Atomics.add(this.#words, this.#at, 1);
+    Atomics.notify(this.#words, this.#at);
+  }
+
+  wait(seen: number, milliseconds: number): void {
+    Atomics.wait(this.#words, this.#at, seen, milliseconds);
+  }
+}
 
 /** One kind of work of a thread; `run` charges what it costs to the thread. */
 export interface ThreadTask {
@@ -30,6 +59,8 @@ export interface HostThreadOptions {
   woken(time: number): void;
   /** Cycles from posting work until a sleeping thread runs; 0 for a thread that never sleeps. */
   readonly wakeCycles: number;
+  /** Parallel mode: this is a thread of its own, and takes the time it takes. */
+  readonly isParallel: boolean;
 }
 
 /** A thread that sleeps until work is posted. */
@@ -38,12 +69,15 @@ export class HostThread implements Actor {
   readonly state: ViewOf<typeof HostThreadStruct>;
   readonly #tasks: ThreadTask[] = [];
   readonly #options: HostThreadOptions;
+  readonly #signal: ThreadSignal;
   /** Valid inside one turn. */
   #limit = 0;
 
   constructor(state: StateAllocator, options: HostThreadOptions) {
     this.label = options.label;
-    this.state = state.place(options.label, HostThreadStruct);
+    const offset = state.take(options.label, HostThreadStruct.size, HostThreadStruct.align);
+    this.state = HostThreadStruct.at(state.memory, offset);
+    this.#signal = new ThreadSignal(state.memory.i32, offset);
     this.#options = options;
   }
 
@@ -65,6 +99,13 @@ export class HostThread implements Actor {
     const s = this.state;
     const hadWork = s.work !== 0;
     s.work |= bit;
+    if (this.#options.isParallel) {
+      if (s.parked === 0) return;
+      s.parked = 0;
+      s.wakeUps++;
+      this.#signal.give();
+      return;
+    }
     if (hadWork) return;
     const now = this.#options.now();
     if (s.clock < now) {
@@ -88,6 +129,23 @@ export class HostThread implements Actor {
     s.steps++;
     this.#tasks[index]!.run(this);
     return true;
+  }
+
+  /** Parallel mode: makes a sleeping thread look at its work, or at whether it is to stop. Any thread may call it. */
+  signal(): void {
+    this.#signal.give();
+  }
+
+  /** Parallel mode: the thread's one turn. Works under the lock, or sleeps until something is posted. */
+  turn(lock: BoardLock): void {
+    const seen = this.#signal.seen();
+    if (lock.state.stop !== 0) return;
+    const worked = lock.hold(() => {
+      const did = this.step();
+      this.state.parked = did ? 0 : 1;
+      return did;
+    });
+    if (!worked) this.#signal.wait(seen, Infinity);
   }
 
   // --- Actor
@@ -122,20 +180,47 @@ export interface PollThreadOptions {
   woken(time: number): void;
   /** Looks once; true when something was found and handed on. */
   poll(thread: PollThread): boolean;
+  /** Looks once without changing anything, and without a lock: may `poll` find something? */
+  peek(): boolean;
 }
+
+/** Parallel mode: looks that find nothing before the polling thread gives its processor away for a moment. */
+const POLL_SPINS = 200;
+/** How long that moment is, milliseconds: a processor may have to be shared with those who fill the queue. */
+const POLL_PAUSE = 0.05;
 
 /** A thread that never sleeps. Iterations that find nothing are not executed one by one: the clock jumps over them. */
 export class PollThread implements Actor {
   readonly label: string;
   readonly state: ViewOf<typeof HostThreadStruct>;
   readonly #options: PollThreadOptions;
+  readonly #signal: ThreadSignal;
   /** Valid inside one turn. */
   #limit = 0;
 
   constructor(state: StateAllocator, options: PollThreadOptions) {
     this.label = options.label;
-    this.state = state.place(options.label, HostThreadStruct);
+    const offset = state.take(options.label, HostThreadStruct.size, HostThreadStruct.align);
+    this.state = HostThreadStruct.at(state.memory, offset);
+    this.#signal = new ThreadSignal(state.memory.i32, offset);
     this.#options = options;
+  }
+
+  /** Parallel mode: ends a pause between looks. Any thread may call it. */
+  signal(): void {
+    this.#signal.give();
+  }
+
+  /** Parallel mode: the thread's one turn. Looks at the shared queues; nobody tells it that they have filled. */
+  turn(lock: BoardLock): void {
+    const seen = this.#signal.seen();
+    const s = this.state;
+    for (let look = 0; look < POLL_SPINS; look++) {
+      if (lock.state.stop !== 0) return;
+      s.steps++;
+      if (this.#options.peek() && lock.hold(() => this.#options.poll(this))) return;
+    }
+    this.#signal.wait(seen, POLL_PAUSE);
   }
 
   reset(now: number): void {

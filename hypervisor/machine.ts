@@ -6,55 +6,39 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { DiskServiceTime } from "../devices/storage/disk-timing.ts";
-import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
-import { RawFile } from "../devices/storage/raw-file.ts";
-import type { DeviceContext, Storage } from "../devices/ports.ts";
-import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
-import { CPU_MODELS, cpuModel, hypervisorLeaves, type CpuModelName } from "../emulator/host/cpu-models.ts";
-import { Board, BoardRequest } from "../emulator/machine/board.ts";
+import { Activity, type MachineMemory } from "../emulator/host/core.ts";
+import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
-import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import { parseCostProfile, type CostProfile } from "../emulator/machine/cost-profile.ts";
-import { buildFirmware } from "../emulator/machine/firmware/firmware.ts";
-import { detectProtocol, loadBootImage } from "../emulator/machine/loaders/detect.ts";
-import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
-import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
-import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
+import type { BootImage } from "../emulator/machine/loaders/boot-image.ts";
 import { Scheduler } from "../emulator/machine/scheduler.ts";
-import type { PcDisk } from "../emulator/machine/pc.ts";
-import { planMemory } from "../layout/memory-map.ts";
 import { StateAllocator } from "../layout/struct.ts";
-import { exitReasonName, type LedgerEntry, type LedgerRow } from "./ledger.ts";
-import { Vm, type CompletionPath, type RequestPath } from "./vm.ts";
+import {
+  Assembly,
+  VIRTUAL_EPOCH,
+  createMemory,
+  openDrives,
+  prepareSoftware,
+  wallProfile,
+  type DriveOptions,
+  type Hardware,
+  type OpenDrive,
+  type Software,
+  type SoftwareOptions,
+} from "./assembly.ts";
+import type { LedgerEntry } from "./ledger.ts";
+import { collectStats, type MachineStats } from "./stats.ts";
+import type { CompletionPath, RequestPath, Vm } from "./vm.ts";
+
+export type { DriveOptions } from "./assembly.ts";
+export type { CpuStats, MachineStats } from "./stats.ts";
 
 const MIB = 1024 * 1024;
 /** Scheduler decisions between two looks at whether any CPU can ever run again. */
 const LOOKS_PER_DEATH_CHECK = 1024;
-const LARGE_PAGE = 2 * MIB;
-const STATE_BYTES = 16 * MIB;
-const RECORD_BYTES = 4 * MIB;
-/** Seconds since 1970 at which virtual time begins: 2026-01-01. */
-const EPOCH = 1767225600;
 
-export interface DriveOptions {
-  readonly file: string;
-  readonly interface: "ide" | "virtio";
-  readonly readOnly?: boolean;
-  /** Writes go to memory, the file stays as it is. */
-  readonly snapshot?: boolean;
-  /** virtio request queues. Default 1. */
-  readonly queues?: number;
-}
-
-export interface MachineOptions {
-  /** Image of a multiboot, PVH or Linux kernel. */
-  readonly kernel: string | ImageFile;
-  readonly initrd?: string;
-  /** The kernel's command line. */
-  readonly append?: string;
-  /** Chooses the boot protocol where an image has several. */
-  readonly protocol?: BootProtocol;
+export interface MachineOptions extends SoftwareOptions {
   /** Guest RAM in MiB, even. Default 128. */
   readonly memory?: number;
   /** CPUs of the guest, 1 to 8. Default 1. */
@@ -99,39 +83,6 @@ export interface RunLimits {
   readonly pauseAt?: (entry: LedgerEntry) => boolean;
 }
 
-export interface CpuStats {
-  readonly instructions: number;
-  readonly seconds: number;
-  readonly interrupts: number;
-  readonly tlbMisses: number;
-  readonly walkReferences: number;
-  /** The core's own counters, by the manual's names. */
-  readonly exits: Readonly<Record<string, number>>;
-}
-
-export interface MachineStats {
-  readonly mode: "metal" | "vm";
-  readonly clock: "virtual";
-  readonly instructions: number;
-  readonly virtualSeconds: number;
-  /** Exits by reason, all virtual CPUs. */
-  readonly exits: Readonly<Record<string, number>>;
-  readonly vcpus: readonly {
-    readonly index: number;
-    readonly pcpu: number;
-    readonly total: number;
-    readonly ledger: readonly LedgerRow[];
-  }[];
-  readonly pcpus: readonly CpuStats[];
-  /** Sum of ledger entries = the core's counters, for every reason and virtual CPU. */
-  readonly ledgerAgrees: boolean;
-  readonly hostThreads: readonly {
-    readonly label: string;
-    readonly steps: number;
-    readonly wakeUps: number;
-  }[];
-}
-
 /** A saved machine: equal bytes mean equal futures. */
 export interface Snapshot {
   readonly memory: Uint8Array;
@@ -170,13 +121,6 @@ export function loadCostProfile(nameOrFile: string): CostProfile {
   );
 }
 
-interface OpenDrive {
-  readonly options: DriveOptions;
-  readonly storage: Storage;
-  readonly overlay: SharedArrayBuffer | undefined;
-  readonly close: () => void;
-}
-
 export class Machine {
   readonly memory: MachineMemory;
   readonly board: Board;
@@ -186,134 +130,46 @@ export class Machine {
   readonly mode: "metal" | "vm";
   readonly bootImage: BootImage;
   readonly #drives: readonly OpenDrive[];
-  readonly #boot: () => void;
-  readonly #ramBytes: number;
+  readonly #assembly: Assembly;
+  readonly #software: Software;
+  readonly #hardware: Hardware;
 
   constructor(options: MachineOptions) {
-    const checked = checkOptions(options);
-    const { smp, mode, profile, model } = checked;
+    const hardware = checkOptions(options, "virtual");
+    const { mode, profile, smp } = hardware;
     this.mode = mode;
     this.profile = profile;
-    this.#ramBytes = checked.ramBytes;
-    const kernel = typeof options.kernel === "string" ? readImage(options.kernel, "kernel") : options.kernel;
-    const initrd = options.initrd === undefined ? undefined : readImage(options.initrd, "initrd");
-
-    const machineBase = LARGE_PAGE;
-    const machineRam = mode === "vm" ? machineBase + Vm.machineBytes(this.#ramBytes, smp) : this.#ramBytes;
-    const plan = planMemory({
-      cpus: smp,
-      ramBytes: machineRam,
-      stateBytes: STATE_BYTES,
-      recordBytes: RECORD_BYTES,
-    });
-    this.memory = MachineMemory.create(plan, false);
-    this.memory.state.bytes.fill(StateAllocator.RED_ZONE_BYTE, plan.stateBase, plan.stateEnd);
-    const identity = cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz });
-    for (let index = 0; index < smp; index++)
-      configureCpu(this.memory, index, {
-        clock: "virtual",
-        cyclesPerInstruction: profile.cyclesPerInstruction,
-        tscFrequency: profile.frequencyHz,
-        recordBytes: RECORD_BYTES,
-        ...identity,
-      });
-    this.#drives = openDrives(options.drives ?? []);
+    this.#hardware = hardware;
+    this.#software = prepareSoftware(options, hardware);
+    this.bootImage = this.#software.image;
+    this.memory = createMemory(hardware);
+    this.#drives = openDrives(hardware.drives);
     try {
-      const timings: DiskServiceTime[] = [];
-      const disks = this.#drives.map((drive, index) => diskOf(drive, index, timings));
-      const transmit = options.onSerial ?? (() => undefined);
-      const clock = new BoardClock(profile.frequencyHz, EPOCH);
-      this.board = new Board({
-        memory: this.memory,
+      const clock = new BoardClock(profile.frequencyHz, VIRTUAL_EPOCH);
+      this.#assembly = new Assembly(hardware, {
         module: loadCore(),
-        localCpus: Array.from({ length: smp }, (_, i) => i),
+        memory: this.memory,
         clock,
-        deterministic: true,
-        lookAhead: profile.lookAhead.cycles,
-        disks: mode === "metal" ? disks : [],
-        transmit: mode === "metal" ? transmit : () => undefined,
-        processors: smp,
+        localCpus: Array.from({ length: smp }, (_, i) => i),
+        drives: this.#drives,
+        transmit: options.onSerial ?? (() => undefined),
+        ...(options.onExit ? { onExit: options.onExit } : {}),
       });
-      if (mode === "vm") {
-        const guest = cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
-        this.vm = new Vm({
-          label: "vm0",
-          board: this.board,
-          profile,
-          ramBytes: this.#ramBytes,
-          machineBase,
-          vcpus: smp,
-          path: options.path ?? "user",
-          completion: options.completion ?? "inject",
-          disks,
-          cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
-          transmit,
-          ...(options.onExit ? { onExit: options.onExit } : {}),
-        });
-      }
-      const actors =
-        this.vm?.actors ??
-        this.board.cores.map(
-          (core) => new CpuActor(core!, { shutdown: () => this.board.request(BoardRequest.TRIPLE_FAULT) }),
-        );
-      this.scheduler = new Scheduler(
-        this.board.allocator,
-        this.board.events,
-        actors,
-        profile.lookAhead.cycles,
-      );
+      const { board, vm, actors } = this.#assembly;
+      this.board = board;
+      this.vm = vm;
+      this.scheduler = new Scheduler(board.allocator, board.events, actors, profile.lookAhead.cycles);
       clock.source = () => this.scheduler.now();
-      this.board.woken = (time) => this.scheduler.woken(time);
-      this.board.kicked = (index) => this.scheduler.wake(actors[index]!);
-
-      const ram = { lowRam: this.#ramBytes, highRam: 0 };
-      const featureFlags = identity.cpuid.find(([leaf]) => leaf === 1)?.[5] ?? 0;
-      const firmware = buildFirmware({ ram, cpus: smp, signature: identity.signature, featureFlags });
-      const protocol = options.protocol ?? detectProtocol(kernel);
-      this.bootImage = loadBootImage(
-        {
-          kernel,
-          commandLine: options.append ?? "",
-          modules: initrd === undefined ? [] : [{ file: initrd, commandLine: "" }],
-          ram,
-          memoryMap: firmware.memoryMap,
-          rsdp: firmware.rsdp,
-        },
-        protocol,
-      );
-      const segments = [...firmware.segments, ...this.bootImage.segments];
-      this.#boot = () => {
-        for (const timing of timings) timing.reset();
-        if (this.vm) {
-          this.vm.reset();
-          this.vm.load(segments, this.bootImage.entry);
-          return;
-        }
-        for (const segment of segments) {
-          const offset = this.memory.ramOffset(segment.physical, segment.bytes.length);
-          if (offset === 0)
-            throw new RangeError(`segment at ${segment.physical.toString(16)}H is outside RAM`);
-          this.memory.state.bytes.set(segment.bytes, offset);
-        }
-        const core = this.board.core(0);
-        applyEntryState(core.state, this.bootImage.entry);
-        core.exports.updateMode();
-        core.exports.updateContext();
-      };
-      this.#clearPlacedState();
-      this.board.powerOn();
+      board.woken = (time) => this.scheduler.woken(time);
+      board.kicked = (index) => this.scheduler.wake(actors[index]!);
+      this.#assembly.clearPlacedState();
+      board.powerOn();
       this.scheduler.reset();
-      this.#boot();
+      this.#assembly.boot(this.#software);
     } catch (error) {
       this.close();
       throw error;
     }
-  }
-
-  /** State blocks start as zeroes; between them the red zones keep their pattern. */
-  #clearPlacedState(): void {
-    for (const { offset, size } of this.board.allocator.blocks)
-      this.memory.state.bytes.fill(0, offset, offset + size);
   }
 
   /** Cycles since power-on of the machine's clock: the furthest CPU's, or the last event's while CPUs wait. */
@@ -398,7 +254,7 @@ export class Machine {
     this.board.powerOn();
     this.board.cores.forEach((core, i) => Object.assign(core!.state, clocks[i]!));
     this.board.state.resets = resets + 1;
-    this.#boot();
+    this.#assembly.boot(this.#software);
   }
 
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */
@@ -407,57 +263,7 @@ export class Machine {
   }
 
   stats(): MachineStats {
-    const pcpus = this.board.cores.map((core): CpuStats => {
-      const cpu = core!.state;
-      const exits: Record<string, number> = {};
-      cpu.exits.forEach((count, reason) => {
-        if (count !== 0n) exits[exitReasonName(reason)] = Number(count);
-      });
-      return {
-        instructions: cpu.instructions,
-        seconds: (cpu.instructions * cpu.cyclesPerInstruction + cpu.charged) / this.profile.frequencyHz,
-        interrupts: Number(cpu.interruptsTaken),
-        tlbMisses: Number(cpu.tlbMisses),
-        walkReferences: Number(cpu.walkReferences),
-        exits,
-      };
-    });
-    const exits: Record<string, number> = {};
-    for (const cpu of pcpus)
-      for (const [name, count] of Object.entries(cpu.exits)) exits[name] = (exits[name] ?? 0) + count;
-    const vcpus = (this.vm?.vcpus ?? []).map((vcpu) => ({
-      index: vcpu.index,
-      pcpu: vcpu.core.index,
-      total: vcpu.ledger.total,
-      ledger: vcpu.ledger.rows(),
-    }));
-    return {
-      mode: this.mode,
-      clock: "virtual",
-      instructions: pcpus.reduce((sum, cpu) => sum + cpu.instructions, 0),
-      virtualSeconds: this.cycles / this.profile.frequencyHz,
-      exits,
-      vcpus,
-      pcpus,
-      ledgerAgrees: this.#ledgerAgrees(),
-      hostThreads: [
-        ...(this.vm ? [this.vm.ioThread] : []),
-        ...(this.vm?.pollThread ? [this.vm.pollThread] : []),
-      ].map((thread) => ({
-        label: thread.label,
-        steps: thread.state.steps,
-        wakeUps: thread.state.wakeUps,
-      })),
-    };
-  }
-
-  #ledgerAgrees(): boolean {
-    return (this.vm?.vcpus ?? []).every((vcpu) => {
-      const counters = vcpu.core.state.exits;
-      for (let reason = 0; reason < counters.length; reason++)
-        if (Number(counters[reason]) !== vcpu.ledger.count(reason)) return false;
-      return true;
-    });
+    return collectStats(this.#assembly, this.cycles);
   }
 
   // --- snapshots
@@ -556,7 +362,7 @@ export class Machine {
 
   /** Bytes of guest RAM. */
   get ramBytes(): number {
-    return this.#ramBytes;
+    return this.#hardware.ramBytes;
   }
 
   /** Closes the image files. */
@@ -565,14 +371,12 @@ export class Machine {
   }
 }
 
-/** Checks what the types cannot: ranges and combinations, with the option's command-line name. */
-function checkOptions(options: MachineOptions): {
-  readonly smp: number;
-  readonly mode: "metal" | "vm";
-  readonly ramBytes: number;
-  readonly profile: CostProfile;
-  readonly model: CpuModelName;
-} {
+/**
+ * Checks what the types cannot: ranges and combinations, with the option's command-line name. Throws OptionError.
+ *
+ * @returns the hardware, with its defaults
+ */
+export function checkOptions(options: MachineOptions, clock: "virtual" | "wall"): Hardware {
   const smp = options.smp ?? 1;
   if (!Number.isInteger(smp) || smp < 1 || smp > 8) throw new OptionError(`-smp ${smp}: must be 1 to 8`);
   const memory = options.memory ?? 128;
@@ -589,48 +393,16 @@ function checkOptions(options: MachineOptions): {
     throw new OptionError("-drive: at most 4 IDE drives");
   if (drives.filter((drive) => drive.interface === "virtio").length > 8)
     throw new OptionError("-drive: at most 8 virtio drives");
+  const profile = options.cost ?? loadCostProfile("nehalem-2010");
   return {
-    smp,
     mode,
+    clock,
+    smp,
     ramBytes: memory * MIB,
-    profile: options.cost ?? loadCostProfile("nehalem-2010"),
     model,
-  };
-}
-
-/** Opens every image; on trouble closes those already open. */
-function openDrives(drives: readonly DriveOptions[]): OpenDrive[] {
-  const open: OpenDrive[] = [];
-  try {
-    for (const options of drives) {
-      const file = new RawFile(options.file, {
-        readOnly: options.readOnly === true || options.snapshot === true,
-      });
-      const overlay =
-        options.snapshot === true ? new SharedArrayBuffer(overlayBytes(file.sectors)) : undefined;
-      const storage = overlay ? new OverlayStorage(file, overlay) : file;
-      open.push({ options, storage, overlay, close: () => file.close() });
-    }
-  } catch (error) {
-    for (const drive of open) drive.close();
-    throw error;
-  }
-  return open;
-}
-
-function diskOf(
-  drive: OpenDrive,
-  index: number,
-  timings: DiskServiceTime[],
-): (context: DeviceContext) => PcDisk {
-  return (context) => {
-    const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
-    timings.push(timing);
-    return {
-      interface: drive.options.interface,
-      storage: drive.storage,
-      timing,
-      ...(drive.options.queues === undefined ? {} : { queues: drive.options.queues }),
-    };
+    profile: clock === "wall" ? wallProfile(profile) : profile,
+    path: options.path ?? "user",
+    completion: options.completion ?? "inject",
+    drives,
   };
 }

@@ -5,6 +5,7 @@
  * Rule: whatever the guest can see is in the VMCS, the physical CPU's block, or this struct, all in shared memory.
  */
 import { Activity, Attention, Stop, type Core } from "../emulator/host/core.ts";
+import type { BoardLock } from "../emulator/machine/board-lock.ts";
 import { cpuClock, leaveSoon } from "../emulator/machine/cpu-actor.ts";
 import { NEVER } from "../emulator/machine/events.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
@@ -63,6 +64,8 @@ export class Vcpu implements Actor {
   readonly ledger: Ledger;
   readonly shadowIdt: ShadowIdt;
   readonly #dispatch: ExitDispatch;
+  /** Parallel mode: held whenever this virtual CPU's thread is not in the guest and not asleep. */
+  readonly #lock: BoardLock | undefined;
   /** Set by the exit handlers: what the exit was about. */
   phase: Phase = "other";
   handler = "";
@@ -80,6 +83,7 @@ export class Vcpu implements Actor {
     this.index = index;
     this.core = core;
     const { allocator, memory } = vm.board;
+    this.#lock = vm.board.lock;
     this.state = allocator.place(this.label, VcpuStruct);
     this.vmcs = new Vmcs(memory.state, memory.ramOffset(pages.vmcs, 4096));
     this.ledger = new Ledger(allocator, this.label);
@@ -316,14 +320,15 @@ export class Vcpu implements Actor {
 
   // --- costs
 
+  /** Virtual time only: wall time passes by itself. */
   charge(cycles: number): void {
-    this.core.state.charged += cycles;
+    if (this.#lock === undefined) this.core.state.charged += cycles;
   }
 
   // --- the loop
 
   clock(): number {
-    return cpuClock(this.core);
+    return this.#lock === undefined ? cpuClock(this.core) : this.vm.board.clock.now();
   }
 
   isIdle(): boolean {
@@ -359,18 +364,13 @@ export class Vcpu implements Actor {
     cpu.yieldAbove = others;
     for (;;) {
       if (!this.isInGuest) {
-        if (this.vm.isStopping) return false;
-        this.#answerAttention();
-        this.#takeHostInterrupts();
-        if (this.state.run !== VcpuRun.RUNNING) return false;
-        if (this.clock() >= cpu.stopAt || cpu.instructions >= cpu.stopAtInstruction) return false;
-        this.#enter();
+        if (!this.#underLock(() => this.#goToGuest())) return false;
         continue;
       }
       const stop = this.core.exports.run();
       switch (stop) {
         case Stop.VM_EXIT:
-          this.#exit();
+          this.#underLock(() => this.#exit());
           if (this.clock() >= cpu.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
           break;
         case Stop.RETRY:
@@ -379,6 +379,23 @@ export class Vcpu implements Actor {
           return false;
       }
     }
+  }
+
+  /** From root mode into the guest; false when there is a reason not to go. */
+  #goToGuest(): boolean {
+    const cpu = this.core.state;
+    if (this.vm.isStopping) return false;
+    this.#answerAttention();
+    this.#takeHostInterrupts();
+    if (this.state.run !== VcpuRun.RUNNING) return false;
+    if (this.clock() >= cpu.stopAt || cpu.instructions >= cpu.stopAtInstruction) return false;
+    this.#enter();
+    return true;
+  }
+
+  /** In parallel mode everything outside the guest happens under the board's lock. */
+  #underLock<T>(act: () => T): T {
+    return this.#lock === undefined ? act() : this.#lock.hold(act);
   }
 
   /** INIT, SIPI and NMI that arrived for this virtual CPU. */

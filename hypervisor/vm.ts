@@ -139,6 +139,7 @@ export class Vm {
       label: `${this.label} ${this.path === "user" ? "main loop" : "device emulation"}`,
       now: () => board.clock.now(),
       woken: (time) => board.woken(time),
+      isParallel: board.lock !== undefined,
       wakeCycles: this.path === "poll" ? this.cost("queueHandOff") : this.cost("threadWake"),
     });
     const memory = new Dma(
@@ -283,7 +284,7 @@ export class Vm {
   #actingThread: HostThread | PollThread | undefined;
 
   get isStopping(): boolean {
-    return this.board.state.request !== BoardRequest.NONE;
+    return this.board.isStopping;
   }
 
   tripleFault(): void {
@@ -357,6 +358,7 @@ export class Vm {
     }
     if (address >= at.MSI_BASE && address < at.MSI_END) this.#message(address, ioValueLow(core));
     else writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
+    if (this.path === "poll" && this.board.lock !== undefined) this.#silenceQueues();
   }
 
   #portAccess(core: Core): void {
@@ -475,6 +477,7 @@ export class Vm {
       iterationCycles: this.cost("pollIteration"),
       woken: (time) => board.woken(time),
       poll: (thread) => this.#poll(thread, serveBits),
+      peek: () => this.#mayHaveRequests(serveBits),
     });
   }
 
@@ -497,8 +500,27 @@ export class Vm {
     return found;
   }
 
+  /** Without a lock: what it reads may be old, which the next look or `#poll` puts right. */
+  #mayHaveRequests(devices: readonly { readonly device: VirtioBlk; readonly serveBit: number }[]): boolean {
+    for (const { device, serveBit } of devices) {
+      if ((this.ioThread.state.work & serveBit) !== 0) continue;
+      for (let queue = 0; queue < device.queueCount; queue++) if (device.hasWork(queue)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Parallel mode: a queue that has just become live is polled from then on, so the driver is told at once not to notify;
+   * the polling thread's next look might come after the first request.
+   */
+  #silenceQueues(): void {
+    for (const device of this.pc.virtio)
+      for (let queue = 0; queue < device.queueCount; queue++) device.setNotificationsEnabled(queue, false);
+  }
+
   /** A virtual CPU is about to run: the polling thread has something to watch again. */
   entering(): void {
+    if (this.board.lock !== undefined) return;
     this.pollThread?.unpark(this.board.clock.now());
   }
 }

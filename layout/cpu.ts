@@ -240,10 +240,11 @@ export const CpuStruct = struct(
     contexts: bytes(64 * 48, 16),
     contextNext: u32,
     contextLast: u32,
-    /** Set by a committed page-table change that must drop fast entries. */
-    shootdown: u32,
-    parked: u32,
-    running: u8,
+    /** Parallel mode: 1 while this CPU executes; 0 while it waits or is in host code, and so holds nothing stale. */
+    running: u32,
+    /** Parallel mode: shoot-downs asked of this CPU so far, and up to which it has answered. */
+    shootdownsAsked: u32,
+    shootdownsAnswered: u32,
   },
   64,
 );

@@ -72,7 +72,7 @@ copyFileSync(join(root, "build/core.wasm"), join(root, "dist/core.wasm"));
 const entries = {
   index: "index.ts",
   cli: "cli/main.ts",
-  worker: "emulator/machine/worker.ts",
+  worker: "hypervisor/worker.ts",
   bench: "bench/main.ts",
 };
 await build({

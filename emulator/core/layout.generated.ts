@@ -175,9 +175,9 @@ export const CPU_DECODED: usize = 4608;
 export const CPU_CONTEXTS: usize = 4736;
 export const CPU_CONTEXT_NEXT: usize = 7808;
 export const CPU_CONTEXT_LAST: usize = 7812;
-export const CPU_SHOOTDOWN: usize = 7816;
-export const CPU_PARKED: usize = 7820;
-export const CPU_RUNNING: usize = 7824;
+export const CPU_RUNNING: usize = 7816;
+export const CPU_SHOOTDOWNS_ASKED: usize = 7820;
+export const CPU_SHOOTDOWNS_ANSWERED: usize = 7824;
 export const CPU_SIZE: usize = 7872;
 /** One physical CPU; the fields are described in layout/cpu.ts. */
 @unmanaged
@@ -1197,11 +1197,9 @@ export class Cpu {
   padding7800: u64;
   contextNext: u32;
   contextLast: u32;
-  shootdown: u32;
-  parked: u32;
-  running: u8;
-  padding7825: u8;
-  padding7826: u16;
+  running: u32;
+  shootdownsAsked: u32;
+  shootdownsAnswered: u32;
   padding7828: u32;
   padding7832: u64;
   padding7840: u64;

@@ -30,7 +30,7 @@ import { CLOCK_VIRTUAL, NEVER, now } from "./state/clock";
 import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
 import { setSegment, updateContext, updateMode } from "./state/mode";
-import { answerShootdown, blockAtRip } from "./records/block-cache";
+import { answerShootdown, blockAtRip, startRunning, stopRunning } from "./records/block-cache";
 import { bindBlockEnd, isBlockEnd } from "./records/bind";
 import { B_BYTES, B_COUNT, BLOCK_HEADER, R_END, R_FLAGS, R_HANDLER, R_LENGTH, RECORD_SIZE, RECORD_STACK } from "./records/record";
 import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT } from "./interrupts/raise";
@@ -111,7 +111,9 @@ function stopInBlock(start: u64, record: usize): void {
  */
 export function run(): u32 {
   let stop: u32 = 0;
+  startRunning();
   while (stop == 0) stop = turn();
+  stopRunning();
   return stop;
 }
 
@@ -301,6 +303,7 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
+  startRunning();
   loadForEmulation();
   cpu.emulating = 1;
   execute(cpu.instructions + 1);
@@ -314,5 +317,6 @@ export function emulateOne(): u32 {
   const exited = cpu.faultVector == FAULT_VM_EXIT;
   cpu.faultVector = NO_FAULT;
   completeExit();
+  stopRunning();
   return exited ? 1 : 0;
 }

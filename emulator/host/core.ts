@@ -64,7 +64,10 @@ export interface CoreExports {
   updateMode(): void;
   flushBlocks(): void;
   answerShootdown(): void;
+  startRunning(): void;
+  stopRunning(): void;
   noteWriteRange(offset: number, length: number): void;
+  noteWriteRangeFromOutside(offset: number, length: number): void;
   getFlags(): bigint;
   setArithmeticFlags(image: bigint): void;
   acceptVector(vector: number): void;

@@ -6,9 +6,10 @@
  */
 import type { DeviceContext, InterruptLine, SystemControl, Timer } from "../../devices/ports.ts";
 import { StateAllocator, i32, nestedArray, struct, u32, u53, u8, type ViewOf } from "../../layout/struct.ts";
-import { Core, MachineMemory, type CoreHost } from "../host/core.ts";
+import { Attention, Core, MachineMemory, type CoreHost } from "../host/core.ts";
 import { CpuStruct } from "../../layout/cpu.ts";
 import { LocalApics, type ApicTarget } from "./apic-bus.ts";
+import { BoardLock } from "./board-lock.ts";
 import { BoardClock } from "./clock.ts";
 import { cpuClock, leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
@@ -56,8 +57,6 @@ export interface BoardOptions {
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
-  /** Called after a CPU on another thread was given something to look at. */
-  readonly kickRemote?: (index: number) => void;
 }
 
 export class Board {
@@ -71,6 +70,10 @@ export class Board {
   readonly apics: LocalApics;
   readonly pc: Pc;
   readonly dma: Dma;
+  /** Parallel mode: covers everything that more than one thread may touch. */
+  readonly lock: BoardLock | undefined;
+  /** Parallel mode: called on the thread that makes all others stop. */
+  stopping: () => void = () => undefined;
   /** Answers the accesses of an instruction that a hypervisor's emulator runs. */
   emulatedAccess: ((core: Core, space: "memory" | "port") => void) | undefined;
   /** A CPU of this thread was given something to look at: it may have been idle. */
@@ -89,6 +92,7 @@ export class Board {
     this.state = this.allocator.place("board", BoardStruct);
     this.clock = options.clock;
     this.events = new EventQueue(this.allocator);
+    this.lock = options.deterministic ? undefined : new BoardLock(this.allocator, this.events, this.clock);
     this.context = {
       state: this.allocator,
       clock: this.clock,
@@ -96,8 +100,9 @@ export class Board {
     };
     this.#ipiTimer = this.events.timer("interprocessor interrupts", () => this.#deliverIpis());
     this.cores = Array.from({ length: cpus }, (_, index) =>
-      options.localCpus.includes(index)
-        ? new Core(options.module, memory, index, this.#hostOf(index))
+      // In parallel mode every thread can look at every CPU; it runs its own only.
+      options.localCpus.includes(index) || !options.deterministic
+        ? new Core(options.module, memory, index, this.#lockedHostOf(index))
         : undefined,
     );
     this.apics = new LocalApics(Array.from({ length: cpus }, (_, index) => this.#apicTarget(index)));
@@ -146,18 +151,47 @@ export class Board {
 
   /** RAM has been written by somebody other than a CPU's fast path. */
   noteWrite(offset: number, length: number): void {
-    const core = this.#options.localCpus[0];
-    if (core !== undefined) this.cores[core]!.exports.noteWriteRange(offset, length);
+    const own = this.#options.localCpus[0];
+    if (own !== undefined) this.cores[own]!.exports.noteWriteRange(offset, length);
+    else this.cores[0]?.exports.noteWriteRangeFromOutside(offset, length);
   }
 
   /** CPU `index` has something to look at. */
   kick(index: number): void {
-    const core = this.cores[index];
-    if (core === undefined) this.#options.kickRemote?.(index);
-    else {
-      leaveSoon(core);
-      this.kicked(index);
+    if (this.lock !== undefined) {
+      this.#signal(index, Attention.INTERRUPT);
+      return;
     }
+    leaveSoon(this.core(index));
+    this.kicked(index);
+  }
+
+  /** Parallel mode: sets an attention bit of a CPU, which sees it at its next boundary or is woken by it. */
+  #signal(index: number, bit: number): void {
+    const { i32 } = this.memory.state;
+    const at = this.attentionAt(index);
+    Atomics.or(i32, at, bit);
+    Atomics.notify(i32, at);
+  }
+
+  /** Where a CPU's attention word is: index into the memory's 32-bit words. */
+  attentionAt(index: number): number {
+    return (this.memory.cpuOffset(index) + CpuStruct.offsets.attention) >>> 2;
+  }
+
+  /** The guest has asked for something that ends the run, or (parallel mode) the threads were told to stop. */
+  get isStopping(): boolean {
+    return (
+      this.state.request !== BoardRequest.NONE || (this.lock !== undefined && this.lock.state.stop !== 0)
+    );
+  }
+
+  /** Parallel mode: makes every thread leave its loop. Any thread may call it. */
+  stopThreads(): void {
+    this.lock!.state.stop = 1;
+    for (let index = 0; index < this.cores.length; index++) this.#signal(index, Attention.STOP);
+    this.lock!.wakeTimekeeper();
+    this.stopping();
   }
 
   /** Notes a request of the guest to the whole machine and stops the CPUs of this thread. */
@@ -165,12 +199,16 @@ export class Board {
     if (this.state.request !== BoardRequest.NONE) return;
     this.state.request = request;
     this.state.exitCode = code;
+    if (this.lock !== undefined) {
+      this.stopThreads();
+      return;
+    }
     for (const core of this.cores) if (core) stopCore(core);
   }
 
   #apicTarget(index: number): ApicTarget {
     const cpu = this.cores[index]?.state ?? this.memory.cpuState(index);
-    const attention = (this.memory.cpuOffset(index) + CpuStruct.offsets.attention) >>> 2;
+    const attention = this.attentionAt(index);
     return {
       id: index,
       registers: cpu.apicRegister,
@@ -215,6 +253,33 @@ export class Board {
       sendInterrupt: (icrLow, destination) => this.#sendIpi(index, icrLow, destination),
       endOfInterrupt: (vector) => this.pc.ioapic.eoi(vector),
       acknowledgeInterrupt: () => this.pc.pic.acknowledge(),
+    };
+  }
+
+  /** Parallel mode: what a core asks is done under the lock, while other CPUs need not wait for this one's answers. */
+  #lockedHostOf(index: number): CoreHost {
+    const host = this.#hostOf(index);
+    const { lock } = this;
+    if (lock === undefined) return host;
+    const outside = <T>(act: () => T): T => {
+      const { state, exports } = this.cores[index]!;
+      const wasRunning = state.running !== 0;
+      if (wasRunning) exports.stopRunning();
+      lock.enter();
+      try {
+        return act();
+      } finally {
+        lock.leave();
+        if (wasRunning) exports.startRunning();
+      }
+    };
+    return {
+      portAccess: () => outside(() => host.portAccess()),
+      memoryAccess: () => outside(() => host.memoryAccess()),
+      wallClock: () => host.wallClock(),
+      sendInterrupt: (icrLow, destination) => outside(() => host.sendInterrupt(icrLow, destination)),
+      endOfInterrupt: (vector) => outside(() => host.endOfInterrupt(vector)),
+      acknowledgeInterrupt: () => outside(() => host.acknowledgeInterrupt()),
     };
   }
 

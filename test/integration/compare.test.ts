@@ -7,7 +7,7 @@ import { compareDisk, type CompareResult, type CompareRow } from "../../cli/comp
 const REQUESTS = 150;
 const GOLDEN = fileURLToPath(new URL("../golden/compare-traces.json", import.meta.url));
 
-function compare(): CompareResult {
+function compare(): Promise<CompareResult> {
   return compareDisk({
     requests: REQUESTS,
     image: undefined,
@@ -17,8 +17,8 @@ function compare(): CompareResult {
 }
 
 let result: CompareResult;
-beforeAll(() => {
-  result = compare();
+beforeAll(async () => {
+  result = await compare();
 }, 300_000);
 
 const rowsOf = (name: string): CompareRow[] => result.rows.filter((row) => row.name === name);
@@ -84,11 +84,11 @@ describe("compare disk", () => {
     }
   });
 
-  test("a second run has the same traces, and both have the committed ones", () => {
+  test("a second run has the same traces, and both have the committed ones", async () => {
     const hashes = (from: CompareResult): Record<string, string> =>
       Object.fromEntries(from.rows.map((row) => [`${row.name}, ${row.pattern}`, row.traceHash]));
     const first = hashes(result);
-    expect(hashes(compare())).toEqual(first);
+    expect(hashes(await compare())).toEqual(first);
     // EXITLESS_UPDATE_GOLDEN=1 after a change that is meant to change the traces; say so in the commit.
     if (process.env.EXITLESS_UPDATE_GOLDEN === "1")
       writeFileSync(GOLDEN, `${JSON.stringify(first, null, 2)}\n`);
@@ -96,8 +96,8 @@ describe("compare disk", () => {
   }, 300_000);
 });
 
-test("10,000 requests by poll and exitless completion with a busy virtual CPU cause no exit", () => {
-  const image = compareDisk({
+test("10,000 requests by poll and exitless completion with a busy virtual CPU cause no exit", async () => {
+  const image = await compareDisk({
     requests: 10_000,
     image: undefined,
     cost: "nehalem-2010",

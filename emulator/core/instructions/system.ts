@@ -28,8 +28,8 @@ import {
   PTE_P,
   VECTOR_DB,
 } from "../spec/architecture";
-import { CPU_CPUID, CPU_DR, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
-import { CPU, CS, FS, GS, HALTED, RAX, RBX, RCX, RDX, cpu, getGpr, setGpr } from "../state/cpu";
+import { CPU_ATTENTION, CPU_CPUID, CPU_DR, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
+import { CPU, CS, FS, GS, HALTED, RAX, RBX, RCX, RDX, cpu, getGpr, machine, setGpr } from "../state/cpu";
 import { guestTimeStamp, mustWait } from "../state/clock";
 import {
   is64,
@@ -114,6 +114,9 @@ export function hlt(record: usize): void {
 export function pause(record: usize): void {
   if (exitOnInstruction(record, EXIT_REASON_PAUSE)) return;
   cpu.pauses++;
+  // A spin-wait loop. In parallel mode the thread that it waits for may need this host processor: now and then it is
+  // given away for a moment, or until this CPU has something to look at.
+  if (machine.parallel != 0 && (cpu.pauses & 63) == 0) atomic.wait<i32>(CPU + CPU_ATTENTION, 0, 20000);
 }
 
 /** Full barrier: a read-modify-write, since AssemblyScript's fence does not survive (FACTS §6). */

@@ -6,7 +6,7 @@
  * reached through a physical address.
  */
 import { machine } from "../state/cpu";
-import { invalidateCode } from "../records/block-cache";
+import { invalidateCode, invalidateCodeFromOutside } from "../records/block-cache";
 
 /** Bits of a page's flags. */
 export const PAGE_WATCHED: u32 = 1 << 0;
@@ -50,13 +50,23 @@ export function isGuarded(offset: usize): bool {
  * does not go through a write-TLB entry comes here, whether a CPU's or a device's.
  */
 export function noteWrite(offset: usize, size: u32): void {
+  if (reachesCode(offset, size)) invalidateCode(offset);
+}
+
+/** As `noteWrite`, by a thread that runs no CPU. */
+export function noteWriteFromOutside(offset: usize, size: u32): void {
+  if (reachesCode(offset, size)) invalidateCodeFromOutside(offset);
+}
+
+/** Logs the write; true when it touches a part of the page that holds decoded code. */
+function reachesCode(offset: usize, size: u32): bool {
   const info = pageInfoAt(offset);
   const flags = load<u32>(info, 8);
   if (flags & (PAGE_DIRTY_LOG | PAGE_CHECKPOINT)) atomic.or<u32>(info + 8, PAGE_WRITTEN);
   const mask = load<u64>(info);
-  if (mask == 0) return;
+  if (mask == 0) return false;
   const first = (<u32>offset & 0xfff) >> 6;
   const last = ((<u32>offset & 0xfff) + size - 1) >> 6;
   const touched = ((<u64>2 << (last - first)) - 1) << first;
-  if ((mask & touched) != 0) invalidateCode(offset);
+  return (mask & touched) != 0;
 }

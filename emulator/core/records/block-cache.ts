@@ -16,11 +16,14 @@ import {
   CPU_FETCH_BYTES,
   CPU_JUMP_CACHE,
   CPU_RECORDS,
+  CPU_RUNNING,
+  CPU_SHOOTDOWNS_ANSWERED,
+  CPU_SHOOTDOWNS_ASKED,
   CPU_TLB_WRITE,
   JUMP_ENTRIES,
   TLB_ENTRIES,
 } from "../layout.generated";
-import { ATTENTION_SHOOTDOWN, CPU, cpu, machine } from "../state/cpu";
+import { ATTENTION_SHOOTDOWN, CPU, NO_CPU, SHOOTDOWN_SLEEP, SHOOTDOWN_SPINS, cpu, machine } from "../state/cpu";
 import { CONTEXT_USER, contextFlavor, segBase, segLimit, updateJumpKey } from "../state/mode";
 import { CS } from "../state/cpu";
 import { fetchable } from "../mmu/linear";
@@ -68,7 +71,7 @@ function dropPage(base: usize, page: u32): void {
 /** A write reached decoded code: every CPU forgets the page. */
 export function invalidateCode(offset: usize): void {
   const page = <u32>(offset & ~0xfff);
-  store<u64>(pageInfoAt(offset), 0);
+  atomic.store<u64>(pageInfoAt(offset), 0);
   dropPage(CPU, page);
   bumpJumpGeneration();
   cpu.recordEnd = 0;
@@ -76,35 +79,97 @@ export function invalidateCode(offset: usize): void {
   shootDown();
 }
 
+/** As `invalidateCode`, for a thread that runs no CPU (parallel mode): this instance's CPU is one of the others. */
+export function invalidateCodeFromOutside(offset: usize): void {
+  atomic.store<u64>(pageInfoAt(offset), 0);
+  askShootdown(NO_CPU);
+  awaitShootdown(NO_CPU);
+}
+
+function blockOfCpu(id: u32): usize {
+  return <usize>machine.cpuBase + <usize>id * machine.cpuStride;
+}
+
 /**
  * Asks the other CPUs to drop blocks and fast write entries. On one thread they do so before they next run; in
- * parallel mode this waits until each has, or is parked (it looks before it runs on).
+ * parallel mode this waits until each has.
  */
 function shootDown(): void {
+  askShootdown(cpu.id);
+  if (machine.parallel != 0) awaitShootdown(cpu.id);
+}
+
+function askShootdown(asking: u32): void {
   const count = machine.cpuCount;
   for (let id: u32 = 0; id < count; id++) {
-    if (id == cpu.id) continue;
-    const other = <usize>machine.cpuBase + <usize>id * machine.cpuStride;
+    if (id == asking) continue;
+    const other = blockOfCpu(id);
+    if (machine.parallel != 0) atomic.add<u32>(other + CPU_SHOOTDOWNS_ASKED, 1);
     atomic.or<u32>(other + CPU_ATTENTION, ATTENTION_SHOOTDOWN);
   }
 }
 
-/** Answers a shoot-down at a boundary. */
-export function answerShootdown(): void {
-  memory.fill(CPU + CPU_TLB_WRITE, 0, TLB_ENTRIES << 4);
-  flushBlocks();
+/**
+ * Waits until every other CPU has answered or is not running: then it looks before it executes again. Requests to the
+ * waiting CPU are answered meanwhile, so two that ask each other both go on.
+ */
+function awaitShootdown(asking: u32): void {
+  const count = machine.cpuCount;
+  for (let id: u32 = 0; id < count; id++) {
+    if (id == asking) continue;
+    const other = blockOfCpu(id);
+    const asked = atomic.load<u32>(other + CPU_SHOOTDOWNS_ASKED);
+    for (let looks: u32 = 0; atomic.load<u32>(other + CPU_RUNNING) != 0; looks++) {
+      const answered = atomic.load<u32>(other + CPU_SHOOTDOWNS_ANSWERED);
+      if (<i32>(answered - asked) >= 0) break;
+      if (asking != NO_CPU) answerIfAsked();
+      if (looks >= SHOOTDOWN_SPINS) atomic.wait<i32>(other + CPU_SHOOTDOWNS_ANSWERED, answered, SHOOTDOWN_SLEEP);
+    }
+  }
 }
 
-/** First code in this part of the page: the page leaves the write TLBs, so that stores are seen. */
-function markCode(host: usize, length: u32): void {
+/** Answers shoot-downs: at a boundary, or wherever this CPU holds no translation that it is about to store through. */
+export function answerShootdown(): void {
+  const asked = atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ASKED);
+  memory.fill(CPU + CPU_TLB_WRITE, 0, TLB_ENTRIES << 4);
+  flushBlocks();
+  if (machine.parallel == 0) return;
+  atomic.store<u32>(CPU + CPU_SHOOTDOWNS_ANSWERED, asked);
+  atomic.notify(CPU + CPU_SHOOTDOWNS_ANSWERED, -1);
+}
+
+function answerIfAsked(): void {
+  if (atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ASKED) != atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ANSWERED)) answerShootdown();
+}
+
+/** Parallel mode: from here on this CPU executes, and others wait for its answers. */
+export function startRunning(): void {
+  if (machine.parallel == 0) return;
+  atomic.store<u32>(CPU + CPU_RUNNING, 1);
+  answerIfAsked();
+}
+
+/** Parallel mode: this CPU is in host code, or waits. */
+export function stopRunning(): void {
+  if (machine.parallel == 0) return;
+  atomic.store<u32>(CPU + CPU_RUNNING, 0);
+  // One that waits for an answer need not sleep its time out.
+  atomic.notify(CPU + CPU_SHOOTDOWNS_ANSWERED, -1);
+}
+
+/**
+ * First code in this part of the page: the page leaves the write TLBs, so that stores are seen.
+ * @returns true when a part was marked that had not been: until now a store to it was not seen
+ */
+function markCode(host: usize, length: u32): bool {
   const info = pageInfoAt(host);
   const first = (<u32>host & 0xfff) >> 6;
   const last = ((<u32>host & 0xfff) + length - 1) >> 6;
   const touched = ((<u64>2 << (last - first)) - 1) << first;
   const before = load<u64>(info);
-  if ((before & touched) == touched) return;
+  if ((before & touched) == touched) return false;
   atomic.or<u64>(info, touched);
-  if (before != 0) return;
+  if (before != 0) return true;
   const page = <u32>(host & ~0xfff);
   const count = machine.cpuCount;
   for (let id: u32 = 0; id < count; id++) {
@@ -113,6 +178,7 @@ function markCode(host: usize, length: u32): void {
     dropWriteEntries(base, page);
   }
   if (machine.parallel != 0) shootDown();
+  return true;
 }
 
 function dropWriteEntries(base: usize, page: u32): void {
@@ -193,6 +259,8 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
     count++;
     if (endsBlock()) break;
   }
+  // What was decoded before stores to it were seen may have changed meanwhile: again, now that they are.
+  if (markCode(host, <u32>(at - host)) && machine.parallel != 0) return decodeBlock(slot, linear, host, page, key, room);
   bindBlockEnd(record);
   store<u32>(block, page, B_PAGE);
   store<u32>(block, key, B_KEY);
@@ -203,7 +271,6 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
   store<u32>(head, <u32>block);
   cpu.recordNext = <u32>(record + RECORD_SIZE);
   cpu.blocksDecoded++;
-  markCode(host, <u32>(at - host));
   remember(slot, linear, block);
   return block;
 }

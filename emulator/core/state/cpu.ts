@@ -63,6 +63,12 @@ export const ATTENTION_SHOOTDOWN: u32 = 1 << 4;
 /** Leave `run` at the next boundary (host side wants the CPU). */
 export const ATTENTION_STOP: u32 = 1 << 5;
 
+/** Stands for the CPU that asks for a shoot-down where a thread without one asks. */
+export const NO_CPU: u32 = 0xffffffff;
+/** Looks at another CPU's answer before sleeping between two looks, and how long that sleep is, in nanoseconds. */
+export const SHOOTDOWN_SPINS: u32 = 64;
+export const SHOOTDOWN_SLEEP: i64 = 50000;
+
 // Why `run` returned (Cpu.stopReason).
 export const STOP_BUDGET: u32 = 1;
 export const STOP_HALTED: u32 = 2;

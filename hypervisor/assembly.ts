@@ -1,0 +1,278 @@
+/**
+ * How a machine is put together from its options. Deterministic mode does it once; in parallel mode every thread does it
+ * on the same memory, from the same options: construction touches no state, so equal options give the same machine.
+ */
+import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
+import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
+import { RawFile } from "../devices/storage/raw-file.ts";
+import type { DeviceContext, Storage } from "../devices/ports.ts";
+import { MachineMemory, configureCpu } from "../emulator/host/core.ts";
+import { cpuModel, hypervisorLeaves, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { Board, BoardRequest } from "../emulator/machine/board.ts";
+import { BoardClock } from "../emulator/machine/clock.ts";
+import { CpuActor } from "../emulator/machine/cpu-actor.ts";
+import type { CostProfile } from "../emulator/machine/cost-profile.ts";
+import { buildFirmware } from "../emulator/machine/firmware/firmware.ts";
+import { detectProtocol, loadBootImage } from "../emulator/machine/loaders/detect.ts";
+import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
+import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
+import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
+import type { Actor } from "../emulator/machine/scheduler.ts";
+import type { PcDisk } from "../emulator/machine/pc.ts";
+import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
+import { StateAllocator } from "../layout/struct.ts";
+import type { LedgerEntry } from "./ledger.ts";
+import { Vm, type CompletionPath, type RequestPath } from "./vm.ts";
+
+const MIB = 1024 * 1024;
+/** Where the hypervisor's pages begin: its VM's memory is in large pages. */
+const MACHINE_BASE = 2 * MIB;
+const STATE_BYTES = 16 * MIB;
+const RECORD_BYTES = 4 * MIB;
+/** Seconds since 1970 at which virtual time begins: 2026-01-01. */
+export const VIRTUAL_EPOCH = 1767225600;
+
+export interface DriveOptions {
+  readonly file: string;
+  readonly interface: "ide" | "virtio";
+  readonly readOnly?: boolean;
+  /** Writes go to memory, the file stays as it is. */
+  readonly snapshot?: boolean;
+  /** virtio request queues. Default 1. */
+  readonly queues?: number;
+}
+
+/** What the hardware is: every option checked, every default filled in. Can be sent to another thread. */
+export interface Hardware {
+  readonly mode: "metal" | "vm";
+  readonly clock: "virtual" | "wall";
+  /** CPUs, 1 to 8. */
+  readonly smp: number;
+  /** Guest RAM. */
+  readonly ramBytes: number;
+  readonly model: CpuModelName;
+  /** With the wall clock nothing is charged: `wallProfile`. */
+  readonly profile: CostProfile;
+  readonly path: RequestPath;
+  readonly completion: CompletionPath;
+  readonly drives: readonly DriveOptions[];
+}
+
+/** The profile's frequency and none of its charges: in wall time everything takes the time it takes. */
+export function wallProfile(profile: CostProfile): CostProfile {
+  const none = { cycles: 0, source: "wall time: nothing is charged" };
+  const charges = Object.fromEntries(Object.keys(profile.charges).map((name) => [name, none]));
+  return { ...profile, lookAhead: none, charges: charges as CostProfile["charges"] };
+}
+
+/** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
+export function planHardware({ mode, smp, ramBytes }: Hardware): MemoryPlan {
+  const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp) : ramBytes;
+  return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
+}
+
+const identityOf = ({ model, smp, profile }: Hardware): ReturnType<typeof cpuModel> =>
+  cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz });
+
+/** New memory with red zones and configured CPUs; the rest is zeroes. */
+export function createMemory(hardware: Hardware): MachineMemory {
+  const { profile, smp, clock } = hardware;
+  const plan = planHardware(hardware);
+  const memory = MachineMemory.create(plan, clock === "wall");
+  memory.state.bytes.fill(StateAllocator.RED_ZONE_BYTE, plan.stateBase, plan.stateEnd);
+  const identity = identityOf(hardware);
+  for (let index = 0; index < smp; index++)
+    configureCpu(memory, index, {
+      clock,
+      cyclesPerInstruction: profile.cyclesPerInstruction,
+      tscFrequency: profile.frequencyHz,
+      recordBytes: RECORD_BYTES,
+      ...identity,
+    });
+  return memory;
+}
+
+/** Memory behind the drives that are snapshots; undefined for the others. Shared by all threads. */
+export type Overlays = readonly (SharedArrayBuffer | undefined)[];
+
+/** An image file opened by this thread. */
+export interface OpenDrive {
+  readonly options: DriveOptions;
+  readonly storage: Storage;
+  readonly overlay: SharedArrayBuffer | undefined;
+  readonly close: () => void;
+}
+
+/**
+ * Opens every image; on trouble closes those already open.
+ *
+ * @param overlays those of the thread that opened the drives first; undefined on that thread itself
+ */
+export function openDrives(drives: readonly DriveOptions[], overlays?: Overlays): OpenDrive[] {
+  const open: OpenDrive[] = [];
+  try {
+    for (const options of drives) {
+      const file = new RawFile(options.file, {
+        readOnly: options.readOnly === true || options.snapshot === true,
+      });
+      const overlay =
+        options.snapshot === true
+          ? (overlays?.[open.length] ?? new SharedArrayBuffer(overlayBytes(file.sectors)))
+          : undefined;
+      const storage = overlay ? new OverlayStorage(file, overlay) : file;
+      open.push({ options, storage, overlay, close: () => file.close() });
+    }
+  } catch (error) {
+    for (const drive of open) drive.close();
+    throw error;
+  }
+  return open;
+}
+
+/** What one thread brings to the machine. */
+export interface ThreadParts {
+  readonly module: WebAssembly.Module;
+  readonly memory: MachineMemory;
+  readonly clock: BoardClock;
+  /** CPUs that this thread runs. */
+  readonly localCpus: readonly number[];
+  readonly drives: readonly OpenDrive[];
+  /** A byte of the guest's first serial port. */
+  readonly transmit: (byte: number) => void;
+  readonly onExit?: (entry: LedgerEntry) => void;
+}
+
+/** One thread's view of the machine: the objects, on the shared state. */
+export class Assembly {
+  readonly hardware: Hardware;
+  readonly memory: MachineMemory;
+  readonly board: Board;
+  readonly vm: Vm | undefined;
+  /** Who acts: physical CPUs on metal; virtual CPUs, then host threads, with a hypervisor. */
+  readonly actors: readonly Actor[];
+  readonly #timings: DiskServiceTime[] = [];
+
+  constructor(hardware: Hardware, parts: ThreadParts) {
+    const { mode, smp, profile, model } = hardware;
+    this.hardware = hardware;
+    this.memory = parts.memory;
+    const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
+    this.board = new Board({
+      memory: parts.memory,
+      module: parts.module,
+      localCpus: parts.localCpus,
+      clock: parts.clock,
+      deterministic: hardware.clock === "virtual",
+      lookAhead: profile.lookAhead.cycles,
+      disks: mode === "metal" ? disks : [],
+      transmit: mode === "metal" ? parts.transmit : () => undefined,
+      processors: smp,
+    });
+    if (mode === "vm") {
+      const guest = cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
+      this.vm = new Vm({
+        label: "vm0",
+        board: this.board,
+        profile,
+        ramBytes: hardware.ramBytes,
+        machineBase: MACHINE_BASE,
+        vcpus: smp,
+        path: hardware.path,
+        completion: hardware.completion,
+        disks,
+        cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
+        transmit: parts.transmit,
+        ...(parts.onExit ? { onExit: parts.onExit } : {}),
+      });
+    }
+    const shutdown = (): void => this.board.request(BoardRequest.TRIPLE_FAULT);
+    this.actors = this.vm?.actors ?? this.board.cores.map((core) => new CpuActor(core!, { shutdown }));
+  }
+
+  #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
+    return (context) => {
+      const { options, storage } = drive;
+      const queues = options.queues === undefined ? {} : { queues: options.queues };
+      if (this.hardware.clock === "wall")
+        return { interface: options.interface, storage, timing: new NoServiceTime(context), ...queues };
+      const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
+      this.#timings.push(timing);
+      return { interface: options.interface, storage, timing, ...queues };
+    };
+  }
+
+  /** Parallel mode: wakes the host threads, so that they see that they are to stop. */
+  signalHostThreads(): void {
+    this.vm?.ioThread.signal();
+    this.vm?.pollThread?.signal();
+  }
+
+  /** State blocks start as zeroes; between them the red zones keep their pattern. Before the first power-on. */
+  clearPlacedState(): void {
+    for (const { offset, size } of this.board.allocator.blocks)
+      this.memory.state.bytes.fill(0, offset, offset + size);
+  }
+
+  /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry. */
+  boot(software: Software): void {
+    for (const timing of this.#timings) timing.reset();
+    const { segments, image } = software;
+    if (this.vm) {
+      this.vm.reset();
+      this.vm.load(segments, image.entry);
+      return;
+    }
+    for (const segment of segments) {
+      const offset = this.memory.ramOffset(segment.physical, segment.bytes.length);
+      if (offset === 0) throw new RangeError(`segment at ${segment.physical.toString(16)}H is outside RAM`);
+      this.memory.state.bytes.set(segment.bytes, offset);
+    }
+    const core = this.board.core(0);
+    applyEntryState(core.state, image.entry);
+    core.exports.updateMode();
+    core.exports.updateContext();
+  }
+}
+
+/** Labels and offsets of all state so far, to compare two threads' views. */
+export function placesOf({ board }: Assembly): string {
+  return board.allocator.blocks.map(({ label, offset }) => `${label}@${offset}`).join(" ");
+}
+
+export interface SoftwareOptions {
+  /** Image of a multiboot, PVH or Linux kernel. */
+  readonly kernel: string | ImageFile;
+  readonly initrd?: string;
+  /** The kernel's command line. */
+  readonly append?: string;
+  /** Chooses the boot protocol where an image has several. */
+  readonly protocol?: BootProtocol;
+}
+
+/** What is in memory when the guest starts: firmware tables, kernel, modules. */
+export interface Software {
+  readonly image: BootImage;
+  readonly segments: readonly { readonly physical: number; readonly bytes: Uint8Array }[];
+}
+
+/** Reads and lays out the images. Throws ImageError with the file's name when one is not what it must be. */
+export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): Software {
+  const kernel = typeof options.kernel === "string" ? readImage(options.kernel, "kernel") : options.kernel;
+  const initrd = options.initrd === undefined ? undefined : readImage(options.initrd, "initrd");
+  const identity = identityOf(hardware);
+  const ram = { lowRam: hardware.ramBytes, highRam: 0 };
+  const featureFlags = identity.cpuid.find(([leaf]) => leaf === 1)?.[5] ?? 0;
+  const firmware = buildFirmware({ ram, cpus: hardware.smp, signature: identity.signature, featureFlags });
+  const image = loadBootImage(
+    {
+      kernel,
+      commandLine: options.append ?? "",
+      modules: initrd === undefined ? [] : [{ file: initrd, commandLine: "" }],
+      ram,
+      memoryMap: firmware.memoryMap,
+      rsdp: firmware.rsdp,
+    },
+    options.protocol ?? detectProtocol(kernel),
+  );
+  return { image, segments: [...firmware.segments, ...image.segments] };
+}

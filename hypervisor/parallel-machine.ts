@@ -1,0 +1,257 @@
+/**
+ * A machine in parallel mode: wall time, a worker thread per physical CPU, host threads that are threads, and one lock over
+ * devices and hypervisor (DESIGN, "Parallel mode"). The thread that owns it only waits, so it stays free for input and
+ * signals. Counts of requests, kicks and port accesses are those of virtual time; times are the host's.
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { MachineMemory } from "../emulator/host/core.ts";
+import { BoardRequest, type Board } from "../emulator/machine/board.ts";
+import { BoardClock } from "../emulator/machine/clock.ts";
+import type { BootImage } from "../emulator/machine/loaders/boot-image.ts";
+import { wallClock, type Epoch } from "../emulator/machine/wall-clock.ts";
+import {
+  Assembly,
+  createMemory,
+  openDrives,
+  placesOf,
+  prepareSoftware,
+  type Hardware,
+  type OpenDrive,
+  type Software,
+} from "./assembly.ts";
+import type { LedgerEntry } from "./ledger.ts";
+import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
+import { ParallelChannels } from "./parallel-channels.ts";
+import { collectStats, type MachineStats } from "./stats.ts";
+import type { Vm } from "./vm.ts";
+import type { FromWorker, Role, WorkerSetup } from "./worker-protocol.ts";
+
+/** How often serial output is looked for, milliseconds. A full ring holds the guest up for so long at most. */
+const DRAIN_INTERVAL = 5;
+
+/** The bundled worker: beside the bundle, or in dist/ when run from the sources. */
+function workerFile(): URL {
+  for (const path of ["./worker.js", "../dist/worker.js"]) {
+    const url = new URL(path, import.meta.url);
+    if (existsSync(fileURLToPath(url))) return url;
+  }
+  throw new Error("worker.js is missing: run `npm run build`");
+}
+
+export class ParallelMachine {
+  readonly memory: MachineMemory;
+  readonly board: Board;
+  readonly vm: Vm | undefined;
+  readonly mode: "metal" | "vm";
+  readonly bootImage: BootImage;
+  readonly #hardware: Hardware;
+  readonly #software: Software;
+  readonly #assembly: Assembly;
+  readonly #channels: ParallelChannels;
+  readonly #drives: readonly OpenDrive[];
+  readonly #clock: BoardClock;
+  readonly #onSerial: (byte: number) => void;
+  readonly #onExit: ((entry: LedgerEntry) => void) | undefined;
+  #workers: Worker[] | undefined;
+  #waiting = 0;
+  #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  #failure: Error | undefined;
+  #isPausing = false;
+
+  /** Builds the machine; its threads start with the first `run`. Throws as `Machine` does. */
+  constructor(options: MachineOptions) {
+    const hardware = checkOptions(options, "wall");
+    this.#hardware = hardware;
+    this.mode = hardware.mode;
+    this.#software = prepareSoftware(options, hardware);
+    this.bootImage = this.#software.image;
+    this.#onSerial = options.onSerial ?? (() => undefined);
+    this.#onExit = options.onExit;
+    this.memory = createMemory(hardware);
+    this.#drives = openDrives(hardware.drives);
+    try {
+      this.#epoch = process.hrtime();
+      this.#clock = new BoardClock(hardware.profile.frequencyHz, Math.floor(Date.now() / 1000));
+      this.#clock.source = wallClock(this.#epoch, hardware.profile.frequencyHz);
+      this.#assembly = new Assembly(hardware, {
+        module: loadCore(),
+        memory: this.memory,
+        clock: this.#clock,
+        localCpus: [],
+        drives: this.#drives,
+        transmit: (byte) => this.#onSerial(byte),
+      });
+      const { board, vm } = this.#assembly;
+      this.board = board;
+      this.vm = vm;
+      this.#channels = new ParallelChannels(board.allocator);
+      board.stopping = () => this.#assembly.signalHostThreads();
+      board.kicked = (index) => board.kick(index);
+      this.#assembly.clearPlacedState();
+      this.#powerOn();
+    } catch (error) {
+      this.#closeDrives();
+      throw error;
+    }
+  }
+
+  readonly #epoch: Epoch;
+
+  #powerOn(): void {
+    this.board.lock!.reset();
+    this.#channels.reset();
+    this.board.powerOn();
+    for (const core of this.board.cores) core!.state.attention = 0;
+    this.#assembly.boot(this.#software);
+  }
+
+  /** Cycles since the machine was made. */
+  get cycles(): number {
+    return this.#clock.now();
+  }
+
+  /** Seconds since the machine was made. */
+  get seconds(): number {
+    return this.cycles / this.#hardware.profile.frequencyHz;
+  }
+
+  /**
+   * Runs until the guest ends, asks for a reset, or `pause` is called. Meanwhile `onSerial` and `onExit` are called on this
+   * thread. Rejects with the error of a thread that failed; the machine can then only be closed.
+   */
+  async run(): Promise<RunResult> {
+    if (this.#failure) throw this.#failure;
+    if (this.#settle) throw new Error("the machine is running");
+    const drain = setInterval(() => this.#drain(), DRAIN_INTERVAL);
+    try {
+      if (!this.#workers) await this.#start();
+      this.#isPausing = false;
+      this.board.lock!.state.stop = this.board.state.request === BoardRequest.NONE ? 0 : 1;
+      await this.#allWorkers((worker) => worker.postMessage({ kind: "run" }));
+    } finally {
+      clearInterval(drain);
+      this.#drain();
+    }
+    return this.#result();
+  }
+
+  /** Makes a run in progress end with `paused`; the next one goes on from there. */
+  pause(): void {
+    if (!this.#settle) return;
+    this.#isPausing = true;
+    this.board.stopThreads();
+  }
+
+  /** Carries out a reset that the guest asked for: devices, CPUs, and the image loaded again. Between two runs. */
+  reset(): void {
+    if (this.#settle) throw new Error("the machine is running");
+    const { resets } = this.board.state;
+    this.#powerOn();
+    this.board.state.resets = resets + 1;
+  }
+
+  /** Hands bytes to the guest's first serial port; returns how many were accepted. */
+  receive(input: Uint8Array): number {
+    return this.board.lock!.hold(() => (this.vm?.pc ?? this.board.pc).uart.receive(input));
+  }
+
+  /** The counters; exact between two runs. */
+  stats(): MachineStats {
+    return collectStats(this.#assembly, this.cycles);
+  }
+
+  /** Ends all threads, wherever they are, and closes the image files. */
+  async close(): Promise<void> {
+    const workers = this.#workers ?? [];
+    this.#workers = undefined;
+    this.#failure ??= new Error("the machine is closed");
+    if (this.#settle) this.board.stopThreads();
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    this.#settle?.reject(this.#failure);
+    this.#closeDrives();
+  }
+
+  #closeDrives(): void {
+    for (const drive of this.#drives) drive.close();
+  }
+
+  #roles(): Role[] {
+    const cpus = this.board.cores.map((_, index): Role => ({ kind: "cpu", index }));
+    const host: Role[] = this.vm ? [{ kind: "io" }] : [];
+    if (this.vm?.pollThread) host.push({ kind: "poll" });
+    return [...cpus, ...host, { kind: "timekeeper" }];
+  }
+
+  async #start(): Promise<void> {
+    const file = workerFile();
+    const common: Omit<WorkerSetup, "role"> = {
+      hardware: this.#hardware,
+      wasm: this.memory.wasm,
+      plan: this.memory.plan,
+      module: loadCore(),
+      overlays: this.#drives.map((drive) => drive.overlay),
+      epoch: this.#epoch,
+      epochSeconds: this.#clock.epochSeconds,
+      traces: this.#onExit !== undefined,
+      places: placesOf(this.#assembly),
+    };
+    await this.#allWorkers(() => {
+      this.#workers = this.#roles().map((role) => {
+        const worker = new Worker(file, { workerData: { ...common, role } satisfies WorkerSetup });
+        worker.on("message", (message: FromWorker) => this.#hear(message));
+        worker.on("error", (error: Error) => this.#fail(error));
+        worker.on("exit", () => this.#fail(new Error(`the thread ${JSON.stringify(role)} has ended`)));
+        return worker;
+      });
+    });
+  }
+
+  /** Does something to all workers (or makes them) and waits until each has answered. */
+  async #allWorkers(act: ((worker: Worker) => void) | (() => void)): Promise<void> {
+    const workers = this.#workers;
+    this.#waiting = this.#roles().length;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#settle = { resolve, reject };
+        if (workers) for (const worker of workers) act(worker);
+        else (act as () => void)();
+      });
+    } finally {
+      this.#settle = undefined;
+    }
+  }
+
+  #hear(message: FromWorker): void {
+    if (message.kind === "exits") {
+      this.#channels.traceTaken();
+      for (const entry of message.entries) this.#onExit?.(entry);
+    } else if (--this.#waiting === 0) this.#settle?.resolve();
+  }
+
+  /** A thread has failed: the others are ended as well, since it may hold the lock. */
+  #fail(error: Error): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    for (const worker of this.#workers ?? []) void worker.terminate();
+    this.#settle?.reject(error);
+  }
+
+  #drain(): void {
+    this.#channels.serial.drain(this.#onSerial);
+  }
+
+  #result(): RunResult {
+    const { request, exitCode } = this.board.state;
+    const ends: Readonly<Record<number, RunEnd>> = {
+      [BoardRequest.POWER_OFF]: "power-off",
+      [BoardRequest.DEBUG_EXIT]: "debug-exit",
+      [BoardRequest.TRIPLE_FAULT]: "triple-fault",
+      [BoardRequest.SYSTEM_RESET]: "reset",
+      [BoardRequest.CPU_RESET]: "reset",
+    };
+    const end = ends[request] ?? (this.#isPausing ? "paused" : "idle");
+    return { end, code: end === "debug-exit" ? exitCode : 0 };
+  }
+}
