@@ -189,9 +189,16 @@ program
     process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatExits(result)}\n`);
   });
 
-machineOptions(program.command("debug").description("as boot, stopped at the first VM exit: step from exit to exit, forwards and backwards"))
+machineOptions(
+  program
+    .command("debug")
+    .description("as boot, stopped at the first VM exit: step from exit to exit, forwards and backwards"),
+)
   .option("--script <file>", "read commands from a file, one a line")
-  .addHelpText("after", "\nType help at the prompt for the commands. Writes to drives stay in memory. A reset ends the run.")
+  .addHelpText(
+    "after",
+    "\nType help at the prompt for the commands. Writes to drives stay in memory. A reset ends the run.",
+  )
   .action(async (flags: MachineFlags & { script?: string }) => {
     // Loaded when it is needed: the disassembler is large.
     const { debug } = await import("./debug.ts");
