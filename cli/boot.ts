@@ -48,6 +48,7 @@ class SerialOutput {
 class SerialInput {
   #waiting = Buffer.alloc(0);
   #afterCtrlA = false;
+  #hasEnded = false;
   quit = false;
 
   constructor() {
@@ -58,7 +59,13 @@ class SerialInput {
       (data: Buffer) =>
         (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])),
     );
-    stdin.on("error", () => undefined);
+    stdin.on("end", () => (this.#hasEnded = true));
+    stdin.on("error", () => (this.#hasEnded = true));
+  }
+
+  /** Something may still come that wakes a halted guest. */
+  get isOpen(): boolean {
+    return !this.#hasEnded;
   }
 
   #filter(data: Buffer): Buffer {
@@ -74,18 +81,19 @@ class SerialInput {
     return Buffer.from(kept);
   }
 
-  /** Gives the machine what it takes. */
-  feed(machine: Machine | ParallelMachine): void {
-    if (this.#waiting.length === 0) return;
+  /** Gives the machine what it takes; returns how many bytes that was. */
+  feed(machine: Machine | ParallelMachine): number {
+    if (this.#waiting.length === 0) return 0;
     const accepted = machine.receive(this.#waiting);
     this.#waiting = this.#waiting.subarray(accepted);
+    return accepted;
   }
 
   close(): void {
     const { stdin } = process;
     if (stdin.isTTY) stdin.setRawMode(false);
     stdin.pause();
-    stdin.removeAllListeners("data");
+    for (const event of ["data", "end", "error"]) stdin.removeAllListeners(event);
   }
 }
 
@@ -129,8 +137,9 @@ export async function boot(options: BootOptions): Promise<number> {
   const isTimeUp = (): boolean =>
     options.timeoutSeconds !== undefined && wallSeconds() > options.timeoutSeconds;
   /** Runs a slice of virtual time; in wall time, until something here needs the machine to stand still. */
+  let accepted = 0;
   const slice = async (): Promise<RunResult> => {
-    input.feed(machine);
+    accepted = input.feed(machine);
     if (machine instanceof Machine) return machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
     const look = setInterval(() => {
       input.feed(machine);
@@ -148,11 +157,16 @@ export async function boot(options: BootOptions): Promise<number> {
     for (;;) {
       const result = await slice();
       output.flush();
-      if (result.end === "reset" && options.reboot) {
-        machine.reset();
-        continue;
-      }
-      if (result.end !== "paused" && !(result.end === "idle" && process.stdin.isTTY)) {
+      // A guest that resets for ever comes to the checks below as well: the timeout and signals still end it.
+      const goesOn =
+        result.end === "paused" ||
+        (result.end === "reset" && options.reboot) ||
+        (result.end === "idle" &&
+          machine instanceof Machine &&
+          !machine.isDead &&
+          (input.isOpen || accepted > 0));
+      if (result.end === "reset" && goesOn) machine.reset();
+      if (!goesOn) {
         if (result.end === "triple-fault")
           process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
         if (result.end === "idle")

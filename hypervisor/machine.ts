@@ -202,7 +202,6 @@ export class Machine {
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
     let looks = 0;
-    let dead = false;
     const { vm } = this;
     if (vm) {
       vm.pauseAt = limits.pauseAt;
@@ -210,7 +209,7 @@ export class Machine {
     }
     const outcome = this.scheduler.run(
       () =>
-        (++looks % LOOKS_PER_DEATH_CHECK === 0 && (dead = this.#isDead())) ||
+        (++looks % LOOKS_PER_DEATH_CHECK === 0 && this.isDead) ||
         state.request !== BoardRequest.NONE ||
         vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
@@ -231,12 +230,12 @@ export class Machine {
       case BoardRequest.CPU_RESET:
         return { end: "reset", code: 0 };
       default:
-        return { end: outcome === "idle" || dead || this.#isDead() ? "idle" : "paused", code: 0 };
+        return { end: outcome === "idle" || this.isDead ? "idle" : "paused", code: 0 };
     }
   }
 
-  /** Every CPU has halted with interrupts off (or was never started), so that no timer can wake it. */
-  #isDead(): boolean {
+  /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
+  get isDead(): boolean {
     if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
     return this.board.cores.every((core) => {
       const cpu = core!.state;

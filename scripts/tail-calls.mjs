@@ -77,6 +77,8 @@ export function insertTailCalls(wasm) {
   const compiled = binaryen.readBinary(wasm);
   const module = { text: compiled.emitText() };
   compiled.dispose();
+  // An entry for tests may have no handlers in it.
+  if (!/^ *\(import "env" "next" /m.test(module.text)) return { wasm, tailCalls: 0, handlers: 0 };
   const global = /^ *\(import "env" "cpu" \(global (\S+) i32\)\)/m.exec(module.text)?.[1];
   const table = /^ *\(table (\S+)/m.exec(module.text)?.[1];
   if (global === undefined || table === undefined)

@@ -29,7 +29,8 @@ const PURE = new Set(
 const BRANCH = /^branch<T>\(record, (.*)\);$/;
 
 /** What else ends a block and needs no look at the boundary behind it, but for what `follow` looks at. */
-const FOLLOWED = /\b(?:jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
+const FOLLOWED =
+  /\b(?:jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
 
 const ACCESS = /\bLinear\.(readable|writable|storable)</;
 
@@ -43,7 +44,8 @@ export function handlerBody(body: string, ends: boolean): string {
   const stopping = body.replaceAll("return;", "return record;");
   const branch = BRANCH.exec(body);
   if (branch) return `return branch<T>(record, ${branch[1]!});`;
-  if (ends) return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
+  if (ends)
+    return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
   const viaAccess = stopping
     .replace(new RegExp(ACCESS, "g"), "Access.$1<")
     .replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");

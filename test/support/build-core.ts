@@ -6,15 +6,20 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, readdirSync, renameSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { insertTailCalls } from "../../scripts/tail-calls.mjs";
 
 const CORE = "emulator/core";
 const ASC = "node_modules/assemblyscript/bin/asc.js";
+const FINISHER = "scripts/tail-calls.mjs";
 
 function contentHash(entry: string): string {
-  const hash = createHash("sha256").update(entry).update(readFileSync("asconfig.json"));
+  const hash = createHash("sha256")
+    .update(entry)
+    .update(readFileSync("asconfig.json"))
+    .update(readFileSync(FINISHER));
   const files = readdirSync(CORE, { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts"))
     .sort();
@@ -44,6 +49,7 @@ export async function buildCore(entry: string): Promise<WebAssembly.Module> {
   const partial = `${file}.${process.pid}`;
   // As a process of its own: the compiler's type declarations would redeclare globals (console, i32) for all of our code.
   await promisify(execFile)(process.execPath, [ASC, entry, "--target", "testing", "--outFile", partial]);
+  writeFileSync(partial, insertTailCalls(readFileSync(partial)).wasm);
   renameSync(partial, file);
   return new WebAssembly.Module(readFileSync(file));
 }

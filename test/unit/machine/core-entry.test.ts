@@ -11,7 +11,7 @@ import { loadBootImage } from "../../../emulator/machine/loaders/detect.ts";
 import { RAX, RCX, RSI, applyEntryState } from "../../../emulator/machine/loaders/entry-state.ts";
 import { readImage } from "../../../emulator/machine/read-image.ts";
 import { planMemory } from "../../../layout/memory-map.ts";
-import { buildCore } from "../../support/build-core.ts";
+import { BUILD_TIMEOUT, buildCore } from "../../support/build-core.ts";
 import { MIB, bootRequest, buildElf, imageFile, multibootHeader } from "../../support/boot-images.ts";
 
 const TSC = 2_670_000_000;
@@ -27,7 +27,7 @@ const PM1_CNT = 0x604;
 const MAX_ACCESSES = 20_000;
 
 let module: WebAssembly.Module;
-beforeAll(async () => void (module = await buildCore("emulator/core/index.ts")));
+beforeAll(async () => void (module = await buildCore("emulator/core/index.ts")), BUILD_TIMEOUT);
 
 /** A CPU with RAM, a serial port that is always ready, and registers that remember writes; stops at HLT or `until`. */
 class Bench {
