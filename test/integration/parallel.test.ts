@@ -2,6 +2,7 @@
  * Parallel mode: a thread per CPU and per host thread, wall time. Only counts and results are asserted, never times; and
  * that every thread ends.
  */
+import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { expectedChecksum } from "../../guest-images/expected-io.mjs";
 import { compareDisk, kernelPath, makeImage, type CompareRow } from "../../cli/compare.ts";
@@ -225,6 +226,7 @@ describe("disk reads", () => {
       );
       expect(result, text).toEqual({ end: "power-off", code: 0 });
       expect(text).toMatch(/^WRITE .* verified/m);
+      expect(Buffer.compare(readFileSync(disk), contents)).toBe(0);
       expect(ioFields(text).errors).toBe("0");
     },
     PATIENCE,
