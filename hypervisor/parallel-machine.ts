@@ -58,6 +58,7 @@ export class ParallelMachine {
   #waiting = 0;
   #settle: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #failure: Error | undefined;
+  #isRunning = false;
   #isPausing = false;
 
   /** Builds the machine; its threads start with the first `run`. Throws as `Machine` does. */
@@ -125,23 +126,38 @@ export class ParallelMachine {
     if (this.#failure) throw this.#failure;
     if (this.#settle) throw new Error("the machine is running");
     const drain = setInterval(() => this.#drain(), DRAIN_INTERVAL);
+    this.#isRunning = true;
+    this.#isPausing = false;
     try {
       if (!this.#workers) await this.#start();
-      this.#isPausing = false;
-      this.board.lock!.state.stop = this.board.state.request === BoardRequest.NONE ? 0 : 1;
-      await this.#allWorkers((worker) => worker.postMessage({ kind: "run" }));
+      // A pause may have been asked for while the threads were starting.
+      if (!this.#hasToPause()) {
+        this.board.lock!.state.stop = this.board.state.request === BoardRequest.NONE ? 0 : 1;
+        await this.#allWorkers((worker) => worker.postMessage({ kind: "run" }));
+      }
     } finally {
+      this.#isRunning = false;
       clearInterval(drain);
       this.#drain();
     }
+    // Threads that `close` has stopped answer like any others.
+    this.#throwFailure();
     return this.#result();
   }
 
   /** Makes a run in progress end with `paused`; the next one goes on from there. */
   pause(): void {
-    if (!this.#settle) return;
+    if (!this.#isRunning) return;
     this.#isPausing = true;
-    this.board.stopThreads();
+    if (this.#settle) this.board.stopThreads();
+  }
+
+  #hasToPause(): boolean {
+    return this.#isPausing;
+  }
+
+  #throwFailure(): void {
+    if (this.#failure) throw this.#failure;
   }
 
   /** Carries out a reset that the guest asked for: devices, CPUs, and the image loaded again. Between two runs. */

@@ -118,9 +118,12 @@ describe.each(["metal", "vm"] as const)("%s", (mode) => {
       const { machine, text } = parallelMachine("spin:loops=100000000000", { mode, smp: 2 });
       for (let i = 0; i < 2; i++) {
         const before = machine.stats().instructions;
-        const timer = setTimeout(() => machine.pause(), 500);
+        // However long the threads take to start: paused once the guest has moved.
+        const timer = setInterval(() => {
+          if (machine.stats().instructions > before) machine.pause();
+        }, 100);
         expect(await machine.run()).toEqual({ end: "paused", code: 0 });
-        clearTimeout(timer);
+        clearInterval(timer);
         expect(machine.stats().instructions).toBeGreaterThan(before);
       }
       const running = machine.run();
