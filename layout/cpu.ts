@@ -4,7 +4,7 @@
  * The segment registers are kept as parallel arrays of 8-byte slots in the order of the VMCS guest-state
  * area (ES CS SS DS FS GS LDTR TR), so that VM entry and exit move them as whole groups.
  */
-import { array, bytes, i32, struct, u32, u53, u64, u8 } from "./struct.ts";
+import { array, bytes, i32, struct, u32, u53, u64 } from "./struct.ts";
 
 /** General registers live at offset 0 so that a record's operand is one byte: the offset of its slot. */
 export const CpuStruct = struct(

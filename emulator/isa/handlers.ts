@@ -429,7 +429,8 @@ export function ruleOf(row: Row): Rule | undefined {
   const simple = SIMPLE[row.mnemonic];
   if (simple && row.operands.every((operand) => GENERAL.has(operand.method))) return simple(row);
   for (const [code, name] of CONDITIONS.entries()) {
-    if (row.mnemonic === `J${name}`) return { register: `branch<T>(record, Condition.c${code}());`, ends: true };
+    if (row.mnemonic === `J${name}`)
+      return { register: `branch<T>(record, Condition.c${code}());`, ends: true };
     if (row.mnemonic === `SET${name}`)
       return {
         register: `Op.setDst<u8>(record, <u8>Condition.c${code}());`,
