@@ -119,7 +119,7 @@ function isAcceptable(linear: u64, size: u32): bool {
       return false;
     }
   }
-  // Alignment checking keeps its own context, which never hits (see state/mode.ts), so that it is seen here.
+  // Alignment is checked only where the TLB has no entry (docs/known-gaps.md).
   if ((cpu.rflags & FLAG_AC) != 0 && cpu.cpl == 3 && (cpu.cr0 & CR0_AM) != 0 && (linear & (size - 1)) != 0 && size <= 8) {
     raiseWithError(VECTOR_AC, 0);
     return false;
