@@ -30,4 +30,18 @@ export default tseslint.config(
       "@typescript-eslint/no-meaningless-void-operator": "off",
     },
   },
+  // AssemblyScript is TypeScript to the parser, but its numbers, casts and booleans are WebAssembly's: the rules that follow
+  // need no types but the syntax's.
+  {
+    files: ["emulator/core/**/*.ts"],
+    extends: [...tseslint.configs.strict, ...tseslint.configs.stylistic],
+    rules: {
+      // Casts are written <T>x, as AssemblyScript's own library does.
+      "@typescript-eslint/consistent-type-assertions": ["error", { assertionStyle: "angle-bracket" }],
+      // Rules call every function of an instruction with its record, whether it looks at it or not.
+      "@typescript-eslint/no-unused-vars": ["error", { args: "none" }],
+      // Classes of static methods, because only methods can be marked @inline in TypeScript's syntax.
+      "@typescript-eslint/no-extraneous-class": "off",
+    },
+  },
 );

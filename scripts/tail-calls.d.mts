@@ -1,6 +1,6 @@
 /**
  * Finishes a compiled core: tail calls between handlers, and the CPU's block as their second parameter
- * (emulator/core/records/next.ts). A module without handlers comes back as it is.
+ * (emulator/core/env.ts). A module without handlers comes back as it is.
  *
  * @throws Error when the module does not have the expected form
  */

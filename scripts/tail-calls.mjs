@@ -1,4 +1,4 @@
-// Finishes the compiled core where AssemblyScript has no words for it (records/next.ts): tail calls between the handlers of
+// Finishes the compiled core where AssemblyScript has no words for it (emulator/core/env.ts): tail calls between the handlers of
 // records, and the CPU's block as a parameter of every handler. Works on WebAssembly's text form.
 import binaryen from "binaryen";
 
@@ -79,7 +79,7 @@ export function insertTailCalls(wasm) {
   compiled.dispose();
   // An entry for tests may have no handlers in it.
   if (!/^ *\(import "env" "next" /m.test(module.text)) return { wasm, tailCalls: 0, handlers: 0 };
-  const global = /^ *\(import "env" "cpu" \(global (\S+) i32\)\)/m.exec(module.text)?.[1];
+  const global = /^ *\(import "env" "CPU" \(global (\S+) i32\)\)/m.exec(module.text)?.[1];
   const table = /^ *\(table (\S+)/m.exec(module.text)?.[1];
   if (global === undefined || table === undefined)
     throw new Error("tail-calls: no import env.cpu or no table");

@@ -2,20 +2,18 @@
  * The run loop: blocks of records until the budget is used up, and the boundary between instructions where faults,
  * interrupts, VM exits and requests of other threads are looked at.
  */
+import { acknowledgeInterrupt } from "./env";
 import { CPU_ATTENTION, CPU_DR } from "./layout.generated";
 import {
   ACTIVE,
   ATTENTION_INIT,
-  ATTENTION_INTERRUPT,
   ATTENTION_NMI,
   ATTENTION_SHOOTDOWN,
   ATTENTION_SIPI,
   ATTENTION_STOP,
   CPU,
   CS,
-  HALTED,
   SHUTDOWN,
-  SS,
   STOP_BUDGET,
   STOP_HALTED,
   STOP_REQUESTED,
@@ -26,13 +24,23 @@ import {
   WAIT_FOR_SIPI,
   cpu,
 } from "./state/cpu";
-import { CLOCK_VIRTUAL, NEVER, now } from "./state/clock";
-import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
+import { CLOCK_VIRTUAL, now } from "./state/clock";
+import { FLAG_IF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
-import { setSegment, updateContext, updateMode } from "./state/mode";
+import { setSegment, updateMode } from "./state/mode";
 import { answerShootdown, blockAtRip, startRunning, stopRunning } from "./records/block-cache";
 import { bindBlockEnd, isBlockEnd } from "./records/bind";
-import { B_BYTES, B_COUNT, BLOCK_HEADER, R_END, R_FLAGS, R_HANDLER, R_LENGTH, RECORD_SIZE, RECORD_STACK } from "./records/record";
+import {
+  B_BYTES,
+  B_COUNT,
+  BLOCK_HEADER,
+  R_END,
+  R_FLAGS,
+  R_HANDLER,
+  R_LENGTH,
+  RECORD_SIZE,
+  RECORD_STACK,
+} from "./records/record";
 import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT } from "./interrupts/raise";
 import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interrupts/deliver";
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
@@ -40,10 +48,6 @@ import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
 import { loadForEmulation } from "./vmx/entry";
 import { resetForInit } from "./state/reset";
-
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "acknowledgeInterrupt")
-declare function acknowledgeInterrupt(): i32;
 
 /** In wall mode the clock is looked at after so many instructions. */
 const WALL_SLICE: u64 = 20000;
@@ -61,8 +65,8 @@ function execute(target: u64): void {
     const left = target - cpu.instructions;
     const count = <u64>load<u32>(block, B_COUNT);
     const first = block + BLOCK_HEADER;
-    const full = first + (<usize>count << 5);
-    const end = count <= left ? full : first + (<usize>left << 5);
+    const full = first + ((<usize>count) << 5);
+    const end = count <= left ? full : first + ((<usize>left) << 5);
     cpu.recordEnd = <u32>end;
     // Records run on by themselves to the block's end; a smaller budget is such an end for this once.
     const cut = end != full ? bindBlockEnd(end) : 0;
@@ -216,7 +220,7 @@ function answerAttention(): u32 {
 
 /** SIPI: real mode at vector × 1000H. */
 function startAt(vector: u32): void {
-  setSegment(CS, vector << 8, <u64>vector << 12, 0xffff, 0x9b);
+  setSegment(CS, vector << 8, (<u64>vector) << 12, 0xffff, 0x9b);
   cpu.rip = 0;
   cpu.activity = ACTIVE;
   updateMode();
@@ -236,7 +240,8 @@ export function isWakeUpPending(): bool {
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
     if (now() >= cpu.preemptionDeadline) return true;
-    if ((cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0) return pendingVector() >= 0 || isExternalIntPending();
+    if ((cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0)
+      return pendingVector() >= 0 || isExternalIntPending();
   }
   return (cpu.rflags & FLAG_IF) != 0 && (pendingVector() >= 0 || isExternalIntPending());
 }
@@ -277,7 +282,8 @@ function recognizeEvent(time: u64): bool {
   const isExternal = isExternalIntPending();
   if (vector < 0 && !isExternal) return false;
   if (exits) {
-    const acknowledges = (load<u32>(<usize>cpu.vmcs + X.VMCS_EXIT_CONTROLS) & X.EXIT_ACKNOWLEDGE_INTERRUPT) != 0;
+    const acknowledges =
+      (load<u32>(<usize>cpu.vmcs + X.VMCS_EXIT_CONTROLS) & X.EXIT_ACKNOWLEDGE_INTERRUPT) != 0;
     if (acknowledges) vector = acknowledge(vector, isExternal);
     exitOnInterrupt(acknowledges ? vector : -1);
     return true;

@@ -157,7 +157,7 @@ export class Core {
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
-        cpu: new WebAssembly.Global({ value: "i32", mutable: false }, offset),
+        CPU: new WebAssembly.Global({ value: "i32", mutable: false }, offset),
         portAccess: () => (host.portAccess() ? 1 : 0),
         memoryAccess: () => (host.memoryAccess() ? 1 : 0),
         wallClock: () => host.wallClock(),

@@ -11,8 +11,8 @@ const IMPORTS: Readonly<Record<string, string>> = {
   "../spec/architecture": "FLAG_DF",
   "../mmu/linear": "Access, Linear, commitSlow",
   "../mmu/segmented": "Address",
-  "../records/chain": "branch, follow",
-  "../records/next": "next",
+  "../records/chain": "Chain",
+  "../env": "next",
   "../records/record": "RECORD_SIZE",
   "../layout.generated": "CPU_SCRATCH",
 };

@@ -2,7 +2,7 @@
  * How a handler goes on: wraps a rule's statements (handlers.ts) into a function that returns the record at which the
  * run of records stopped.
  *
- * A handler that is certain that nothing asked to stop goes straight to the next record's handler (records/next.ts).
+ * A handler that is certain that nothing asked to stop goes straight to the next record's handler (env.ts).
  * Any handler may instead return its own record: the run loop then looks at `Cpu.recordEnd` and goes on behind it. So
  * there are five shapes:
  *
@@ -26,7 +26,7 @@ const PURE = new Set(
 );
 
 /** A direct near branch, which goes on with the next block by itself. */
-const BRANCH = /^branch<T>\(record, (.*)\);$/;
+const BRANCH = /^Chain\.branch<T>\(record, (.*)\);$/;
 
 /** What else ends a block and needs no look at the boundary behind it, but for what `follow` looks at. */
 const FOLLOWED =
@@ -43,9 +43,9 @@ function calledNames(body: string): string[] {
 export function handlerBody(body: string, ends: boolean): string {
   const stopping = body.replaceAll("return;", "return record;");
   const branch = BRANCH.exec(body);
-  if (branch) return `return branch<T>(record, ${branch[1]!});`;
+  if (branch) return `return Chain.branch<T>(record, ${branch[1]!});`;
   if (ends)
-    return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "follow(record)" : "record"};`;
+    return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "Chain.follow(record)" : "record"};`;
   const viaAccess = stopping
     .replace(new RegExp(ACCESS, "g"), "Access.$1<")
     .replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");

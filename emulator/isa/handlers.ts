@@ -315,7 +315,7 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   ARPL: () => call("arpl"),
   JMP: (row) =>
     row.operands[0]!.method === "J"
-      ? { register: "branch<T>(record, true);", ends: true }
+      ? { register: "Chain.branch<T>(record, true);", ends: true }
       : { register: `jumpTo<T>(<u64>${D});`, memory: `${readable} jumpTo<T>(<u64>load<T>(at));`, ends: true },
   CALL: (row) =>
     row.operands[0]!.method === "J"
@@ -430,7 +430,7 @@ export function ruleOf(row: Row): Rule | undefined {
   if (simple && row.operands.every((operand) => GENERAL.has(operand.method))) return simple(row);
   for (const [code, name] of CONDITIONS.entries()) {
     if (row.mnemonic === `J${name}`)
-      return { register: `branch<T>(record, Condition.c${code}());`, ends: true };
+      return { register: `Chain.branch<T>(record, Condition.c${code}());`, ends: true };
     if (row.mnemonic === `SET${name}`)
       return {
         register: `Op.setDst<u8>(record, <u8>Condition.c${code}());`,

@@ -55,7 +55,7 @@ test("imports are the shared memory, the CPU's base and the host's functions, an
   );
   const allowed = new Set([
     "env.memory memory",
-    "env.cpu global",
+    "env.CPU global",
     "env.portAccess function",
     "env.memoryAccess function",
     "env.wallClock function",
@@ -65,7 +65,7 @@ test("imports are the shared memory, the CPU's base and the host's functions, an
   ]);
   expect(imports.filter((one) => !allowed.has(one))).toEqual([]);
   expect(imports).toContain("env.memory memory");
-  expect(imports).toContain("env.cpu global");
+  expect(imports).toContain("env.CPU global");
 });
 
 test("no global is mutable, and none is exported", () => {

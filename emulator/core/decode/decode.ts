@@ -31,16 +31,7 @@ import {
 import { NO_ROW, PREFIX_66, PREFIX_F2, PREFIX_F3, PREFIX_NP, findRow, opcodeEntry } from "./lookup";
 import { takeMemoryOperand } from "./modrm";
 import { takeOperand } from "./operands";
-import {
-  MAX_INSTRUCTION_BYTES,
-  MODE_16,
-  MODE_32,
-  MODE_64,
-  isVex,
-  nextByte,
-  takePrefixes,
-  takeVex,
-} from "./prefixes";
+import { MAX_INSTRUCTION_BYTES, MODE_32, MODE_64, isVex, nextByte, takePrefixes, takeVex } from "./prefixes";
 import * as T from "./tables.generated";
 
 /** Words of a row in ROW_DATA. */

@@ -4,8 +4,8 @@
  * The run loop sets RIP to the end of the block before it runs it, and a branch is always the last of its block: so a
  * branch that is not taken has nothing to do, and a return address is RIP itself.
  */
-import { CPU, CS, RCX, RSP, cpu, getGpr, setGpr } from "../state/cpu";
-import { STACK_64, is64, segLimit } from "../state/mode";
+import { CPU, CS, RCX, cpu, getGpr, setGpr } from "../state/cpu";
+import { is64, segLimit } from "../state/mode";
 import { raiseGp, faultPending } from "../interrupts/raise";
 import { isCanonical } from "../mmu/linear";
 import { R_ADDRESS_SIZE, R_IMM } from "../records/record";

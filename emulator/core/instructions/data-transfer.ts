@@ -1,15 +1,15 @@
 /** Moves, exchanges, conversions. SDM Vol. 2. */
-import { CPU_SCRATCH, CPU_SEG_SELECTOR } from "../layout.generated";
-import { CPU, RAX, RBX, RCX, RDX, SS, cpu, getGpr, machine, setGpr, setGprSized } from "../state/cpu";
+import { CPU_SEG_SELECTOR } from "../layout.generated";
+import { CPU, RAX, RBX, RCX, RDX, getGpr, setGpr, setGprSized } from "../state/cpu";
 import { Flags, getFlags, setArithmeticFlags } from "../state/flags";
 import { Linear } from "../mmu/linear";
 import { Address, segmentLinear } from "../mmu/segmented";
-import { R_ADDRESS_SIZE, R_EA, R_FLAGS, R_OPSIZE, RECORD_REGISTER } from "../records/record";
+import { R_ADDRESS_SIZE, R_EA, R_FLAGS, RECORD_REGISTER } from "../records/record";
 import { raiseGp, faultPending } from "../interrupts/raise";
 import { add, sub } from "./arithmetic";
 import { Locked, Op } from "./operand";
 
-export function movsxd<T>(record: usize): void {
+export function movsxd<T extends number>(record: usize): void {
   let value: i32;
   if (load<u8>(record, R_FLAGS) & RECORD_REGISTER) value = Op.src<i32>(record);
   else {
@@ -28,7 +28,7 @@ export function movsxd<T>(record: usize): void {
 }
 
 /** XCHG with memory is LOCKed with or without the prefix. */
-export function exchangeMemory<T>(record: usize, at: usize): void {
+export function exchangeMemory<T extends number>(record: usize, at: usize): void {
   const value = Op.src<T>(record);
   let old: T;
   if (Locked.isAtomic<T>(at)) old = <T>atomic.xchg<T>(at, value);
@@ -42,7 +42,7 @@ export function exchangeMemory<T>(record: usize, at: usize): void {
   Op.setSrc<T>(record, old);
 }
 
-export function xadd<T>(record: usize): void {
+export function xadd<T extends number>(record: usize): void {
   const addend = Op.src<T>(record);
   if (load<u8>(record, R_FLAGS) & RECORD_REGISTER) {
     const old = Op.dst<T>(record);
@@ -67,16 +67,16 @@ export function xadd<T>(record: usize): void {
   Op.setSrc<T>(record, old);
 }
 
-function accumulator<T>(): T {
+function accumulator<T extends number>(): T {
   return load<T>(CPU);
 }
 
-function setAccumulator<T>(value: T): void {
+function setAccumulator<T extends number>(value: T): void {
   setGprSized(RAX, <u32>sizeof<T>(), <u64>value);
 }
 
 /** The destination is written in either case (SDM: "receives a write cycle"), so a read-only page faults. */
-export function cmpxchg<T>(record: usize): void {
+export function cmpxchg<T extends number>(record: usize): void {
   const expected = accumulator<T>();
   const replacement = Op.src<T>(record);
   if (load<u8>(record, R_FLAGS) & RECORD_REGISTER) {
@@ -108,8 +108,8 @@ function setZf(zero: bool): void {
 export function cmpxchg8b(record: usize): void {
   const at = Linear.writable<u64>(Address.forWrite(record, 8));
   if (at == 0) return;
-  const expected = <u64>(<u32>getGpr(RAX)) | (getGpr(RDX) << 32);
-  const replacement = <u64>(<u32>getGpr(RBX)) | (getGpr(RCX) << 32);
+  const expected = (<u64>(<u32>getGpr(RAX))) | (getGpr(RDX) << 32);
+  const replacement = (<u64>(<u32>getGpr(RBX))) | (getGpr(RCX) << 32);
   let old: u64;
   if (Locked.isAtomic<u64>(at)) old = atomic.cmpxchg<u64>(at, expected, replacement);
   else {
@@ -153,21 +153,21 @@ export function cmpxchg16b(record: usize): void {
   }
 }
 
-export function byteSwap<T>(value: T): T {
+export function byteSwap<T extends number>(value: T): T {
   if (sizeof<T>() == 8) return <T>bswap<u64>(<u64>value);
   if (sizeof<T>() == 4) return <T>bswap<u32>(<u32>value);
   return <T>bswap<u16>(<u16>value);
 }
 
 /** CBW, CWDE, CDQE. */
-export function cbw<T>(record: usize): void {
+export function cbw<T extends number>(record: usize): void {
   if (sizeof<T>() == 8) setGpr(RAX, <u64>(<i64>load<i32>(CPU)));
   else if (sizeof<T>() == 4) setGpr(RAX, <u64>(<u32>(<i32>load<i16>(CPU))));
   else store<u16>(CPU, <u16>(<i16>load<i8>(CPU)));
 }
 
 /** CWD, CDQ, CQO. */
-export function cwd<T>(record: usize): void {
+export function cwd<T extends number>(record: usize): void {
   if (sizeof<T>() == 8) setGpr(RDX, <u64>(load<i64>(CPU) >> 63));
   else if (sizeof<T>() == 4) setGpr(RDX, <u64>(<u32>(load<i32>(CPU) >> 31)));
   else setGprSized(RDX, 2, <u64>(<u16>(load<i16>(CPU) >> 15)));
@@ -191,13 +191,13 @@ export function xlat(record: usize): void {
   const size = load<u8>(record, R_ADDRESS_SIZE);
   const sum = getGpr(RBX) + <u64>load<u8>(CPU);
   const offset = size == 8 ? sum : size == 4 ? sum & 0xffffffff : sum & 0xffff;
-  const linear = segmentLinear(<u32>load<u8>(record, R_EA) & 7, offset, 1, false);
+  const linear = segmentLinear((<u32>load<u8>(record, R_EA)) & 7, offset, 1, false);
   const at = Linear.readable<u8>(linear);
   if (at == 0) return;
   store<u8>(CPU, load<u8>(at));
 }
 
 /** MOV r, Sreg: zero-extended to the operand size. */
-export function moveFromSegment<T>(record: usize): void {
-  Op.setDst<T>(record, <T>load<u16>(CPU + CPU_SEG_SELECTOR + (<usize>Op.srcNumber(record) << 3)));
+export function moveFromSegment<T extends number>(record: usize): void {
+  Op.setDst<T>(record, <T>load<u16>(CPU + CPU_SEG_SELECTOR + ((<usize>Op.srcNumber(record)) << 3)));
 }

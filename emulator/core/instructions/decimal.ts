@@ -33,7 +33,7 @@ export function das(record: usize): void {
   let cf: u64 = 0;
   let af: u64 = 0;
   if ((al & 15) > 9 || Flags.af() != 0) {
-    cf = oldCf | <u64>(al < 6);
+    cf = oldCf | (al < 6 ? 1 : 0);
     al -= 6;
     af = 1;
   }

@@ -28,25 +28,32 @@ import {
   FLAG_VIF,
   FLAG_VIP,
   FLAG_VM,
-  VECTOR_BP,
-  VECTOR_DB,
   VECTOR_GP,
   VECTOR_NP,
-  VECTOR_OF,
   VECTOR_SS,
 } from "../spec/architecture";
 import { CS, DS, ES, FS, GS, RCX, RDX, RSP, SS, cpu, getGpr, setGpr } from "../state/cpu";
 import { Flags, getFlags, setArithmeticFlags } from "../state/flags";
-import { is64, isLongMode, isProtected, isRealOrV86, isVirtual8086, segLimit, segRights, segSelector, setSegment, updateContext, updateMode } from "../state/mode";
+import {
+  is64,
+  isLongMode,
+  isProtected,
+  isRealOrV86,
+  isVirtual8086,
+  segLimit,
+  segRights,
+  segSelector,
+  setSegment,
+  updateContext,
+  updateMode,
+} from "../state/mode";
 import {
   descriptorLimit,
   descriptorRights,
   dplOf,
   isCodeSizeLegal,
-  isWithinCodeLimit,
   loadRealSegment,
   readDescriptor,
-  realRights,
   setAccessed,
   setCodeSegment,
   setFromDescriptor,
@@ -55,10 +62,9 @@ import { Linear, isCanonical } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/raise";
 import { SOURCE_PRIVILEGED, SOURCE_SOFTWARE, SOURCE_SOFTWARE_EXCEPTION } from "../interrupts/deliver";
-import { R_DISP, R_IMM, R_LENGTH } from "../records/record";
+import { R_DISP, R_LENGTH } from "../records/record";
 import { Op } from "./operand";
-import { dropStack, peekStack, pushValue, setFlagsMasked, setStackPointer, stackPointer } from "./stack";
-import { isTargetLegal } from "./control-transfer";
+import { dropStack, peekStack, pushValue, setFlagsMasked, setStackPointer } from "./stack";
 
 /** Checks a code descriptor for a direct far JMP or CALL; its DPL rules. `cpu.descriptor` holds it. */
 function isDirectTargetLegal(selector: u32): bool {
@@ -84,7 +90,8 @@ function isDirectTargetLegal(selector: u32): bool {
 
 function isFarTargetLegal(descriptor: u64, target: u64): bool {
   const rights = descriptorRights(descriptor);
-  const fits = isLongMode() && (rights & AR_L) != 0 ? isCanonical(target) : target <= <u64>descriptorLimit(descriptor);
+  const fits =
+    isLongMode() && (rights & AR_L) != 0 ? isCanonical(target) : target <= <u64>descriptorLimit(descriptor);
   if (!fits) raiseGp();
   return fits;
 }
@@ -179,7 +186,8 @@ function dropInnerSegments(): void {
     if (index == CS || index == SS) continue;
     const rights = segRights(index);
     const isConforming = (rights & (AR_CODE | AR_DC)) == (AR_CODE | AR_DC);
-    if ((rights & AR_UNUSABLE) == 0 && !isConforming && dplOf(rights) < cpu.cpl) setSegment(index, 0, 0, 0, AR_UNUSABLE);
+    if ((rights & AR_UNUSABLE) == 0 && !isConforming && dplOf(rights) < cpu.cpl)
+      setSegment(index, 0, 0, 0, AR_UNUSABLE);
   }
 }
 
@@ -194,7 +202,12 @@ function isReturnCodeLegal(selector: u32): bool {
   const rpl = selector & 3;
   const dpl = dplOf(rights);
   const isCode = (rights & (AR_S | AR_CODE)) == (AR_S | AR_CODE);
-  if (!isCode || rpl < cpu.cpl || ((rights & AR_DC) != 0 ? dpl > rpl : dpl != rpl) || !isCodeSizeLegal(rights)) {
+  if (
+    !isCode ||
+    rpl < cpu.cpl ||
+    ((rights & AR_DC) != 0 ? dpl > rpl : dpl != rpl) ||
+    !isCodeSizeLegal(rights)
+  ) {
     raiseGp(selector & 0xfffc);
     return false;
   }
@@ -217,7 +230,11 @@ function isReturnStackLegal(selector: u32, code: u64, rpl: u32): bool {
   }
   if (!readDescriptor(selector, VECTOR_GP)) return false;
   const rights = descriptorRights(cpu.descriptor);
-  if ((selector & 3) != rpl || (rights & (AR_S | AR_CODE | AR_RW)) != (AR_S | AR_RW) || dplOf(rights) != rpl) {
+  if (
+    (selector & 3) != rpl ||
+    (rights & (AR_S | AR_CODE | AR_RW)) != (AR_S | AR_RW) ||
+    dplOf(rights) != rpl
+  ) {
     raiseGp(selector & 0xfffc);
     return false;
   }
@@ -229,7 +246,7 @@ function isReturnStackLegal(selector: u32, code: u64, rpl: u32): bool {
 }
 
 function setReturnStack(selector: u32, descriptor: u64, pointer: u64, cpl: u32): void {
-  if (descriptor == 0) setSegment(SS, selector, 0, 0, AR_UNUSABLE | (<u64>cpl << AR_DPL_SHIFT));
+  if (descriptor == 0) setSegment(SS, selector, 0, 0, AR_UNUSABLE | ((<u64>cpl) << AR_DPL_SHIFT));
   else setFromDescriptor(SS, selector, descriptor);
   setGpr(RSP, pointer);
 }
@@ -238,7 +255,7 @@ function farReturn<T>(extra: u64): void {
   const size = sizeof<T>();
   const target = <u64>peekStack<T>(0);
   if (faultPending()) return;
-  const selector = <u32>peekStack<T>(size) & 0xffff;
+  const selector = (<u32>peekStack<T>(size)) & 0xffff;
   if (faultPending()) return;
   if (isRealOrV86()) {
     if (target > <u64>segLimit(CS)) {
@@ -266,11 +283,16 @@ function farReturn<T>(extra: u64): void {
   }
   const newPointer = <u64>peekStack<T>(size * 2 + extra);
   if (faultPending()) return;
-  const newSs = <u32>peekStack<T>(size * 3 + extra) & 0xffff;
+  const newSs = (<u32>peekStack<T>(size * 3 + extra)) & 0xffff;
   if (faultPending()) return;
   if (!isReturnStackLegal(newSs, descriptorRights(descriptor), rpl)) return;
   const stack = cpu.descriptor;
-  if (!isFarTargetLegal(descriptor, target) || !setAccessed(selector, descriptor) || (stack != 0 && !setAccessed(newSs, stack))) return;
+  if (
+    !isFarTargetLegal(descriptor, target) ||
+    !setAccessed(selector, descriptor) ||
+    (stack != 0 && !setAccessed(newSs, stack))
+  )
+    return;
   setCodeSegment(selector, descriptor, rpl);
   setReturnStack(newSs, stack, newPointer, rpl);
   updateMode();
@@ -295,7 +317,7 @@ export function iret<T>(record: usize): void {
   const size = sizeof<T>();
   if (!isProtected()) {
     const target = <u64>peekStack<T>(0);
-    const selector = <u32>peekStack<T>(size) & 0xffff;
+    const selector = (<u32>peekStack<T>(size)) & 0xffff;
     const image = <u64>peekStack<T>(size * 2);
     if (faultPending()) return;
     if (target > <u64>segLimit(CS)) {
@@ -323,7 +345,7 @@ export function iret<T>(record: usize): void {
   }
   const target = <u64>peekStack<T>(0);
   if (faultPending()) return;
-  const selector = <u32>peekStack<T>(size) & 0xffff;
+  const selector = (<u32>peekStack<T>(size)) & 0xffff;
   if (faultPending()) return;
   const image = <u64>peekStack<T>(size * 2);
   if (faultPending()) return;
@@ -334,7 +356,7 @@ export function iret<T>(record: usize): void {
   if (!isReturnCodeLegal(selector)) return;
   const descriptor = cpu.descriptor;
   const rpl = selector & 3;
-  const iopl = <u32>(cpu.rflags >> 12) & 3;
+  const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   let writable = FLAGS_ARITHMETIC | FLAG_TF | FLAG_DF | FLAG_NT;
   if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID | FLAG_RF;
   if (cpu.cpl <= iopl) writable |= FLAG_IF;
@@ -351,14 +373,19 @@ export function iret<T>(record: usize): void {
   }
   const newPointer = <u64>peekStack<T>(size * 3);
   if (faultPending()) return;
-  const newSs = <u32>peekStack<T>(size * 4) & 0xffff;
+  const newSs = (<u32>peekStack<T>(size * 4)) & 0xffff;
   if (faultPending()) return;
   if (!isReturnStackLegal(newSs, descriptorRights(descriptor), rpl)) return;
   const stack = cpu.descriptor;
-  if (!isFarTargetLegal(descriptor, target) || !setAccessed(selector, descriptor) || (stack != 0 && !setAccessed(newSs, stack))) return;
+  if (
+    !isFarTargetLegal(descriptor, target) ||
+    !setAccessed(selector, descriptor) ||
+    (stack != 0 && !setAccessed(newSs, stack))
+  )
+    return;
   const isOuter = rpl != cpu.cpl;
   setCodeSegment(selector, descriptor, rpl);
-  if (stack == 0) setSegment(SS, newSs, 0, 0, AR_UNUSABLE | (<u64>rpl << AR_DPL_SHIFT));
+  if (stack == 0) setSegment(SS, newSs, 0, 0, AR_UNUSABLE | ((<u64>rpl) << AR_DPL_SHIFT));
   else setFromDescriptor(SS, newSs, stack);
   updateMode();
   setStackPointer(newPointer);
@@ -388,7 +415,7 @@ function iretV86<T>(): void {
   }
   const size = sizeof<T>();
   const target = <u64>peekStack<T>(0);
-  const selector = <u32>peekStack<T>(size) & 0xffff;
+  const selector = (<u32>peekStack<T>(size)) & 0xffff;
   const image = <u64>peekStack<T>(size * 2);
   if (faultPending()) return;
   if (target > 0xffff) {
@@ -474,7 +501,7 @@ export function syscall(record: usize): void {
   }
   setGpr(RCX, cpu.rip);
   setGpr(11, getFlags() & ~FLAG_RF);
-  const selector = <u32>(cpu.star >> 32) & 0xfffc;
+  const selector = (<u32>(cpu.star >> 32)) & 0xfffc;
   cpu.rip = cpu.lstar;
   const kept = getFlags() & ~cpu.fmask & ~FLAG_RF;
   setArithmeticFlags(kept);
@@ -497,7 +524,7 @@ export function sysret<T>(record: usize): void {
     return;
   }
   const base = <u32>(cpu.star >> 48);
-  const dpl3 = <u64>3 << AR_DPL_SHIFT;
+  const dpl3 = (<u64>3) << AR_DPL_SHIFT;
   if (sizeof<T>() == 8) {
     setFlatSegment(CS, ((base + 16) & 0xffff) | 3, AR_CODE | AR_L | dpl3);
     cpu.rip = getGpr(RCX);
@@ -520,7 +547,7 @@ export function sysenter(record: usize): void {
     raiseGp();
     return;
   }
-  const selector = <u32>cpu.sysenterCs & 0xfffc;
+  const selector = (<u32>cpu.sysenterCs) & 0xfffc;
   cpu.rflags &= ~(FLAG_VM | FLAG_IF | FLAG_RF);
   const long = isLongMode();
   setFlatSegment(CS, selector, AR_CODE | (long ? AR_L : AR_DB));
@@ -538,8 +565,8 @@ export function sysexit<T>(record: usize): void {
     raiseGp();
     return;
   }
-  const base = <u32>cpu.sysenterCs & 0xfffc;
-  const dpl3 = <u64>3 << AR_DPL_SHIFT;
+  const base = (<u32>cpu.sysenterCs) & 0xfffc;
+  const dpl3 = (<u64>3) << AR_DPL_SHIFT;
   if (sizeof<T>() == 8) {
     if (!isCanonical(getGpr(RCX)) || !isCanonical(getGpr(RDX))) {
       raiseGp();

@@ -6,8 +6,8 @@ import { segSelector } from "../state/mode";
 import { FLAG_DF } from "../spec/architecture";
 import { Access, Linear, commitSlow } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
-import { branch, follow } from "../records/chain";
-import { next } from "../records/next";
+import { Chain } from "../records/chain";
+import { next } from "../env";
 import { RECORD_SIZE } from "../records/record";
 import { CPU_SCRATCH } from "../layout.generated";
 import { Condition, Locked, Op, aaa, aad, aam, aas, adc, adcx, add, adox, and, arpl, bitStringAddress, bound, bsf, bsr, bt, btc, btr, bts, byteSwap, callFarDirect, callFarMemory, callRelative, callTo, cbw, clac, clflush, cli, clts, cmps, cmpxchg, cmpxchg16b, cmpxchg8b, cpuid, crc32, cwd, daa, das, dec, div, enter, exchangeMemory, fence, hlt, idiv, imul, imulTruncated, inc, ins, int1, int3, intN, into, invlpg, invpcid, iret, jcxz, jmpFarDirect, jmpFarMemory, jumpTo, lahf, lar, lds, leave, les, lfs, lgdt, lgs, lidt, lldt, lmsw, lods, loop, loopnz, loopz, lsl, lss, ltr, lzcnt, moveFromControl, moveFromDebug, moveFromSegment, moveToControl, moveToDebug, moveToSegment, movs, movsxd, mul, neg, not, or, outs, pause, popCount, popMemory, popRegister, popSegment, popa, popf, portIn, portOut, pushValue, pusha, pushf, rcl, rcr, rdfsbase, rdgsbase, rdmsr, rdpid, rdpmc, rdtsc, rdtscp, ret, retFar, retFarPop, retPop, rol, ror, sahf, salc, sar, sbb, scas, sgdt, shl, shld, shr, shrd, sidt, sldt, smsw, stac, sti, stos, str, sub, swapgs, syscall, sysenter, sysexit, sysret, tzcnt, ud, verr, verw, vmcall, wbinvd, wrfsbase, wrgsbase, wrmsr, xadd, xlat, xor } from "./all";
@@ -260,54 +260,54 @@ function h241_ins_r_u32(record: usize): usize { cpu.record = record; ins<u32>(re
 function h242_outs_r_u8(record: usize): usize { cpu.record = record; outs<u8>(record); return record; }
 function h243_outs_r_u16(record: usize): usize { cpu.record = record; outs<u16>(record); return record; }
 function h244_outs_r_u32(record: usize): usize { cpu.record = record; outs<u32>(record); return record; }
-function h245_jo_r_u16(record: usize): usize { return branch<u16>(record, Condition.c0()); }
-function h246_jo_r_u32(record: usize): usize { return branch<u32>(record, Condition.c0()); }
-function h247_jo_r_u64(record: usize): usize { return branch<u64>(record, Condition.c0()); }
-function h248_jno_r_u16(record: usize): usize { return branch<u16>(record, Condition.c1()); }
-function h249_jno_r_u32(record: usize): usize { return branch<u32>(record, Condition.c1()); }
-function h250_jno_r_u64(record: usize): usize { return branch<u64>(record, Condition.c1()); }
-function h251_jb_r_u16(record: usize): usize { return branch<u16>(record, Condition.c2()); }
-function h252_jb_r_u32(record: usize): usize { return branch<u32>(record, Condition.c2()); }
-function h253_jb_r_u64(record: usize): usize { return branch<u64>(record, Condition.c2()); }
-function h254_jnb_r_u16(record: usize): usize { return branch<u16>(record, Condition.c3()); }
-function h255_jnb_r_u32(record: usize): usize { return branch<u32>(record, Condition.c3()); }
-function h256_jnb_r_u64(record: usize): usize { return branch<u64>(record, Condition.c3()); }
-function h257_jz_r_u16(record: usize): usize { return branch<u16>(record, Condition.c4()); }
-function h258_jz_r_u32(record: usize): usize { return branch<u32>(record, Condition.c4()); }
-function h259_jz_r_u64(record: usize): usize { return branch<u64>(record, Condition.c4()); }
-function h260_jnz_r_u16(record: usize): usize { return branch<u16>(record, Condition.c5()); }
-function h261_jnz_r_u32(record: usize): usize { return branch<u32>(record, Condition.c5()); }
-function h262_jnz_r_u64(record: usize): usize { return branch<u64>(record, Condition.c5()); }
-function h263_jbe_r_u16(record: usize): usize { return branch<u16>(record, Condition.c6()); }
-function h264_jbe_r_u32(record: usize): usize { return branch<u32>(record, Condition.c6()); }
-function h265_jbe_r_u64(record: usize): usize { return branch<u64>(record, Condition.c6()); }
-function h266_jnbe_r_u16(record: usize): usize { return branch<u16>(record, Condition.c7()); }
-function h267_jnbe_r_u32(record: usize): usize { return branch<u32>(record, Condition.c7()); }
-function h268_jnbe_r_u64(record: usize): usize { return branch<u64>(record, Condition.c7()); }
-function h269_js_r_u16(record: usize): usize { return branch<u16>(record, Condition.c8()); }
-function h270_js_r_u32(record: usize): usize { return branch<u32>(record, Condition.c8()); }
-function h271_js_r_u64(record: usize): usize { return branch<u64>(record, Condition.c8()); }
-function h272_jns_r_u16(record: usize): usize { return branch<u16>(record, Condition.c9()); }
-function h273_jns_r_u32(record: usize): usize { return branch<u32>(record, Condition.c9()); }
-function h274_jns_r_u64(record: usize): usize { return branch<u64>(record, Condition.c9()); }
-function h275_jp_r_u16(record: usize): usize { return branch<u16>(record, Condition.c10()); }
-function h276_jp_r_u32(record: usize): usize { return branch<u32>(record, Condition.c10()); }
-function h277_jp_r_u64(record: usize): usize { return branch<u64>(record, Condition.c10()); }
-function h278_jnp_r_u16(record: usize): usize { return branch<u16>(record, Condition.c11()); }
-function h279_jnp_r_u32(record: usize): usize { return branch<u32>(record, Condition.c11()); }
-function h280_jnp_r_u64(record: usize): usize { return branch<u64>(record, Condition.c11()); }
-function h281_jl_r_u16(record: usize): usize { return branch<u16>(record, Condition.c12()); }
-function h282_jl_r_u32(record: usize): usize { return branch<u32>(record, Condition.c12()); }
-function h283_jl_r_u64(record: usize): usize { return branch<u64>(record, Condition.c12()); }
-function h284_jnl_r_u16(record: usize): usize { return branch<u16>(record, Condition.c13()); }
-function h285_jnl_r_u32(record: usize): usize { return branch<u32>(record, Condition.c13()); }
-function h286_jnl_r_u64(record: usize): usize { return branch<u64>(record, Condition.c13()); }
-function h287_jle_r_u16(record: usize): usize { return branch<u16>(record, Condition.c14()); }
-function h288_jle_r_u32(record: usize): usize { return branch<u32>(record, Condition.c14()); }
-function h289_jle_r_u64(record: usize): usize { return branch<u64>(record, Condition.c14()); }
-function h290_jnle_r_u16(record: usize): usize { return branch<u16>(record, Condition.c15()); }
-function h291_jnle_r_u32(record: usize): usize { return branch<u32>(record, Condition.c15()); }
-function h292_jnle_r_u64(record: usize): usize { return branch<u64>(record, Condition.c15()); }
+function h245_jo_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c0()); }
+function h246_jo_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c0()); }
+function h247_jo_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c0()); }
+function h248_jno_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c1()); }
+function h249_jno_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c1()); }
+function h250_jno_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c1()); }
+function h251_jb_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c2()); }
+function h252_jb_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c2()); }
+function h253_jb_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c2()); }
+function h254_jnb_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c3()); }
+function h255_jnb_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c3()); }
+function h256_jnb_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c3()); }
+function h257_jz_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c4()); }
+function h258_jz_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c4()); }
+function h259_jz_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c4()); }
+function h260_jnz_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c5()); }
+function h261_jnz_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c5()); }
+function h262_jnz_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c5()); }
+function h263_jbe_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c6()); }
+function h264_jbe_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c6()); }
+function h265_jbe_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c6()); }
+function h266_jnbe_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c7()); }
+function h267_jnbe_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c7()); }
+function h268_jnbe_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c7()); }
+function h269_js_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c8()); }
+function h270_js_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c8()); }
+function h271_js_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c8()); }
+function h272_jns_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c9()); }
+function h273_jns_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c9()); }
+function h274_jns_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c9()); }
+function h275_jp_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c10()); }
+function h276_jp_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c10()); }
+function h277_jp_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c10()); }
+function h278_jnp_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c11()); }
+function h279_jnp_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c11()); }
+function h280_jnp_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c11()); }
+function h281_jl_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c12()); }
+function h282_jl_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c12()); }
+function h283_jl_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c12()); }
+function h284_jnl_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c13()); }
+function h285_jnl_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c13()); }
+function h286_jnl_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c13()); }
+function h287_jle_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c14()); }
+function h288_jle_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c14()); }
+function h289_jle_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c14()); }
+function h290_jnle_r_u16(record: usize): usize { return Chain.branch<u16>(record, Condition.c15()); }
+function h291_jnle_r_u32(record: usize): usize { return Chain.branch<u32>(record, Condition.c15()); }
+function h292_jnle_r_u64(record: usize): usize { return Chain.branch<u64>(record, Condition.c15()); }
 function h293_add_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
 function h294_add_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, add<u8>(load<u8>(at), Op.imm<u8>(record))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = add<u8>(old, Op.imm<u8>(record)); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
 function h295_or_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, or<u8>(load<u8>(at), Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
@@ -420,14 +420,14 @@ function h401_popf_r_u32(record: usize): usize { cpu.record = record; popf<u32>(
 function h402_popf_r_u64(record: usize): usize { cpu.record = record; popf<u64>(record); return record; }
 function h403_sahf_r_u16(record: usize): usize { cpu.record = record; sahf(record); if (cpu.recordEnd == 0) return record; return next(record); }
 function h404_lahf_r_u16(record: usize): usize { cpu.record = record; lahf(record); if (cpu.recordEnd == 0) return record; return next(record); }
-function h405_movs_r_u8(record: usize): usize { cpu.record = record; movs<u8>(record); return follow(record); }
-function h406_movs_r_u16(record: usize): usize { cpu.record = record; movs<u16>(record); return follow(record); }
-function h407_movs_r_u32(record: usize): usize { cpu.record = record; movs<u32>(record); return follow(record); }
-function h408_movs_r_u64(record: usize): usize { cpu.record = record; movs<u64>(record); return follow(record); }
-function h409_cmps_r_u8(record: usize): usize { cpu.record = record; cmps<u8>(record); return follow(record); }
-function h410_cmps_r_u16(record: usize): usize { cpu.record = record; cmps<u16>(record); return follow(record); }
-function h411_cmps_r_u32(record: usize): usize { cpu.record = record; cmps<u32>(record); return follow(record); }
-function h412_cmps_r_u64(record: usize): usize { cpu.record = record; cmps<u64>(record); return follow(record); }
+function h405_movs_r_u8(record: usize): usize { cpu.record = record; movs<u8>(record); return Chain.follow(record); }
+function h406_movs_r_u16(record: usize): usize { cpu.record = record; movs<u16>(record); return Chain.follow(record); }
+function h407_movs_r_u32(record: usize): usize { cpu.record = record; movs<u32>(record); return Chain.follow(record); }
+function h408_movs_r_u64(record: usize): usize { cpu.record = record; movs<u64>(record); return Chain.follow(record); }
+function h409_cmps_r_u8(record: usize): usize { cpu.record = record; cmps<u8>(record); return Chain.follow(record); }
+function h410_cmps_r_u16(record: usize): usize { cpu.record = record; cmps<u16>(record); return Chain.follow(record); }
+function h411_cmps_r_u32(record: usize): usize { cpu.record = record; cmps<u32>(record); return Chain.follow(record); }
+function h412_cmps_r_u64(record: usize): usize { cpu.record = record; cmps<u64>(record); return Chain.follow(record); }
 function h413_test_r_u8(record: usize): usize { and<u8>(Op.dst<u8>(record), Op.imm<u8>(record)); return next(record); }
 function h414_test_m_u8(record: usize): usize { const at = Access.readable<u8>(record, Address.forRead(record, sizeof<u8>())); if (at == 0) return record; and<u8>(load<u8>(at), Op.imm<u8>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
 function h415_test_r_u16(record: usize): usize { and<u16>(Op.dst<u16>(record), Op.imm<u16>(record)); return next(record); }
@@ -436,18 +436,18 @@ function h417_test_r_u64(record: usize): usize { and<u64>(Op.dst<u64>(record), O
 function h418_test_m_u16(record: usize): usize { const at = Access.readable<u16>(record, Address.forRead(record, sizeof<u16>())); if (at == 0) return record; and<u16>(load<u16>(at), Op.imm<u16>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
 function h419_test_m_u32(record: usize): usize { const at = Access.readable<u32>(record, Address.forRead(record, sizeof<u32>())); if (at == 0) return record; and<u32>(load<u32>(at), Op.imm<u32>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
 function h420_test_m_u64(record: usize): usize { const at = Access.readable<u64>(record, Address.forRead(record, sizeof<u64>())); if (at == 0) return record; and<u64>(load<u64>(at), Op.imm<u64>(record)); if (at == CPU + CPU_SCRATCH) { return record; } return next(record); }
-function h421_stos_r_u8(record: usize): usize { cpu.record = record; stos<u8>(record); return follow(record); }
-function h422_stos_r_u16(record: usize): usize { cpu.record = record; stos<u16>(record); return follow(record); }
-function h423_stos_r_u32(record: usize): usize { cpu.record = record; stos<u32>(record); return follow(record); }
-function h424_stos_r_u64(record: usize): usize { cpu.record = record; stos<u64>(record); return follow(record); }
-function h425_lods_r_u8(record: usize): usize { cpu.record = record; lods<u8>(record); return follow(record); }
-function h426_lods_r_u16(record: usize): usize { cpu.record = record; lods<u16>(record); return follow(record); }
-function h427_lods_r_u32(record: usize): usize { cpu.record = record; lods<u32>(record); return follow(record); }
-function h428_lods_r_u64(record: usize): usize { cpu.record = record; lods<u64>(record); return follow(record); }
-function h429_scas_r_u8(record: usize): usize { cpu.record = record; scas<u8>(record); return follow(record); }
-function h430_scas_r_u16(record: usize): usize { cpu.record = record; scas<u16>(record); return follow(record); }
-function h431_scas_r_u32(record: usize): usize { cpu.record = record; scas<u32>(record); return follow(record); }
-function h432_scas_r_u64(record: usize): usize { cpu.record = record; scas<u64>(record); return follow(record); }
+function h421_stos_r_u8(record: usize): usize { cpu.record = record; stos<u8>(record); return Chain.follow(record); }
+function h422_stos_r_u16(record: usize): usize { cpu.record = record; stos<u16>(record); return Chain.follow(record); }
+function h423_stos_r_u32(record: usize): usize { cpu.record = record; stos<u32>(record); return Chain.follow(record); }
+function h424_stos_r_u64(record: usize): usize { cpu.record = record; stos<u64>(record); return Chain.follow(record); }
+function h425_lods_r_u8(record: usize): usize { cpu.record = record; lods<u8>(record); return Chain.follow(record); }
+function h426_lods_r_u16(record: usize): usize { cpu.record = record; lods<u16>(record); return Chain.follow(record); }
+function h427_lods_r_u32(record: usize): usize { cpu.record = record; lods<u32>(record); return Chain.follow(record); }
+function h428_lods_r_u64(record: usize): usize { cpu.record = record; lods<u64>(record); return Chain.follow(record); }
+function h429_scas_r_u8(record: usize): usize { cpu.record = record; scas<u8>(record); return Chain.follow(record); }
+function h430_scas_r_u16(record: usize): usize { cpu.record = record; scas<u16>(record); return Chain.follow(record); }
+function h431_scas_r_u32(record: usize): usize { cpu.record = record; scas<u32>(record); return Chain.follow(record); }
+function h432_scas_r_u64(record: usize): usize { cpu.record = record; scas<u64>(record); return Chain.follow(record); }
 function h433_mov_r_u8(record: usize): usize { Op.setDst<u8>(record, Op.imm<u8>(record)); return next(record); }
 function h434_mov_m_u8(record: usize): usize { const at = Access.storable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, Op.imm<u8>(record));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
 function h435_mov_r_u16(record: usize): usize { Op.setDst<u16>(record, Op.imm<u16>(record)); return next(record); }
@@ -512,12 +512,12 @@ function h493_sar_r_u64(record: usize): usize { Op.setDst<u64>(record, sar<u64>(
 function h494_sar_m_u16(record: usize): usize { const at = Access.writable<u16>(record, Address.forWrite(record, sizeof<u16>())); if (at == 0) return record; store<u16>(at, sar<u16>(load<u16>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
 function h495_sar_m_u32(record: usize): usize { const at = Access.writable<u32>(record, Address.forWrite(record, sizeof<u32>())); if (at == 0) return record; store<u32>(at, sar<u32>(load<u32>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
 function h496_sar_m_u64(record: usize): usize { const at = Access.writable<u64>(record, Address.forWrite(record, sizeof<u64>())); if (at == 0) return record; store<u64>(at, sar<u64>(load<u64>(at), <u32>Op.imm<u8>(record)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
-function h497_ret_r_u16(record: usize): usize { cpu.record = record; retPop<u16>(record); return follow(record); }
-function h498_ret_r_u32(record: usize): usize { cpu.record = record; retPop<u32>(record); return follow(record); }
-function h499_ret_r_u64(record: usize): usize { cpu.record = record; retPop<u64>(record); return follow(record); }
-function h500_ret_r_u16(record: usize): usize { cpu.record = record; ret<u16>(record); return follow(record); }
-function h501_ret_r_u32(record: usize): usize { cpu.record = record; ret<u32>(record); return follow(record); }
-function h502_ret_r_u64(record: usize): usize { cpu.record = record; ret<u64>(record); return follow(record); }
+function h497_ret_r_u16(record: usize): usize { cpu.record = record; retPop<u16>(record); return Chain.follow(record); }
+function h498_ret_r_u32(record: usize): usize { cpu.record = record; retPop<u32>(record); return Chain.follow(record); }
+function h499_ret_r_u64(record: usize): usize { cpu.record = record; retPop<u64>(record); return Chain.follow(record); }
+function h500_ret_r_u16(record: usize): usize { cpu.record = record; ret<u16>(record); return Chain.follow(record); }
+function h501_ret_r_u32(record: usize): usize { cpu.record = record; ret<u32>(record); return Chain.follow(record); }
+function h502_ret_r_u64(record: usize): usize { cpu.record = record; ret<u64>(record); return Chain.follow(record); }
 function h503_les_r_u16(record: usize): usize { cpu.record = record; les<u16>(record); return record; }
 function h504_les_r_u32(record: usize): usize { cpu.record = record; les<u32>(record); return record; }
 function h505_les_r_u64(record: usize): usize { cpu.record = record; les<u64>(record); return record; }
@@ -658,30 +658,30 @@ function h639_aam_r_u16(record: usize): usize { cpu.record = record; aam(record)
 function h640_aad_r_u16(record: usize): usize { cpu.record = record; aad(record); if (cpu.recordEnd == 0) return record; return next(record); }
 function h641_salc_r_u16(record: usize): usize { cpu.record = record; salc(record); if (cpu.recordEnd == 0) return record; return next(record); }
 function h642_xlat_r_u8(record: usize): usize { cpu.record = record; xlat(record); if (cpu.recordEnd == 0) return record; return next(record); }
-function h643_loopne_r_u16(record: usize): usize { cpu.record = record; loopnz<u16>(record); return follow(record); }
-function h644_loopne_r_u32(record: usize): usize { cpu.record = record; loopnz<u32>(record); return follow(record); }
-function h645_loopne_r_u64(record: usize): usize { cpu.record = record; loopnz<u64>(record); return follow(record); }
-function h646_loope_r_u16(record: usize): usize { cpu.record = record; loopz<u16>(record); return follow(record); }
-function h647_loope_r_u32(record: usize): usize { cpu.record = record; loopz<u32>(record); return follow(record); }
-function h648_loope_r_u64(record: usize): usize { cpu.record = record; loopz<u64>(record); return follow(record); }
-function h649_loop_r_u16(record: usize): usize { cpu.record = record; loop<u16>(record); return follow(record); }
-function h650_loop_r_u32(record: usize): usize { cpu.record = record; loop<u32>(record); return follow(record); }
-function h651_loop_r_u64(record: usize): usize { cpu.record = record; loop<u64>(record); return follow(record); }
-function h652_jcxz_r_u16(record: usize): usize { cpu.record = record; jcxz<u16>(record); return follow(record); }
-function h653_jcxz_r_u32(record: usize): usize { cpu.record = record; jcxz<u32>(record); return follow(record); }
-function h654_jcxz_r_u64(record: usize): usize { cpu.record = record; jcxz<u64>(record); return follow(record); }
+function h643_loopne_r_u16(record: usize): usize { cpu.record = record; loopnz<u16>(record); return Chain.follow(record); }
+function h644_loopne_r_u32(record: usize): usize { cpu.record = record; loopnz<u32>(record); return Chain.follow(record); }
+function h645_loopne_r_u64(record: usize): usize { cpu.record = record; loopnz<u64>(record); return Chain.follow(record); }
+function h646_loope_r_u16(record: usize): usize { cpu.record = record; loopz<u16>(record); return Chain.follow(record); }
+function h647_loope_r_u32(record: usize): usize { cpu.record = record; loopz<u32>(record); return Chain.follow(record); }
+function h648_loope_r_u64(record: usize): usize { cpu.record = record; loopz<u64>(record); return Chain.follow(record); }
+function h649_loop_r_u16(record: usize): usize { cpu.record = record; loop<u16>(record); return Chain.follow(record); }
+function h650_loop_r_u32(record: usize): usize { cpu.record = record; loop<u32>(record); return Chain.follow(record); }
+function h651_loop_r_u64(record: usize): usize { cpu.record = record; loop<u64>(record); return Chain.follow(record); }
+function h652_jcxz_r_u16(record: usize): usize { cpu.record = record; jcxz<u16>(record); return Chain.follow(record); }
+function h653_jcxz_r_u32(record: usize): usize { cpu.record = record; jcxz<u32>(record); return Chain.follow(record); }
+function h654_jcxz_r_u64(record: usize): usize { cpu.record = record; jcxz<u64>(record); return Chain.follow(record); }
 function h655_in_r_u8(record: usize): usize { cpu.record = record; portIn<u8>(record, <u32>Op.imm<u8>(record), true); return record; }
 function h656_in_r_u16(record: usize): usize { cpu.record = record; portIn<u16>(record, <u32>Op.imm<u8>(record), true); return record; }
 function h657_in_r_u32(record: usize): usize { cpu.record = record; portIn<u32>(record, <u32>Op.imm<u8>(record), true); return record; }
 function h658_out_r_u8(record: usize): usize { cpu.record = record; portOut<u8>(record, <u32>Op.imm<u8>(record), true); return record; }
 function h659_out_r_u16(record: usize): usize { cpu.record = record; portOut<u16>(record, <u32>Op.imm<u8>(record), true); return record; }
 function h660_out_r_u32(record: usize): usize { cpu.record = record; portOut<u32>(record, <u32>Op.imm<u8>(record), true); return record; }
-function h661_call_r_u16(record: usize): usize { cpu.record = record; callRelative<u16>(record); return follow(record); }
-function h662_call_r_u32(record: usize): usize { cpu.record = record; callRelative<u32>(record); return follow(record); }
-function h663_call_r_u64(record: usize): usize { cpu.record = record; callRelative<u64>(record); return follow(record); }
-function h664_jmp_r_u16(record: usize): usize { return branch<u16>(record, true); }
-function h665_jmp_r_u32(record: usize): usize { return branch<u32>(record, true); }
-function h666_jmp_r_u64(record: usize): usize { return branch<u64>(record, true); }
+function h661_call_r_u16(record: usize): usize { cpu.record = record; callRelative<u16>(record); return Chain.follow(record); }
+function h662_call_r_u32(record: usize): usize { cpu.record = record; callRelative<u32>(record); return Chain.follow(record); }
+function h663_call_r_u64(record: usize): usize { cpu.record = record; callRelative<u64>(record); return Chain.follow(record); }
+function h664_jmp_r_u16(record: usize): usize { return Chain.branch<u16>(record, true); }
+function h665_jmp_r_u32(record: usize): usize { return Chain.branch<u32>(record, true); }
+function h666_jmp_r_u64(record: usize): usize { return Chain.branch<u64>(record, true); }
 function h667_jmpf_r_u16(record: usize): usize { cpu.record = record; jmpFarDirect<u16>(record); return record; }
 function h668_jmpf_r_u32(record: usize): usize { cpu.record = record; jmpFarDirect<u32>(record); return record; }
 function h669_jmpf_r_u64(record: usize): usize { cpu.record = record; jmpFarDirect<u64>(record); return record; }
@@ -762,21 +762,21 @@ function h743_inc_m_lock_u8(record: usize): usize { cpu.record = record; const a
 function h744_dec_r_u8(record: usize): usize { Op.setDst<u8>(record, dec<u8>(Op.dst<u8>(record))); return next(record); }
 function h745_dec_m_u8(record: usize): usize { const at = Access.writable<u8>(record, Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; store<u8>(at, dec<u8>(load<u8>(at)));  if (at == CPU + CPU_SCRATCH) { commitSlow(); return record; } return next(record); }
 function h746_dec_m_lock_u8(record: usize): usize { cpu.record = record; const at = Linear.writable<u8>(Address.forWrite(record, sizeof<u8>())); if (at == 0) return record; if (!Locked.isAtomic<u8>(at)) { Locked.acquireSplit(); store<u8>(at, dec<u8>(load<u8>(at))); Locked.releaseSplit(); Linear.commit(at); return record; } const carries = cpu.flagCarries; const result = cpu.flagResult; for (;;) { const old = <u8>atomic.load<u8>(at); const next = dec<u8>(old); if (<u8>atomic.cmpxchg<u8>(at, old, next) == old) return record; cpu.flagCarries = carries; cpu.flagResult = result; } if (cpu.recordEnd == 0) return record; return next(record); }
-function h747_call_r_u16(record: usize): usize { cpu.record = record; callTo<u16>(record, <u64>Op.dst<u16>(record)); return follow(record); }
-function h748_call_r_u32(record: usize): usize { cpu.record = record; callTo<u32>(record, <u64>Op.dst<u32>(record)); return follow(record); }
-function h749_call_r_u64(record: usize): usize { cpu.record = record; callTo<u64>(record, <u64>Op.dst<u64>(record)); return follow(record); }
-function h750_call_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; callTo<u16>(record, <u64>load<u16>(at)); return follow(record); }
-function h751_call_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; callTo<u32>(record, <u64>load<u32>(at)); return follow(record); }
-function h752_call_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; callTo<u64>(record, <u64>load<u64>(at)); return follow(record); }
+function h747_call_r_u16(record: usize): usize { cpu.record = record; callTo<u16>(record, <u64>Op.dst<u16>(record)); return Chain.follow(record); }
+function h748_call_r_u32(record: usize): usize { cpu.record = record; callTo<u32>(record, <u64>Op.dst<u32>(record)); return Chain.follow(record); }
+function h749_call_r_u64(record: usize): usize { cpu.record = record; callTo<u64>(record, <u64>Op.dst<u64>(record)); return Chain.follow(record); }
+function h750_call_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; callTo<u16>(record, <u64>load<u16>(at)); return Chain.follow(record); }
+function h751_call_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; callTo<u32>(record, <u64>load<u32>(at)); return Chain.follow(record); }
+function h752_call_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; callTo<u64>(record, <u64>load<u64>(at)); return Chain.follow(record); }
 function h753_callf_r_u16(record: usize): usize { cpu.record = record; callFarMemory<u16>(record); return record; }
 function h754_callf_r_u32(record: usize): usize { cpu.record = record; callFarMemory<u32>(record); return record; }
 function h755_callf_r_u64(record: usize): usize { cpu.record = record; callFarMemory<u64>(record); return record; }
-function h756_jmp_r_u16(record: usize): usize { cpu.record = record; jumpTo<u16>(<u64>Op.dst<u16>(record)); return follow(record); }
-function h757_jmp_r_u32(record: usize): usize { cpu.record = record; jumpTo<u32>(<u64>Op.dst<u32>(record)); return follow(record); }
-function h758_jmp_r_u64(record: usize): usize { cpu.record = record; jumpTo<u64>(<u64>Op.dst<u64>(record)); return follow(record); }
-function h759_jmp_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; jumpTo<u16>(<u64>load<u16>(at)); return follow(record); }
-function h760_jmp_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; jumpTo<u32>(<u64>load<u32>(at)); return follow(record); }
-function h761_jmp_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; jumpTo<u64>(<u64>load<u64>(at)); return follow(record); }
+function h756_jmp_r_u16(record: usize): usize { cpu.record = record; jumpTo<u16>(<u64>Op.dst<u16>(record)); return Chain.follow(record); }
+function h757_jmp_r_u32(record: usize): usize { cpu.record = record; jumpTo<u32>(<u64>Op.dst<u32>(record)); return Chain.follow(record); }
+function h758_jmp_r_u64(record: usize): usize { cpu.record = record; jumpTo<u64>(<u64>Op.dst<u64>(record)); return Chain.follow(record); }
+function h759_jmp_m_u16(record: usize): usize { cpu.record = record; const at = Linear.readable<u16>(Address.forRead(record, sizeof<u16>())); if (at == 0) return record; jumpTo<u16>(<u64>load<u16>(at)); return Chain.follow(record); }
+function h760_jmp_m_u32(record: usize): usize { cpu.record = record; const at = Linear.readable<u32>(Address.forRead(record, sizeof<u32>())); if (at == 0) return record; jumpTo<u32>(<u64>load<u32>(at)); return Chain.follow(record); }
+function h761_jmp_m_u64(record: usize): usize { cpu.record = record; const at = Linear.readable<u64>(Address.forRead(record, sizeof<u64>())); if (at == 0) return record; jumpTo<u64>(<u64>load<u64>(at)); return Chain.follow(record); }
 function h762_jmpf_r_u16(record: usize): usize { cpu.record = record; jmpFarMemory<u16>(record); return record; }
 function h763_jmpf_r_u32(record: usize): usize { cpu.record = record; jmpFarMemory<u32>(record); return record; }
 function h764_jmpf_r_u64(record: usize): usize { cpu.record = record; jmpFarMemory<u64>(record); return record; }

@@ -3,7 +3,7 @@ import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, PHYSICAL_MASK } from ".
 import * as MSR from "../spec/msr";
 import { CPU_MTRR_FIXED, CPU_MTRR_VARIABLE } from "../layout.generated";
 import { CPU, FS, GS, RAX, RDX, cpu, setGpr } from "../state/cpu";
-import { guestTimeStamp, now, timeStamp } from "../state/clock";
+import { guestTimeStamp, timeStamp } from "../state/clock";
 import { segBase, setSegBase, updateContext } from "../state/mode";
 import { faultPending, raiseGp } from "../interrupts/raise";
 import {
@@ -42,9 +42,9 @@ export function readMsr(record: usize, index: u32): void {
 export function msrValue(index: u32): u64 {
   if (index >= MSR.X2APIC_FIRST && index <= MSR.X2APIC_LAST) return readX2apic(index);
   if (index >= MSR.MTRR_PHYSBASE0 && index < MSR.MTRR_PHYSBASE0 + 16)
-    return load<u64>(CPU + CPU_MTRR_VARIABLE + (<usize>(index - MSR.MTRR_PHYSBASE0) << 3));
+    return load<u64>(CPU + CPU_MTRR_VARIABLE + ((<usize>(index - MSR.MTRR_PHYSBASE0)) << 3));
   const fixed = fixedMtrrIndex(index);
-  if (fixed >= 0) return load<u64>(CPU + CPU_MTRR_FIXED + (<usize>fixed << 3));
+  if (fixed >= 0) return load<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3));
   switch (index) {
     case MSR.TSC:
       return guestTimeStamp();
@@ -141,12 +141,12 @@ export function setMsr(index: u32, value: u64): void {
     return;
   }
   if (index >= MSR.MTRR_PHYSBASE0 && index < MSR.MTRR_PHYSBASE0 + 16) {
-    store<u64>(CPU + CPU_MTRR_VARIABLE + (<usize>(index - MSR.MTRR_PHYSBASE0) << 3), value);
+    store<u64>(CPU + CPU_MTRR_VARIABLE + ((<usize>(index - MSR.MTRR_PHYSBASE0)) << 3), value);
     return;
   }
   const fixed = fixedMtrrIndex(index);
   if (fixed >= 0) {
-    if (areMemoryTypesValid(value, false)) store<u64>(CPU + CPU_MTRR_FIXED + (<usize>fixed << 3), value);
+    if (areMemoryTypesValid(value, false)) store<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3), value);
     return;
   }
   switch (index) {
@@ -260,7 +260,8 @@ function writeApicBase(value: u64): void {
 function readX2apic(index: u32): u64 {
   const offset = (index - MSR.X2APIC_FIRST) << 4;
   // Write-only, or not there in x2APIC mode: EOI, DFR, ICR's high half, self IPI.
-  const isReadable = isImplemented(offset) && offset != 0xb0 && offset != 0xe0 && offset != 0x310 && offset != APIC_SELF_IPI;
+  const isReadable =
+    isImplemented(offset) && offset != 0xb0 && offset != 0xe0 && offset != 0x310 && offset != APIC_SELF_IPI;
   if (!isX2apic() || !isReadable) {
     raiseGp();
     return 0;

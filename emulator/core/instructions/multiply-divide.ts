@@ -1,6 +1,6 @@
 /** MUL, IMUL, DIV, IDIV. SDM Vol. 2. SF, ZF, AF and PF after a multiplication, and all flags after a division, are undefined. */
 import { VECTOR_DE } from "../spec/architecture";
-import { CPU, RAX, RDX, cpu, getGpr, setGpr, setGprSized } from "../state/cpu";
+import { CPU, RAX, RDX, cpu, getGpr, setGprSized } from "../state/cpu";
 import { Flags } from "../state/flags";
 import { raise } from "../interrupts/raise";
 
@@ -189,7 +189,7 @@ function divideSigned128(divisor: i64): void {
     quotient = divide128(high, low, magnitude);
     remainder = cpu.remainder;
   }
-  const isQuotientNegative = isNegative != (divisor < 0);
+  const isQuotientNegative = isNegative != divisor < 0;
   if (quotient > (isQuotientNegative ? 0x8000000000000000 : 0x7fffffffffffffff)) {
     raise(VECTOR_DE);
     return;

@@ -1,5 +1,5 @@
 /** IN, OUT, INS, OUTS: permission by IOPL and the TSS bitmap, VM exits, then the board. SDM Vol. 1, "Input/Output". */
-import { FLAG_VM, VECTOR_GP } from "../spec/architecture";
+import { FLAG_VM } from "../spec/architecture";
 import { CPU, RAX, RDI, RDX, RSI, TR, cpu, getGpr, setGprSized } from "../state/cpu";
 import { isProtected, segBase, segLimit, segRights } from "../state/mode";
 import { Linear, System } from "../mmu/linear";
@@ -10,7 +10,7 @@ import { StringPort } from "./string";
 
 /** SDM Vol. 1, "I/O Permission Bit Map". False with #GP(0) recorded. */
 export function isPortAllowed(port: u32, size: u32): bool {
-  const iopl = <u32>(cpu.rflags >> 12) & 3;
+  const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (!isProtected() || ((cpu.rflags & FLAG_VM) == 0 && cpu.cpl <= iopl)) return true;
   const limit = segLimit(TR);
   // Only a 32- or 64-bit TSS has a map.
@@ -44,7 +44,7 @@ export function portOut<T>(record: usize, port: u32, isImmediate: bool): void {
 
 export function ins<T>(record: usize): void {
   const size = <u32>sizeof<T>();
-  const port = <u32>getGpr(RDX) & 0xffff;
+  const port = (<u32>getGpr(RDX)) & 0xffff;
   if (!isPortAllowed(port, size)) return;
   const allowed = StringPort.allowed(record);
   if (allowed != 0 && exitOnPort(record, port, size, true, true, false)) return;
@@ -74,7 +74,7 @@ export function ins<T>(record: usize): void {
 
 export function outs<T>(record: usize): void {
   const size = <u32>sizeof<T>();
-  const port = <u32>getGpr(RDX) & 0xffff;
+  const port = (<u32>getGpr(RDX)) & 0xffff;
   if (!isPortAllowed(port, size)) return;
   const allowed = StringPort.allowed(record);
   if (allowed != 0 && exitOnPort(record, port, size, false, true, false)) return;

@@ -16,13 +16,20 @@ import {
   TYPE_TSS16_BUSY,
   TYPE_TSS_AVAILABLE,
   TYPE_TSS_BUSY,
-  VECTOR_GP,
   VECTOR_NP,
 } from "../spec/architecture";
-import { CS, DS, ES, FS, GS, LDTR, SS, TR, cpu } from "../state/cpu";
+import { DS, ES, FS, GS, LDTR, SS, TR, cpu } from "../state/cpu";
 import { Flags, getFlags, setArithmeticFlags } from "../state/flags";
-import { is64, isLongMode, isProtected, isRealOrV86, segSelector, setSegment } from "../state/mode";
-import { descriptorAddress, descriptorBase, descriptorLimit, descriptorRights, dplOf, loadSegment, readDescriptor, readSystemDescriptor } from "../mmu/descriptors";
+import { is64, isLongMode, isRealOrV86, segSelector, setSegment } from "../state/mode";
+import {
+  descriptorAddress,
+  descriptorBase,
+  descriptorLimit,
+  descriptorRights,
+  dplOf,
+  loadSegment,
+  readSystemDescriptor,
+} from "../mmu/descriptors";
 import { Linear, System, isCanonical } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/raise";
@@ -103,7 +110,7 @@ export function smsw<T>(record: usize): void {
   // A register gets CR0 at the operand size, memory the low 16 bits.
   const cr0 = guestVisibleCr0();
   if (isRegister(record)) Op.setDst<T>(record, <T>cr0);
-  else storeSystem<T>(record, <u32>cr0 & 0xffff);
+  else storeSystem<T>(record, (<u32>cr0) & 0xffff);
 }
 
 /** CR0 as the running software reads it. */
@@ -150,7 +157,13 @@ export function lldt(record: usize): void {
     raiseWithError(VECTOR_NP, selector & 0xfffc);
     return;
   }
-  setSegment(LDTR, selector, descriptorBase(cpu.descriptor) | cpu.descriptorHigh, descriptorLimit(cpu.descriptor), rights);
+  setSegment(
+    LDTR,
+    selector,
+    descriptorBase(cpu.descriptor) | cpu.descriptorHigh,
+    descriptorLimit(cpu.descriptor),
+    rights,
+  );
 }
 
 export function ltr(record: usize): void {
@@ -179,7 +192,7 @@ export function ltr(record: usize): void {
     return;
   }
   const base = descriptorBase(descriptor) | cpu.descriptorHigh;
-  if (!System.write<u8>(descriptorAddress(selector) + 5, <u8>(descriptor >> 40) | 2)) return;
+  if (!System.write<u8>(descriptorAddress(selector) + 5, (<u8>(descriptor >> 40)) | 2)) return;
   setSegment(TR, selector, base, descriptorLimit(descriptor), rights | 2);
 }
 
@@ -207,7 +220,7 @@ function verify(record: usize, forWrite: bool): void {
   const rights = descriptorRights(cpu.descriptor);
   const isCode = (rights & AR_CODE) != 0;
   const isConforming = isCode && (rights & AR_DC) != 0;
-  let good = (rights & (AR_S)) == AR_S;
+  let good = (rights & AR_S) == AR_S;
   if (forWrite) good = good && !isCode && (rights & AR_RW) != 0;
   else good = good && (!isCode || (rights & AR_RW) != 0);
   if (!isConforming || forWrite) good = good && dplOf(rights) >= cpu.cpl && dplOf(rights) >= (selector & 3);

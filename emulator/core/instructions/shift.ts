@@ -15,15 +15,15 @@ function bitsOf<T>(): u32 {
 }
 
 function msb<T>(value: T): u64 {
-  return (<u64>value >> (bitsOf<T>() - 1)) & 1;
+  return ((<u64>value) >> (bitsOf<T>() - 1)) & 1;
 }
 
 export function shl<T>(a: T, count: u32): T {
   const c = maskCount<T>(count);
   if (c == 0) return a;
   const bits = bitsOf<T>();
-  const r = c >= bits ? <T>0 : <T>(<u64>a << c);
-  const cf = c > bits ? 0 : (<u64>a >> (bits - c)) & 1;
+  const r = c >= bits ? <T>0 : <T>((<u64>a) << c);
+  const cf = c > bits ? 0 : ((<u64>a) >> (bits - c)) & 1;
   Flags.explicit<T>(r, cf, cf ^ msb<T>(r), 0);
   return r;
 }
@@ -32,8 +32,8 @@ export function shr<T>(a: T, count: u32): T {
   const c = maskCount<T>(count);
   if (c == 0) return a;
   const bits = bitsOf<T>();
-  const r = c >= bits ? <T>0 : <T>(<u64>a >> c);
-  const cf = c > bits ? 0 : (<u64>a >> (c - 1)) & 1;
+  const r = c >= bits ? <T>0 : <T>((<u64>a) >> c);
+  const cf = c > bits ? 0 : ((<u64>a) >> (c - 1)) & 1;
   Flags.explicit<T>(r, cf, msb<T>(a), 0);
   return r;
 }
@@ -43,7 +43,7 @@ export function sar<T>(a: T, count: u32): T {
   if (c == 0) return a;
   const wide = <i64>Flags.extend<T>(a);
   const r = <T>(wide >> c);
-  const cf = <u64>(wide >> (c - 1)) & 1;
+  const cf = (<u64>(wide >> (c - 1))) & 1;
   Flags.explicit<T>(r, cf, 0, 0);
   return r;
 }
@@ -53,8 +53,8 @@ export function rol<T>(a: T, count: u32): T {
   if (c == 0) return a;
   const bits = bitsOf<T>();
   const n = c & (bits - 1);
-  const r = n == 0 ? a : <T>((<u64>a << n) | (<u64>a >> (bits - n)));
-  const cf = <u64>r & 1;
+  const r = n == 0 ? a : <T>(((<u64>a) << n) | ((<u64>a) >> (bits - n)));
+  const cf = (<u64>r) & 1;
   Flags.setCfOf(cf, cf ^ msb<T>(r));
   return r;
 }
@@ -64,9 +64,9 @@ export function ror<T>(a: T, count: u32): T {
   if (c == 0) return a;
   const bits = bitsOf<T>();
   const n = c & (bits - 1);
-  const r = n == 0 ? a : <T>((<u64>a >> n) | (<u64>a << (bits - n)));
+  const r = n == 0 ? a : <T>(((<u64>a) >> n) | ((<u64>a) << (bits - n)));
   const cf = msb<T>(r);
-  Flags.setCfOf(cf, cf ^ ((<u64>r >> (bits - 2)) & 1));
+  Flags.setCfOf(cf, cf ^ (((<u64>r) >> (bits - 2)) & 1));
   return r;
 }
 
@@ -95,7 +95,7 @@ export function rcr<T>(a: T, count: u32): T {
   if (c > 1) r |= value << (bits + 1 - c);
   const cf = (value >> (c - 1)) & 1;
   const result = <T>r;
-  Flags.setCfOf(cf, msb<T>(result) ^ ((<u64>result >> (bits - 2)) & 1));
+  Flags.setCfOf(cf, msb<T>(result) ^ (((<u64>result) >> (bits - 2)) & 1));
   return result;
 }
 
@@ -114,13 +114,13 @@ export function shld<T>(a: T, b: T, count: u32): T {
   let r: T;
   let cf: u64;
   if (c <= bits) {
-    r = c == bits ? b : <T>((<u64>a << c) | (<u64>b >> (bits - c)));
-    cf = (<u64>a >> (bits - c)) & 1;
+    r = c == bits ? b : <T>(((<u64>a) << c) | ((<u64>b) >> (bits - c)));
+    cf = ((<u64>a) >> (bits - c)) & 1;
   } else {
     // 16-bit operand and a count above 16: undefined; the processor goes on into the first operand again.
     const n = c - bits;
-    r = <T>((<u64>b << n) | (<u64>a >> (bits - n)));
-    cf = (<u64>b >> (bits - n)) & 1;
+    r = <T>(((<u64>b) << n) | ((<u64>a) >> (bits - n)));
+    cf = ((<u64>b) >> (bits - n)) & 1;
   }
   Flags.explicit<T>(r, cf, msb<T>(r) ^ msb<T>(a), 0);
   return r;
@@ -133,12 +133,12 @@ export function shrd<T>(a: T, b: T, count: u32): T {
   let r: T;
   let cf: u64;
   if (c <= bits) {
-    r = c == bits ? b : <T>((<u64>a >> c) | (<u64>b << (bits - c)));
-    cf = (<u64>a >> (c - 1)) & 1;
+    r = c == bits ? b : <T>(((<u64>a) >> c) | ((<u64>b) << (bits - c)));
+    cf = ((<u64>a) >> (c - 1)) & 1;
   } else {
     const n = c - bits;
-    r = <T>((<u64>b >> n) | (<u64>a << (bits - n)));
-    cf = (<u64>b >> (n - 1)) & 1;
+    r = <T>(((<u64>b) >> n) | ((<u64>a) << (bits - n)));
+    cf = ((<u64>b) >> (n - 1)) & 1;
   }
   Flags.explicit<T>(r, cf, msb<T>(r) ^ msb<T>(a), 0);
   return r;

@@ -1,7 +1,6 @@
 /** PUSH, POP and their like. SDM Vol. 2. */
 import {
   AR_DB,
-  CR0_PE,
   FLAGS_ARITHMETIC,
   FLAG_AC,
   FLAG_ID,
@@ -10,15 +9,21 @@ import {
   FLAG_NT,
   FLAG_RF,
   FLAG_TF,
-  FLAG_VIF,
-  FLAG_VIP,
   FLAG_VM,
   FLAG_DF,
   VECTOR_SS,
 } from "../spec/architecture";
 import { CPU, RBP, RSP, SS, cpu, getGpr, setGpr } from "../state/cpu";
 import { getFlags, setArithmeticFlags } from "../state/flags";
-import { STACK_64, STACK_FLAT32, is64, isProtected, isVirtual8086, segRights, updateContext } from "../state/mode";
+import {
+  STACK_64,
+  STACK_FLAT32,
+  is64,
+  isProtected,
+  isVirtual8086,
+  segRights,
+  updateContext,
+} from "../state/mode";
 import { Linear } from "../mmu/linear";
 import { Address, segmentLinear } from "../mmu/segmented";
 import { loadSegment } from "../mmu/descriptors";
@@ -153,7 +158,7 @@ export function popSegment<T>(index: u32): void {
   // SS is checked with the CPL as it is; the stack's size may change with the load, the increment does not.
   const before = stackPointer();
   const wide = is64() || (segRights(SS) & AR_DB) != 0;
-  if (!loadSegment(index, <u32>value & 0xffff)) return;
+  if (!loadSegment(index, (<u32>value) & 0xffff)) return;
   const next = before + sizeof<T>();
   if (is64()) setGpr(RSP, next);
   else if (wide) setGpr(RSP, next & 0xffffffff);
@@ -180,8 +185,6 @@ export function pusha<T>(record: usize): void {
 
 export function popa<T>(record: usize): void {
   const size = sizeof<T>();
-  const top = peekStack<T>(size * 7);
-  if (faultPending()) return;
   for (let i: u32 = 0; i < 8; i++) {
     peekStack<T>(size * i);
     if (faultPending()) return;
@@ -190,7 +193,7 @@ export function popa<T>(record: usize): void {
     const register = 7 - i;
     if (register == RSP) continue;
     const value = peekStack<T>(size * i);
-    const at = CPU + (<usize>register << 3);
+    const at = CPU + ((<usize>register) << 3);
     if (sizeof<T>() == 4) store<u64>(at, <u64>(<u32>value));
     else store<T>(at, value);
   }
@@ -215,7 +218,7 @@ export function popf<T>(record: usize): void {
   dropStack(sizeof<T>());
   let writable = FLAGS_ARITHMETIC | FLAG_TF | FLAG_DF | FLAG_NT;
   if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID;
-  const iopl = <u32>(cpu.rflags >> 12) & 3;
+  const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (!isProtected() || cpu.cpl == 0) writable |= FLAG_IOPL | FLAG_IF;
   else if (cpu.cpl <= iopl) writable |= FLAG_IF;
   setFlagsMasked(image, writable);
@@ -293,6 +296,6 @@ export function leave<T>(record: usize): void {
   }
   const value = load<T>(at);
   setStackPointer(pointer + sizeof<T>());
-  if (sizeof<T>() == 2) setGpr(RBP, (rbp & ~(<u64>0xffff)) | <u64>value);
+  if (sizeof<T>() == 2) setGpr(RBP, (rbp & ~(<u64>0xffff)) | (<u64>value));
   else setGpr(RBP, <u64>value);
 }

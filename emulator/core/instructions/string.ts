@@ -5,7 +5,7 @@
  * event leaves RIP at the instruction with rSI, rDI and rCX where they are.
  */
 import { CPU_SCRATCH } from "../layout.generated";
-import { CPU, DS, ES, RAX, RCX, RDI, RSI, cpu, getGpr, setGpr } from "../state/cpu";
+import { CPU, ES, RAX, RCX, RDI, RSI, cpu, getGpr, setGpr } from "../state/cpu";
 import { settleCount } from "../state/clock";
 import { is64 } from "../state/mode";
 import { Flags } from "../state/flags";
@@ -15,7 +15,6 @@ import { segmentLinear } from "../mmu/segmented";
 import { faultPending } from "../interrupts/raise";
 import { R_ADDRESS_SIZE, R_EA, R_FLAGS, RECORD_REP, RECORD_REPNE } from "../records/record";
 import { sub } from "./arithmetic";
-import { Op } from "./operand";
 
 /** The most iterations done between two looks at the boundary: bounds the delay of an event from another CPU. */
 const MOST_ITERATIONS: u64 = 4096;
@@ -30,7 +29,7 @@ function setAddressed(record: usize, register: u32, value: u64): void {
   const size = load<u8>(record, R_ADDRESS_SIZE);
   if (size == 8) setGpr(register, value);
   else if (size == 4) setGpr(register, value & 0xffffffff);
-  else store<u16>(CPU + (<usize>register << 3), <u16>value);
+  else store<u16>(CPU + ((<usize>register) << 3), <u16>value);
 }
 
 function advance(record: usize, register: u32, size: u64): void {
@@ -63,7 +62,7 @@ function finish(record: usize, done: u64, isOver: bool): void {
 }
 
 function sourceLinear(record: usize, size: u32): u64 {
-  return segmentLinear(<u32>load<u8>(record, R_EA) & 7, getGpr(RSI) & addressMask(record), size, false);
+  return segmentLinear((<u32>load<u8>(record, R_EA)) & 7, getGpr(RSI) & addressMask(record), size, false);
 }
 
 function destinationLinear(record: usize, size: u32, write: bool): u64 {
@@ -71,7 +70,7 @@ function destinationLinear(record: usize, size: u32, write: bool): u64 {
 }
 
 /** Elements from a linear address to the end of its page. */
-function elementsInPage<T>(linear: u64): u64 {
+function elementsInPage<T extends number>(linear: u64): u64 {
   return (4096 - (linear & 0xfff)) / sizeof<T>();
 }
 
@@ -79,7 +78,7 @@ function isPlain(at: usize): bool {
   return at != CPU + CPU_SCRATCH;
 }
 
-function movsOne<T>(record: usize): bool {
+function movsOne<T extends number>(record: usize): bool {
   const from = Linear.readable<T>(sourceLinear(record, <u32>sizeof<T>()));
   if (from == 0) return false;
   const value = load<T>(from);
@@ -94,7 +93,7 @@ function movsOne<T>(record: usize): bool {
 }
 
 /** Moves as many elements at once as lie in one page at both ends; 0 when one by one is needed. */
-function movsBulk<T>(record: usize, most: u64): u64 {
+function movsBulk<T extends number>(record: usize, most: u64): u64 {
   if (!is64() || (cpu.rflags & FLAG_DF) != 0 || load<u8>(record, R_ADDRESS_SIZE) != 8 || most < 4) return 0;
   const fromLinear = sourceLinear(record, <u32>sizeof<T>());
   const toLinear = destinationLinear(record, <u32>sizeof<T>(), true);
@@ -115,7 +114,7 @@ function movsBulk<T>(record: usize, most: u64): u64 {
   return count;
 }
 
-export function movs<T>(record: usize): void {
+export function movs<T extends number>(record: usize): void {
   if (!isRepeated(record)) {
     movsOne<T>(record);
     return;
@@ -135,7 +134,7 @@ export function movs<T>(record: usize): void {
   finish(record, done, false);
 }
 
-function stosOne<T>(record: usize): bool {
+function stosOne<T extends number>(record: usize): bool {
   const to = Linear.storable<T>(destinationLinear(record, <u32>sizeof<T>(), true));
   if (to == 0) return false;
   store<T>(to, load<T>(CPU));
@@ -145,7 +144,7 @@ function stosOne<T>(record: usize): bool {
   return true;
 }
 
-function stosBulk<T>(record: usize, most: u64): u64 {
+function stosBulk<T extends number>(record: usize, most: u64): u64 {
   if (!is64() || (cpu.rflags & FLAG_DF) != 0 || load<u8>(record, R_ADDRESS_SIZE) != 8 || most < 4) return 0;
   const toLinear = destinationLinear(record, <u32>sizeof<T>(), true);
   const count = min<u64>(most, elementsInPage<T>(toLinear));
@@ -159,7 +158,7 @@ function stosBulk<T>(record: usize, most: u64): u64 {
   return count;
 }
 
-export function stos<T>(record: usize): void {
+export function stos<T extends number>(record: usize): void {
   if (!isRepeated(record)) {
     stosOne<T>(record);
     return;
@@ -179,7 +178,7 @@ export function stos<T>(record: usize): void {
   finish(record, done, false);
 }
 
-function lodsOne<T>(record: usize): bool {
+function lodsOne<T extends number>(record: usize): bool {
   const from = Linear.readable<T>(sourceLinear(record, <u32>sizeof<T>()));
   if (from == 0) return false;
   if (sizeof<T>() == 4) setGpr(RAX, <u64>load<u32>(from));
@@ -188,7 +187,7 @@ function lodsOne<T>(record: usize): bool {
   return true;
 }
 
-export function lods<T>(record: usize): void {
+export function lods<T extends number>(record: usize): void {
   if (!isRepeated(record)) {
     lodsOne<T>(record);
     return;
@@ -199,7 +198,7 @@ export function lods<T>(record: usize): void {
   finish(record, done, false);
 }
 
-function cmpsOne<T>(record: usize): bool {
+function cmpsOne<T extends number>(record: usize): bool {
   const from = Linear.readable<T>(sourceLinear(record, <u32>sizeof<T>()));
   if (from == 0) return false;
   const first = load<T>(from);
@@ -211,7 +210,7 @@ function cmpsOne<T>(record: usize): bool {
   return true;
 }
 
-function scasOne<T>(record: usize): bool {
+function scasOne<T extends number>(record: usize): bool {
   const to = Linear.readable<T>(destinationLinear(record, <u32>sizeof<T>(), false));
   if (to == 0) return false;
   sub<T>(load<T>(CPU), load<T>(to));
@@ -224,7 +223,7 @@ function goesOn(record: usize): bool {
   return Flags.zf() == ((load<u8>(record, R_FLAGS) & RECORD_REP) != 0);
 }
 
-export function cmps<T>(record: usize): void {
+export function cmps<T extends number>(record: usize): void {
   if (!isRepeated(record)) {
     cmpsOne<T>(record);
     return;
@@ -239,7 +238,7 @@ export function cmps<T>(record: usize): void {
   finish(record, done, isOver);
 }
 
-export function scas<T>(record: usize): void {
+export function scas<T extends number>(record: usize): void {
   if (!isRepeated(record)) {
     scasOne<T>(record);
     return;

@@ -22,8 +22,6 @@ import {
   EFER_LME,
   FLAG_AC,
   FLAG_IF,
-  FLAG_IOPL,
-  FLAG_VM,
   PHYSICAL_MASK,
   PTE_P,
   VECTOR_DB,
@@ -35,7 +33,6 @@ import {
   is64,
   isLongMode,
   isProtected,
-  isVirtual8086,
   segBase,
   segRights,
   setSegBase,
@@ -45,7 +42,7 @@ import {
 } from "../state/mode";
 import { AR_L } from "../spec/architecture";
 import { ramAddress } from "../mmu/physical";
-import { dropContexts, dropContextsOfVpids, flushAllContexts, invalidatePage } from "../mmu/contexts";
+import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
 import { Linear, isCanonical } from "../mmu/linear";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
@@ -65,7 +62,15 @@ import {
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
 import { readMsr, writeMsr } from "./msr";
-import { EXIT_REASON_CPUID, EXIT_REASON_HLT, EXIT_REASON_INVD, EXIT_REASON_PAUSE, EXIT_REASON_RDPMC, EXIT_REASON_RDTSC, EXIT_REASON_RDTSCP, EXIT_REASON_WBINVD } from "../spec/vmx";
+import {
+  EXIT_REASON_CPUID,
+  EXIT_REASON_HLT,
+  EXIT_REASON_PAUSE,
+  EXIT_REASON_RDPMC,
+  EXIT_REASON_RDTSC,
+  EXIT_REASON_RDTSCP,
+  EXIT_REASON_WBINVD,
+} from "../spec/vmx";
 
 export function ud(record: usize): void {
   raiseUd();
@@ -83,7 +88,7 @@ function requireRing0(): bool {
 // --- interrupt flag
 
 export function cli(record: usize): void {
-  const iopl = <u32>(cpu.rflags >> 12) & 3;
+  const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
     raiseGp();
     return;
@@ -93,7 +98,7 @@ export function cli(record: usize): void {
 
 /** STI delays interrupts by one instruction when it sets IF from 0. */
 export function sti(record: usize): void {
-  const iopl = <u32>(cpu.rflags >> 12) & 3;
+  const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
     raiseGp();
     return;
@@ -151,7 +156,7 @@ export function loadPdptes(cr3: u64): bool {
   for (let i: usize = 0; i < 4; i++) {
     const at = ramAddress(table + (i << 3), 8);
     const entry = at == 0 ? 0 : load<u64>(at);
-    if ((entry & PTE_P) != 0 && (entry & (0x1e6 | (~PHYSICAL_MASK))) != 0) good = false;
+    if ((entry & PTE_P) != 0 && (entry & (0x1e6 | ~PHYSICAL_MASK)) != 0) good = false;
     store<u64>(CPU + CPU_PDPTE_SCRATCH + (i << 3), entry);
   }
   if (!good) {
@@ -168,7 +173,11 @@ function usesPdptes(cr0: u64, cr4: u64): bool {
 
 /** MOV to CR0 and LMSW, after interception. */
 export function writeCr0(value: u64): void {
-  if (value >> 32 != 0 || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) || ((value & CR0_NW) != 0 && (value & CR0_CD) == 0)) {
+  if (
+    value >> 32 != 0 ||
+    ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
+    ((value & CR0_NW) != 0 && (value & CR0_CD) == 0)
+  ) {
     raiseGp();
     return;
   }
@@ -184,7 +193,12 @@ export function writeCr0(value: u64): void {
     raiseGp();
     return;
   }
-  if (usesPdptes(next, cpu.cr4) && (pagingOn || ((before ^ next) & (CR0_CD | CR0_NW)) != 0) && !loadPdptes(cpu.cr3)) return;
+  if (
+    usesPdptes(next, cpu.cr4) &&
+    (pagingOn || ((before ^ next) & (CR0_CD | CR0_NW)) != 0) &&
+    !loadPdptes(cpu.cr3)
+  )
+    return;
   cpu.cr0 = next;
   if (pagingOn && (cpu.efer & EFER_LME) != 0) cpu.efer |= EFER_LMA;
   if (pagingOff) cpu.efer &= ~EFER_LMA;
@@ -220,9 +234,15 @@ export function writeCr4(value: u64): void {
     raiseGp();
     return;
   }
-  if (usesPdptes(cpu.cr0, value) && ((before ^ value) & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) != 0 && !loadPdptes(cpu.cr3)) return;
+  if (
+    usesPdptes(cpu.cr0, value) &&
+    ((before ^ value) & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) != 0 &&
+    !loadPdptes(cpu.cr3)
+  )
+    return;
   cpu.cr4 = value;
-  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) dropContexts(cpu.vpid, -1);
+  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
+    dropContexts(cpu.vpid, -1);
   updateContext();
   cpu.leave = 1;
 }
@@ -254,7 +274,7 @@ export function moveToControl(record: usize): void {
         raiseGp();
         return;
       }
-      apicWrite(APIC_TPR, <u32>value << 4);
+      apicWrite(APIC_TPR, (<u32>value) << 4);
       return;
     default:
       raiseUd();
@@ -302,7 +322,7 @@ export function lmsw(record: usize): void {
   if (cpu.vmxNonRoot != 0 && exitOnLmsw(record, source)) return;
   // LMSW changes PE, MP, EM and TS, and cannot clear PE.
   const writable = cpu.vmxNonRoot != 0 ? 15 & ~cpu.cr0Mask : 15;
-  const value = (<u64>source & 15) | (cpu.cr0 & CR0_PE);
+  const value = ((<u64>source) & 15) | (cpu.cr0 & CR0_PE);
   writeCr0((cpu.cr0 & ~writable) | (value & writable));
 }
 
@@ -326,7 +346,7 @@ function debugNumber(number: u32): u32 {
 }
 
 function dr(number: u32): usize {
-  return CPU + CPU_DR + (<usize>number << 3);
+  return CPU + CPU_DR + ((<usize>number) << 3);
 }
 
 const DR7_GD: u64 = 1 << 13;
@@ -342,7 +362,13 @@ function isDetected(): bool {
 
 export function moveToDebug(record: usize): void {
   const number = debugNumber(Op.dstNumber(record));
-  if (number == 0xff || !requireRing0() || exitOnDebugAccess(record, Op.dstNumber(record), false) || isDetected()) return;
+  if (
+    number == 0xff ||
+    !requireRing0() ||
+    exitOnDebugAccess(record, Op.dstNumber(record), false) ||
+    isDetected()
+  )
+    return;
   let value = operandValue(record);
   if (number >= 6) {
     if (value >> 32 != 0) {
@@ -356,7 +382,13 @@ export function moveToDebug(record: usize): void {
 
 export function moveFromDebug(record: usize): void {
   const number = debugNumber(Op.srcNumber(record));
-  if (number == 0xff || !requireRing0() || exitOnDebugAccess(record, Op.srcNumber(record), true) || isDetected()) return;
+  if (
+    number == 0xff ||
+    !requireRing0() ||
+    exitOnDebugAccess(record, Op.srcNumber(record), true) ||
+    isDetected()
+  )
+    return;
   const value = load<u64>(dr(number));
   if (is64()) Op.setDst<u64>(record, value);
   else Op.setDst<u32>(record, <u32>value);
@@ -387,7 +419,12 @@ export function invpcid(record: usize): void {
   const address = Linear.read<u64>(linear + 8);
   if (faultPending()) return;
   const type = is64() ? Op.dst<u64>(record) : <u64>Op.dst<u32>(record);
-  if (type > 3 || (type < 2 && (pcid & ~(<u64>0xfff)) != 0) || (type == 0 && is64() && !isCanonical(address)) || (type < 2 && (cpu.cr4 & CR4_PCIDE) == 0 && pcid != 0)) {
+  if (
+    type > 3 ||
+    (type < 2 && (pcid & ~(<u64>0xfff)) != 0) ||
+    (type == 0 && is64() && !isCanonical(address)) ||
+    (type < 2 && (cpu.cr4 & CR4_PCIDE) == 0 && pcid != 0)
+  ) {
     raiseGp();
     return;
   }
@@ -471,7 +508,7 @@ export function cpuid(record: usize): void {
     if (leaf == 1) {
       ebx = (ebx & 0x00ffffff) | (cpu.id << 24);
       if (cpu.cr4 & (1 << 18)) ecx |= 1 << 27;
-      if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~(<u32>1 << 9);
+      if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~((<u32>1) << 9);
     } else if (leaf == 0xb) edx = cpu.id;
   } else if (leaf == 0xb) {
     ecx = subleaf & 0xff;
@@ -503,7 +540,7 @@ export function rdmsr(record: usize): void {
 
 export function wrmsr(record: usize): void {
   if (!requireRing0()) return;
-  writeMsr(record, <u32>getGpr(RCX), <u64>(<u32>getGpr(RAX)) | (getGpr(RDX) << 32));
+  writeMsr(record, <u32>getGpr(RCX), (<u64>(<u32>getGpr(RAX))) | (getGpr(RDX) << 32));
 }
 
 // --- small ones

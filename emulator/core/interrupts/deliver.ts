@@ -3,7 +3,6 @@
  * and triple faults, and the stop on the way for VMX.
  */
 import {
-  AR_ACCESSED,
   AR_CODE,
   AR_DB,
   AR_DC,
@@ -12,7 +11,6 @@ import {
   AR_P,
   AR_RW,
   AR_S,
-  AR_TYPE,
   AR_UNUSABLE,
   FLAG_AC,
   FLAG_IF,
@@ -22,10 +20,8 @@ import {
   FLAG_VM,
   TYPE_INTERRUPT_GATE,
   TYPE_INTERRUPT_GATE16,
-  TYPE_TASK_GATE,
   TYPE_TRAP_GATE,
   TYPE_TRAP_GATE16,
-  TYPE_TSS_AVAILABLE,
   VECTOR_DE,
   VECTOR_DF,
   VECTOR_GP,
@@ -36,12 +32,22 @@ import {
 } from "../spec/architecture";
 import { CS, DS, ES, FS, GS, RSP, SHUTDOWN, SS, TR, cpu, getGpr, setGpr } from "../state/cpu";
 import { getFlags } from "../state/flags";
-import { isLongMode, isProtected, isVirtual8086, segBase, segLimit, segRights, segSelector, setSegment, updateContext, updateMode } from "../state/mode";
+import {
+  isLongMode,
+  isProtected,
+  isVirtual8086,
+  segBase,
+  segLimit,
+  segRights,
+  segSelector,
+  setSegment,
+  updateContext,
+  updateMode,
+} from "../state/mode";
 import {
   descriptorLimit,
   descriptorRights,
   dplOf,
-  isCodeSizeLegal,
   isWithinCodeLimit,
   loadRealSegment,
   readDescriptor,
@@ -51,7 +57,14 @@ import {
 } from "../mmu/descriptors";
 import { Linear, System, isCanonical } from "../mmu/linear";
 import { BAD_LINEAR, segmentLinear } from "../mmu/segmented";
-import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT, faultPending, raiseWithError } from "./raise";
+import {
+  FAULT_NON_CANONICAL,
+  FAULT_RETRY,
+  FAULT_VM_EXIT,
+  NO_FAULT,
+  faultPending,
+  raiseWithError,
+} from "./raise";
 import { exitOnException, exitOnTripleFault } from "../vmx/event-exits";
 
 /** Where an event comes from; decides privilege checks, the EXT bit and the VMX interruption type. */
@@ -93,7 +106,10 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
   for (;;) {
     const isException = from == SOURCE_EXCEPTION || from >= SOURCE_PRIVILEGED;
     if (cpu.vmxNonRoot != 0 && isException && !(first && cpu.injecting != 0)) {
-      if (exitOnException(current, from, withError, code, previous, previousFrom, previousError, previousCode)) return;
+      if (
+        exitOnException(current, from, withError, code, previous, previousFrom, previousError, previousCode)
+      )
+        return;
     }
     if (from == SOURCE_EXCEPTION && current == VECTOR_PF) cpu.cr2 = cpu.cr2Pending;
     cpu.deliveringVector = current;
@@ -130,7 +146,9 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
       return;
     }
     const isDouble =
-      isFault && ((isContributory(current) && isContributory(second)) || (current == VECTOR_PF && (isContributory(second) || second == VECTOR_PF)));
+      isFault &&
+      ((isContributory(current) && isContributory(second)) ||
+        (current == VECTOR_PF && (isContributory(second) || second == VECTOR_PF)));
     first = false;
     from = SOURCE_EXCEPTION;
     if (isDouble) {
@@ -147,7 +165,7 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
 
 /** Error code for a fault about the event's own IDT entry. */
 function idtError(vector: i32, source: u32): u32 {
-  return (<u32>vector << 3) | 2 | ext(source);
+  return ((<u32>vector) << 3) | 2 | ext(source);
 }
 
 function ext(source: u32): u32 {
@@ -156,7 +174,7 @@ function ext(source: u32): u32 {
 
 /** Real-address mode: the interrupt vector table at IDTR. */
 function deliverReal(vector: i32, nextRip: u64): void {
-  const at = <u32>vector << 2;
+  const at = (<u32>vector) << 2;
   if (at + 3 > <u32>cpu.idtrLimit) {
     raiseWithError(VECTOR_GP, 0);
     return;
@@ -173,16 +191,16 @@ function deliverReal(vector: i32, nextRip: u64): void {
 }
 
 function push16(value: u32): bool {
-  const sp = ((<u32>getGpr(RSP)) - 2) & 0xffff;
+  const sp = (<u32>getGpr(RSP) - 2) & 0xffff;
   const linear = segmentLinear(SS, <u64>sp, 2, true);
   if (linear == BAD_LINEAR || !Linear.write<u16>(linear, <u16>value)) return false;
-  setGpr(RSP, (getGpr(RSP) & ~(<u64>0xffff)) | <u64>sp);
+  setGpr(RSP, (getGpr(RSP) & ~(<u64>0xffff)) | (<u64>sp));
   return true;
 }
 
 /** 64-bit gates: 16-byte entries, IST, stack aligned to 16, SS:RSP always pushed. */
 function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextRip: u64): void {
-  const at = <u32>vector << 4;
+  const at = (<u32>vector) << 4;
   if (at + 15 > <u32>cpu.idtrLimit) {
     raiseWithError(VECTOR_GP, idtError(vector, source));
     return;
@@ -205,7 +223,7 @@ function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextR
     raiseWithError(VECTOR_NP, idtError(vector, source));
     return;
   }
-  const selector = <u32>(low >> 16) & 0xffff;
+  const selector = (<u32>(low >> 16)) & 0xffff;
   const target = (low & 0xffff) | ((low >> 32) & 0xffff0000) | (high << 32);
   if ((selector & 0xfffc) == 0) {
     raiseWithError(VECTOR_GP, ext(source));
@@ -226,7 +244,7 @@ function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextR
     raiseWithError(VECTOR_NP, (selector & 0xfffc) | ext(source));
     return;
   }
-  const ist = <u32>(low >> 32) & 7;
+  const ist = (<u32>(low >> 32)) & 7;
   const newCpl = (code & AR_DC) != 0 ? cpu.cpl : dpl;
   let rsp = getGpr(RSP);
   if (ist != 0 || newCpl != cpu.cpl) {
@@ -272,7 +290,7 @@ function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextR
     return;
   }
   setGpr(RSP, bottom);
-  if (newCpl != savedCpl) setSegment(SS, newCpl, 0, 0, AR_UNUSABLE | (<u64>newCpl << AR_DPL_SHIFT));
+  if (newCpl != savedCpl) setSegment(SS, newCpl, 0, 0, AR_UNUSABLE | ((<u64>newCpl) << AR_DPL_SHIFT));
   setCodeSegment(selector, descriptor, newCpl);
   cpu.rip = target;
   let clear = FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM;
@@ -293,7 +311,7 @@ function pushFrame(base: u64, mask: u64, size: u32, value: u32): bool {
 
 /** 8-byte gates of protected mode, to inner, same or (from virtual-8086) ring 0. */
 function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, nextRip: u64): void {
-  const at = <u32>vector << 3;
+  const at = (<u32>vector) << 3;
   if (at + 7 > <u32>cpu.idtrLimit) {
     raiseWithError(VECTOR_GP, idtError(vector, source));
     return;
@@ -314,7 +332,7 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     return;
   }
   const size: u32 = isWide ? 4 : 2;
-  const selector = <u32>(gate >> 16) & 0xffff;
+  const selector = (<u32>(gate >> 16)) & 0xffff;
   const target = isWide ? (gate & 0xffff) | ((gate >> 32) & 0xffff0000) : gate & 0xffff;
   if ((selector & 0xfffc) == 0) {
     raiseWithError(VECTOR_GP, ext(source));
@@ -362,12 +380,12 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     stackBase = ((newSsDescriptor >> 16) & 0xffffff) | ((newSsDescriptor >> 56) << 24);
     stackMask = (descriptorRights(newSsDescriptor) & AR_DB) != 0 ? 0xffffffff : 0xffff;
     cpu.pushPointer = cpu.innerEsp;
-  } else cpu.pushPointer = <u64>oldEsp & stackMask;
+  } else cpu.pushPointer = (<u64>oldEsp) & stackMask;
   cpu.cpl = newCpl;
   const flagsBefore = cpu.rflags;
   if (fromV86) cpu.rflags &= ~FLAG_VM;
   if (newCpl != oldCpl) updateContext();
-  let done = true;
+  let done: bool = true;
   if (newCpl != oldCpl) {
     if (fromV86)
       done =
@@ -375,7 +393,8 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
         pushFrame(stackBase, stackMask, size, segSelector(FS)) &&
         pushFrame(stackBase, stackMask, size, segSelector(DS)) &&
         pushFrame(stackBase, stackMask, size, segSelector(ES));
-    done = done && pushFrame(stackBase, stackMask, size, oldSs) && pushFrame(stackBase, stackMask, size, oldEsp);
+    done =
+      done && pushFrame(stackBase, stackMask, size, oldSs) && pushFrame(stackBase, stackMask, size, oldEsp);
   }
   done =
     done &&
@@ -398,7 +417,7 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
       setSegment(DS, 0, 0, 0, AR_UNUSABLE);
       setSegment(ES, 0, 0, 0, AR_UNUSABLE);
     }
-  } else setGpr(RSP, (<u64>oldEsp & ~stackMask & 0xffffffff) | cpu.pushPointer);
+  } else setGpr(RSP, ((<u64>oldEsp) & ~stackMask & 0xffffffff) | cpu.pushPointer);
   setCodeSegment(selector, descriptor, newCpl);
   cpu.rip = target;
   let clear = FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM;
@@ -438,7 +457,11 @@ export function readInnerStack(newCpl: u32, extBit: u32): bool {
     return false;
   }
   const rights = descriptorRights(cpu.descriptor);
-  if ((ss & 3) != newCpl || dplOf(rights) != newCpl || (rights & (AR_S | AR_CODE | AR_RW)) != (AR_S | AR_RW)) {
+  if (
+    (ss & 3) != newCpl ||
+    dplOf(rights) != newCpl ||
+    (rights & (AR_S | AR_CODE | AR_RW)) != (AR_S | AR_RW)
+  ) {
     raiseWithError(VECTOR_TS, (ss & 0xfffc) | extBit);
     return false;
   }

@@ -4,17 +4,10 @@
  * Registers are kept at index (offset >> 4) of `Cpu.apicRegister`. IRR and attention bits may be set by other
  * threads, atomically; everything else belongs to this CPU.
  */
+import { endOfInterrupt, sendInterrupt } from "../env";
 import { CPU_APIC_REGISTER } from "../layout.generated";
-import { ATTENTION_INIT, ATTENTION_INTERRUPT, ATTENTION_NMI, ATTENTION_SIPI, CPU, cpu } from "../state/cpu";
+import { CPU, cpu } from "../state/cpu";
 import { NEVER, guestTimeStamp, now } from "../state/clock";
-import { FAULT_RETRY, raise } from "./raise";
-
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "sendInterrupt")
-declare function sendInterrupt(icrLow: u32, destination: u32): void;
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "endOfInterrupt")
-declare function endOfInterrupt(vector: u32): void;
 
 export const APIC_BASE_BSP: u64 = 1 << 8;
 export const APIC_BASE_X2APIC: u64 = 1 << 10;
@@ -58,18 +51,16 @@ const ESR_RECEIVE_ILLEGAL_VECTOR: u32 = 1 << 6;
 
 /** Delivery modes of ICR and LVT. */
 const DELIVERY_FIXED: u32 = 0;
-const DELIVERY_NMI: u32 = 4;
-const DELIVERY_INIT: u32 = 5;
 const DELIVERY_EXTINT: u32 = 7;
 
 /** Cycles of the time-stamp counter per tick of the undivided APIC timer (the bus clock). */
 export const CYCLES_PER_TIMER_TICK: u64 = 16;
 
 function get(offset: u32): u32 {
-  return load<u32>(CPU + CPU_APIC_REGISTER + (<usize>offset >> 2));
+  return load<u32>(CPU + CPU_APIC_REGISTER + ((<usize>offset) >> 2));
 }
 function set(offset: u32, value: u32): void {
-  store<u32>(CPU + CPU_APIC_REGISTER + (<usize>offset >> 2), value);
+  store<u32>(CPU + CPU_APIC_REGISTER + ((<usize>offset) >> 2), value);
 }
 
 export function isX2apic(): bool {
@@ -114,20 +105,20 @@ export function apicBaseChanged(before: u64): void {
 /** Highest vector in one of the three 256-bit registers, or -1. */
 function highest(offset: u32): i32 {
   for (let word: i32 = 7; word >= 0; word--) {
-    const bits = atomic.load<u32>(CPU + CPU_APIC_REGISTER + (<usize>(offset + (<u32>word << 4)) >> 2));
+    const bits = atomic.load<u32>(CPU + CPU_APIC_REGISTER + ((<usize>(offset + ((<u32>word) << 4))) >> 2));
     if (bits != 0) return (word << 5) + 31 - <i32>clz<u32>(bits);
   }
   return -1;
 }
 
 function bitAddress(offset: u32, vector: u32): usize {
-  return CPU + CPU_APIC_REGISTER + (<usize>(offset + ((vector >> 5) << 4)) >> 2);
+  return CPU + CPU_APIC_REGISTER + ((<usize>(offset + ((vector >> 5) << 4))) >> 2);
 }
 
 export function processorPriority(): u32 {
   const inService = highest(APIC_ISR);
   const tpr = get(APIC_TPR) & 0xff;
-  const isrClass: u32 = inService < 0 ? 0 : <u32>inService & 0xf0;
+  const isrClass: u32 = inService < 0 ? 0 : (<u32>inService) & 0xf0;
   return (tpr & 0xf0) >= isrClass ? tpr : isrClass;
 }
 
@@ -135,7 +126,7 @@ export function processorPriority(): u32 {
 export function pendingVector(): i32 {
   if (!isApicEnabled() || (get(APIC_SVR) & SVR_ENABLE) == 0) return -1;
   const vector = highest(APIC_IRR);
-  if (vector < 0 || (<u32>vector & 0xf0) <= (processorPriority() & 0xf0)) return -1;
+  if (vector < 0 || ((<u32>vector) & 0xf0) <= (processorPriority() & 0xf0)) return -1;
   return vector;
 }
 
@@ -178,7 +169,7 @@ function recordError(bits: u32): void {
 export function apicEoi(): void {
   const vector = highest(APIC_ISR);
   if (vector < 0) return;
-  const bit: u32 = 1 << (<u32>vector & 31);
+  const bit: u32 = 1 << ((<u32>vector) & 31);
   const isr = bitAddress(APIC_ISR, <u32>vector);
   store<u32>(isr, load<u32>(isr) & ~bit);
   if ((load<u32>(bitAddress(APIC_TMR, <u32>vector)) & bit) != 0 && (get(APIC_SVR) & (1 << 12)) == 0)
@@ -321,7 +312,7 @@ export function apicWrite(offset: u32, value: u32): void {
       cpu.apicEsrPending = 0;
       return;
     case APIC_ICR_LOW >> 4:
-      set(APIC_ICR_LOW, value & 0xcdfff & ~(<u32>1 << 12));
+      set(APIC_ICR_LOW, value & 0xcdfff & ~((<u32>1) << 12));
       sendIpi(value, get(APIC_ICR_HIGH) >> 24);
       return;
     case APIC_ICR_HIGH >> 4:
@@ -343,7 +334,8 @@ export function apicWrite(offset: u32, value: u32): void {
       return;
     case APIC_TIMER_DIVIDE >> 4:
       set(APIC_TIMER_DIVIDE, value & 0xb);
-      if (cpu.timerDeadline != NEVER && timerMode() != TIMER_TSC_DEADLINE) startTimer(get(APIC_TIMER_INITIAL));
+      if (cpu.timerDeadline != NEVER && timerMode() != TIMER_TSC_DEADLINE)
+        startTimer(get(APIC_TIMER_INITIAL));
       return;
     default:
       if (!isImplemented(offset)) recordError(ESR_ILLEGAL_REGISTER);
@@ -376,7 +368,8 @@ function writeLvtTimer(value: u32): void {
 }
 
 function maskAllLvts(): void {
-  for (let offset = APIC_LVT_TIMER; offset <= APIC_LVT_ERROR; offset += 0x10) set(offset, get(offset) | LVT_MASKED);
+  for (let offset = APIC_LVT_TIMER; offset <= APIC_LVT_ERROR; offset += 0x10)
+    set(offset, get(offset) | LVT_MASKED);
 }
 
 /** Sends an interprocessor interrupt. A fixed one to itself alone stays inside; the rest goes over the bus. */
@@ -396,11 +389,11 @@ export function sendIpi(icrLow: u32, destination: u32): void {
 
 /** Writes the x2APIC's 64-bit ICR. */
 export function writeIcr64(value: u64): void {
-  set(APIC_ICR_LOW, <u32>value & 0xcdfff & ~(<u32>1 << 12));
+  set(APIC_ICR_LOW, (<u32>value) & 0xcdfff & ~((<u32>1) << 12));
   set(APIC_ICR_HIGH, <u32>(value >> 32));
   sendIpi(<u32>value, <u32>(value >> 32));
 }
 
 export function readIcr64(): u64 {
-  return <u64>get(APIC_ICR_LOW) | (<u64>get(APIC_ICR_HIGH) << 32);
+  return (<u64>get(APIC_ICR_LOW)) | ((<u64>get(APIC_ICR_HIGH)) << 32);
 }

@@ -4,34 +4,29 @@
  * The exchange is through the CPU block (ioAddress, ioSize, ioValue, ioWrite); an import returns 0 when the
  * access is done and 1 when it must be made again later (another thread holds the device's lock).
  */
+import { memoryAccess, portAccess } from "../env";
 import { cpu } from "../state/cpu";
 import { mustWait } from "../state/clock";
 import { FAULT_RETRY, raise } from "../interrupts/raise";
 import { APIC_BASE_ENABLE, APIC_BASE_X2APIC, apicRead, apicWrite } from "../interrupts/local-apic";
-
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "memoryAccess")
-declare function memoryAccess(): i32;
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "portAccess")
-declare function portAccess(): i32;
 
 const APIC_PAGE: u64 = 0xffffff000;
 
 function isOwnApic(physical: u64): bool {
   const base = cpu.apicBase;
   return (
-    (base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_ENABLE && (physical & ~(<u64>0xfff)) == (base & APIC_PAGE)
+    (base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_ENABLE &&
+    (physical & ~(<u64>0xfff)) == (base & APIC_PAGE)
   );
 }
 
 /** Reads 1, 2, 4 or 8 bytes outside RAM to `into`. False: the access must be made again. */
 export function readBus(physical: u64, size: u32, into: usize): bool {
   if (isOwnApic(physical)) {
-    store<u64>(into, <u64>(apicRead(<u32>physical & 0xff0) >> ((<u32>physical & 3) << 3)));
+    store<u64>(into, <u64>(apicRead((<u32>physical) & 0xff0) >> (((<u32>physical) & 3) << 3)));
     return true;
   }
-  cpu.ioGuest = <u32>(physical >> 52) & 1;
+  cpu.ioGuest = (<u32>(physical >> 52)) & 1;
   cpu.ioAddress = physical & 0xfffffffffffff;
   cpu.ioSize = size;
   cpu.ioWrite = 0;
@@ -56,10 +51,10 @@ export function writeBus(physical: u64, size: u32, from: usize): bool {
   else value = load<u8>(from);
   if (isOwnApic(physical)) {
     // Registers are 32 bits wide at 16-byte steps; other forms of access are undefined (SDM, "Local APIC").
-    if ((<u32>physical & 0xf) == 0) apicWrite(<u32>physical & 0xff0, <u32>value);
+    if (((<u32>physical) & 0xf) == 0) apicWrite((<u32>physical) & 0xff0, <u32>value);
     return true;
   }
-  cpu.ioGuest = <u32>(physical >> 52) & 1;
+  cpu.ioGuest = (<u32>(physical >> 52)) & 1;
   cpu.ioAddress = physical & 0xfffffffffffff;
   cpu.ioSize = size;
   cpu.ioWrite = 1;

@@ -22,7 +22,7 @@ function contextAt(index: u32): usize {
 }
 
 function keyOf(flavor: u32): u64 {
-  return <u64>cpu.vpid | (<u64>currentPcid() << 16) | (<u64>flavor << 28) | (1 << 63);
+  return (<u64>cpu.vpid) | ((<u64>currentPcid()) << 16) | ((<u64>flavor) << 28) | (1 << 63);
 }
 
 /** The tag (1..4095) of the current context in the given flavor; a new one when it has none. */
@@ -59,8 +59,8 @@ export function dropContexts(vpid: u32, pcid: i32): void {
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) {
     const at = contextAt(index);
     const key = load<u64>(at, KEY);
-    if (key == 0 || (<u32>key & 0xffff) != vpid) continue;
-    if (pcid >= 0 && (<u32>(key >> 16) & 0xfff) != <u32>pcid) continue;
+    if (key == 0 || ((<u32>key) & 0xffff) != vpid) continue;
+    if (pcid >= 0 && ((<u32>(key >> 16)) & 0xfff) != <u32>pcid) continue;
     store<u64>(at, 0, KEY);
   }
 }
@@ -90,7 +90,7 @@ export function noteLargePage(): void {
  * forgotten whole.
  */
 export function invalidatePage(linear: u64): void {
-  const slot = (<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4;
+  const slot = ((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4;
   store<u64>(CPU + CPU_TLB_READ + slot, 0);
   store<u64>(CPU + CPU_TLB_WRITE + slot, 0);
   store<u64>(CPU + CPU_TLB_EXECUTE + slot, 0);
@@ -98,6 +98,6 @@ export function invalidatePage(linear: u64): void {
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) {
     const at = contextAt(index);
     const key = load<u64>(at, KEY);
-    if (key != 0 && (<u32>key & 0xffff) == vpid && load<u32>(at, HAS_LARGE) != 0) store<u64>(at, 0, KEY);
+    if (key != 0 && ((<u32>key) & 0xffff) == vpid && load<u32>(at, HAS_LARGE) != 0) store<u64>(at, 0, KEY);
   }
 }

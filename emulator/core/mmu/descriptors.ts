@@ -5,7 +5,6 @@ import {
   AR_DB,
   AR_DC,
   AR_DPL_SHIFT,
-  AR_G,
   AR_L,
   AR_P,
   AR_RW,
@@ -15,10 +14,19 @@ import {
   VECTOR_GP,
   VECTOR_NP,
   VECTOR_SS,
-  VECTOR_TS,
 } from "../spec/architecture";
 import { CS, LDTR, SS, cpu } from "../state/cpu";
-import { is64, isLongMode, isProtected, isRealOrV86, isVirtual8086, segBase, segLimit, segRights, segSelector, setSegment, updateMode } from "../state/mode";
+import {
+  is64,
+  isLongMode,
+  isRealOrV86,
+  isVirtual8086,
+  segBase,
+  segLimit,
+  segRights,
+  setSegment,
+  updateMode,
+} from "../state/mode";
 import { faultPending, raiseWithError } from "../interrupts/raise";
 import { System } from "./linear";
 
@@ -61,7 +69,7 @@ export function descriptorBase(descriptor: u64): u64 {
 
 /** Limit in bytes. */
 export function descriptorLimit(descriptor: u64): u32 {
-  const raw = (<u32>descriptor & 0xffff) | (<u32>(descriptor >> 32) & 0xf0000);
+  const raw = ((<u32>descriptor) & 0xffff) | ((<u32>(descriptor >> 32)) & 0xf0000);
   return (descriptor >> 55) & 1 ? (raw << 12) | 0xfff : raw;
 }
 
@@ -71,31 +79,51 @@ export function descriptorRights(descriptor: u64): u64 {
 }
 
 export function dplOf(rights: u64): u32 {
-  return <u32>(rights >> AR_DPL_SHIFT) & 3;
+  return (<u32>(rights >> AR_DPL_SHIFT)) & 3;
 }
 
 /** Sets a code or data descriptor's accessed bit in its table. False when the write faulted. */
 export function setAccessed(selector: u32, descriptor: u64): bool {
   if ((descriptor >> 40) & 1) return true;
   const at = descriptorAddress(selector);
-  return System.write<u8>(at + 5, <u8>(descriptor >> 40) | 1);
+  return System.write<u8>(at + 5, (<u8>(descriptor >> 40)) | 1);
 }
 
 /** Loads the hidden part from a descriptor. */
 export function setFromDescriptor(index: u32, selector: u32, descriptor: u64): void {
-  setSegment(index, selector, descriptorBase(descriptor), descriptorLimit(descriptor), descriptorRights(descriptor) | AR_ACCESSED);
+  setSegment(
+    index,
+    selector,
+    descriptorBase(descriptor),
+    descriptorLimit(descriptor),
+    descriptorRights(descriptor) | AR_ACCESSED,
+  );
 }
 
 /** A segment register in real-address or virtual-8086 mode. */
 export function loadRealSegment(index: u32, selector: u32): void {
   if (isVirtual8086()) {
-    setSegment(index, selector, <u64>selector << 4, 0xffff, realRights(3));
+    setSegment(index, selector, (<u64>selector) << 4, 0xffff, realRights(3));
     return;
   }
   // Real mode leaves limit and attributes as they are ("big real mode" depends on it), but for CS's type.
   const rights = segRights(index);
-  if (index == CS) setSegment(index, selector, <u64>selector << 4, segLimit(CS), (rights & ~(AR_TYPE | AR_UNUSABLE)) | AR_P | AR_S | AR_CODE | AR_RW | AR_ACCESSED);
-  else setSegment(index, selector, <u64>selector << 4, (rights & AR_UNUSABLE) != 0 ? 0xffff : segLimit(index), (rights & AR_UNUSABLE) != 0 ? realRights(0) : rights);
+  if (index == CS)
+    setSegment(
+      index,
+      selector,
+      (<u64>selector) << 4,
+      segLimit(CS),
+      (rights & ~(AR_TYPE | AR_UNUSABLE)) | AR_P | AR_S | AR_CODE | AR_RW | AR_ACCESSED,
+    );
+  else
+    setSegment(
+      index,
+      selector,
+      (<u64>selector) << 4,
+      (rights & AR_UNUSABLE) != 0 ? 0xffff : segLimit(index),
+      (rights & AR_UNUSABLE) != 0 ? realRights(0) : rights,
+    );
 }
 
 /**
@@ -115,7 +143,13 @@ export function loadSegment(index: u32, selector: u32): bool {
       return false;
     }
     // A null SS in 64-bit mode keeps its DPL: it holds the CPL.
-    setSegment(index, selector, index >= 4 ? 0 : segBase(index), 0, AR_UNUSABLE | (index == SS ? <u64>cpu.cpl << AR_DPL_SHIFT : 0));
+    setSegment(
+      index,
+      selector,
+      index >= 4 ? 0 : segBase(index),
+      0,
+      AR_UNUSABLE | (index == SS ? (<u64>cpu.cpl) << AR_DPL_SHIFT : 0),
+    );
     if (index != SS) setSegment(index, selector, 0, 0, AR_UNUSABLE);
     updateMode();
     return true;
@@ -178,7 +212,13 @@ export function readSystemDescriptor(selector: u32): bool {
 
 /** Loads CS from a checked descriptor with the given CPL; the mode follows. */
 export function setCodeSegment(selector: u32, descriptor: u64, cpl: u32): void {
-  setSegment(CS, (selector & 0xfffc) | cpl, descriptorBase(descriptor), descriptorLimit(descriptor), descriptorRights(descriptor) | AR_ACCESSED);
+  setSegment(
+    CS,
+    (selector & 0xfffc) | cpl,
+    descriptorBase(descriptor),
+    descriptorLimit(descriptor),
+    descriptorRights(descriptor) | AR_ACCESSED,
+  );
   cpu.cpl = cpl;
 }
 

@@ -9,7 +9,7 @@ export function noteWriteRange(offset: usize, length: u32): void {
   let at = offset;
   let left = length;
   while (left > 0) {
-    const inPage: u32 = 4096 - (<u32>at & 0xfff);
+    const inPage: u32 = 4096 - ((<u32>at) & 0xfff);
     const size = left < inPage ? left : inPage;
     noteWrite(at, size);
     at += size;
@@ -23,7 +23,7 @@ export function noteWriteRangeFromOutside(offset: usize, length: u32): void {
   let at = offset;
   let left = length;
   while (left > 0) {
-    const inPage: u32 = 4096 - (<u32>at & 0xfff);
+    const inPage: u32 = 4096 - ((<u32>at) & 0xfff);
     const size = left < inPage ? left : inPage;
     noteWriteFromOutside(at, size);
     at += size;

@@ -4,7 +4,7 @@
  */
 import { PHYSICAL_MASK } from "../spec/architecture";
 import { cpu } from "../state/cpu";
-import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION } from "./walk";
+import { ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION } from "./walk";
 import { ramAddress } from "./physical";
 import { exitEptMisconfiguration, exitEptViolation } from "../vmx/ept-exits";
 import { noteLargePage } from "./contexts";
@@ -32,10 +32,10 @@ function isMisconfigured(entry: u64, level: u32, isLeaf: bool): bool {
     // Reserved: bits 7:3 of a reference to a table (bit 7 set makes a leaf below level 3).
     return (entry & 0x78) != 0 || (level == 3 && (entry & EPT_LARGE) != 0);
   }
-  const memoryType = <u32>(entry >> 3) & 7;
+  const memoryType = (<u32>(entry >> 3)) & 7;
   if (memoryType == 2 || memoryType == 3 || memoryType == 7) return true;
   // A large page's address is aligned to its size.
-  return level > 0 && (entry & ((((<u64>1 << (9 * level)) - 1) << 12))) != 0;
+  return level > 0 && (entry & ((((<u64>1) << (9 * level)) - 1) << 12)) != 0;
 }
 
 /**
@@ -51,8 +51,9 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWal
   // With accessed and dirty flags on, a walk's reads of paging structures count as writes.
   const effective = hasAccessedDirty && isWalk ? ACCESS_WRITE : access;
   // The instruction emulator's page: handed to the host, by an address that no RAM has.
-  if (cpu.emulating != 0 && !isWalk && (guestPhysical & ~(<u64>0xfff)) == cpu.emulatedPage) return guestPhysical | EMULATED;
-  if ((guestPhysical & ~(PHYSICAL_MASK)) != 0) {
+  if (cpu.emulating != 0 && !isWalk && (guestPhysical & ~(<u64>0xfff)) == cpu.emulatedPage)
+    return guestPhysical | EMULATED;
+  if ((guestPhysical & ~PHYSICAL_MASK) != 0) {
     exitEptViolation(guestPhysical, linear, effective, 0, isWalk);
     return NO_TRANSLATION;
   }
@@ -80,7 +81,10 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWal
       continue;
     }
     const need = effective == ACCESS_READ ? EPT_READ : effective == ACCESS_WRITE ? EPT_WRITE : EPT_EXECUTE;
-    if ((rights & need) == 0 || (effective == ACCESS_WRITE && access == ACCESS_READ && (rights & EPT_READ) == 0)) {
+    if (
+      (rights & need) == 0 ||
+      (effective == ACCESS_WRITE && access == ACCESS_READ && (rights & EPT_READ) == 0)
+    ) {
       exitEptViolation(guestPhysical, linear, effective, <u32>rights, isWalk);
       return NO_TRANSLATION;
     }
@@ -89,7 +93,7 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWal
       if ((entry & want) != want) atomic.or<u64>(at, want);
     }
     if (level != 0) noteLargePage();
-    const offsetMask: u64 = (<u64>1 << (12 + 9 * level)) - 1;
+    const offsetMask: u64 = ((<u64>1) << (12 + 9 * level)) - 1;
     return (entry & ADDRESS & ~offsetMask) | (guestPhysical & offsetMask);
   }
 }

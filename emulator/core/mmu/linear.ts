@@ -9,9 +9,9 @@
  */
 import { CPU_SCRATCH, CPU_TLB_EXECUTE, CPU_TLB_READ, CPU_TLB_WRITE, TLB_ENTRIES } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
-import { contextFlavor, isLongMode, CONTEXT_USER } from "../state/mode";
+import { contextFlavor, isLongMode } from "../state/mode";
 import { CR0_AM, FLAG_AC, VECTOR_AC } from "../spec/architecture";
-import { FAULT_NON_CANONICAL, FAULT_RETRY, faultPending, raise, raiseWithError } from "../interrupts/raise";
+import { FAULT_NON_CANONICAL, faultPending, raise, raiseWithError } from "../interrupts/raise";
 import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } from "./walk";
 import { isGuarded, noteWrite, ramAddress } from "./physical";
 import { contextAsid } from "./contexts";
@@ -22,15 +22,15 @@ const PAGE_MASK: u64 = ~(<u64>0xfff);
 export const SCRATCH_OFFSET: usize = CPU_SCRATCH;
 
 function slot(array: usize, linear: u64): usize {
-  return CPU + array + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
+  return CPU + array + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
 }
 
 export class Linear {
   /** Wasm offset from which a T at `linear` can be loaded, or 0 with a fault recorded. */
   @inline static readable<T>(linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + CPU_TLB_READ + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+    const entry = CPU + CPU_TLB_READ + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
     return readableSlow(linear, <u32>sizeof<T>());
   }
 
@@ -40,16 +40,16 @@ export class Linear {
    */
   @inline static writable<T>(linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + CPU_TLB_WRITE + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+    const entry = CPU + CPU_TLB_WRITE + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
     return writableSlow(linear, <u32>sizeof<T>(), true);
   }
 
   /** As `writable`, for a plain store: a device register is not read first. */
   @inline static storable<T>(linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + CPU_TLB_WRITE + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+    const entry = CPU + CPU_TLB_WRITE + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
     return writableSlow(linear, <u32>sizeof<T>(), false);
   }
 
@@ -82,29 +82,32 @@ export class Linear {
 export class Access {
   @inline static readable<T>(record: usize, linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry, CPU_TLB_READ) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_READ + 8);
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_READ) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_READ + 8);
     cpu.record = <u32>record;
     return readableSlow(linear, <u32>sizeof<T>());
   }
   @inline static writable<T>(record: usize, linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry, CPU_TLB_WRITE) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
     cpu.record = <u32>record;
     return writableSlow(linear, <u32>sizeof<T>(), true);
   }
   @inline static storable<T>(record: usize, linear: u64): usize {
     const page = (linear + (sizeof<T>() - 1)) & PAGE_MASK;
-    const entry = CPU + ((<usize>(linear >> 12) & (TLB_ENTRIES - 1)) << 4);
-    if (load<u64>(entry, CPU_TLB_WRITE) == (page | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
     cpu.record = <u32>record;
     return writableSlow(linear, <u32>sizeof<T>(), false);
   }
 }
 
 export function isCanonical(linear: u64): bool {
-  return <u64>((<i64>linear << 16) >> 16) == linear;
+  return <u64>(((<i64>linear) << 16) >> 16) == linear;
 }
 
 /**
@@ -120,7 +123,13 @@ function isAcceptable(linear: u64, size: u32): bool {
     }
   }
   // Alignment is checked only where the TLB has no entry (docs/known-gaps.md).
-  if ((cpu.rflags & FLAG_AC) != 0 && cpu.cpl == 3 && (cpu.cr0 & CR0_AM) != 0 && (linear & (size - 1)) != 0 && size <= 8) {
+  if (
+    (cpu.rflags & FLAG_AC) != 0 &&
+    cpu.cpl == 3 &&
+    (cpu.cr0 & CR0_AM) != 0 &&
+    (linear & (size - 1)) != 0 &&
+    size <= 8
+  ) {
     raiseWithError(VECTOR_AC, 0);
     return false;
   }
@@ -133,7 +142,7 @@ function wrapLinear(linear: u64): u64 {
 
 function fill(array: usize, linear: u64, host: usize): void {
   const entry = slot(array, linear);
-  store<u64>(entry, (linear & PAGE_MASK) | <u64>cpu.asid);
+  store<u64>(entry, (linear & PAGE_MASK) | (<u64>cpu.asid));
   store<u32>(entry, <u32>(host - <usize>linear), 8);
 }
 
@@ -145,7 +154,7 @@ function copy(to: usize, from: usize, size: u32): void {
 export function readableSlow(linear: u64, size: u32): usize {
   if (!isAcceptable(linear, size)) return 0;
   const scratch = CPU + CPU_SCRATCH;
-  const inPage: u32 = 4096 - (<u32>linear & 0xfff);
+  const inPage: u32 = 4096 - ((<u32>linear) & 0xfff);
   cpu.tlbMisses++;
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_READ, flavor);
@@ -180,7 +189,7 @@ function readPart(physical: u64, size: u32, into: usize): bool {
 export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   if (!isAcceptable(linear, size)) return 0;
   const scratch = CPU + CPU_SCRATCH;
-  const inPage: u32 = 4096 - (<u32>linear & 0xfff);
+  const inPage: u32 = 4096 - ((<u32>linear) & 0xfff);
   cpu.tlbMisses++;
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_WRITE, flavor);
@@ -205,7 +214,8 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   const second = translate(wrapLinear(linear + inPage), ACCESS_WRITE, flavor);
   if (second == NO_TRANSLATION) return 0;
   cpu.slowPhysical2 = second;
-  if (wantOld && (!readPart(first, inPage, scratch) || !readPart(second, size - inPage, scratch + inPage))) return 0;
+  if (wantOld && (!readPart(first, inPage, scratch) || !readPart(second, size - inPage, scratch + inPage)))
+    return 0;
   return scratch;
 }
 
@@ -241,7 +251,8 @@ function writePart(physical: u64, size: u32, from: usize): void {
  */
 export function fetchable(linear: u64): usize {
   const entry = slot(CPU_TLB_EXECUTE, linear);
-  if (load<u64>(entry) == ((linear & PAGE_MASK) | <u64>cpu.asid)) return <usize>linear + load<u32>(entry, 8);
+  if (load<u64>(entry) == ((linear & PAGE_MASK) | (<u64>cpu.asid)))
+    return <usize>linear + load<u32>(entry, 8);
   if (isLongMode() && !isCanonical(linear)) {
     raiseWithError(13, 0);
     return 0;
@@ -251,8 +262,8 @@ export function fetchable(linear: u64): usize {
   if (physical == NO_TRANSLATION) return 0;
   const host = ramAddress(physical & PAGE_MASK, 4096);
   if (host == 0) return fetchFromBus(physical);
-  fill(CPU_TLB_EXECUTE, linear, host + (<usize>physical & 0xfff));
-  return host + (<usize>physical & 0xfff);
+  fill(CPU_TLB_EXECUTE, linear, host + ((<usize>physical) & 0xfff));
+  return host + ((<usize>physical) & 0xfff);
 }
 
 /** Code outside RAM reads as the bus answers; see records/block-cache.ts for how it is run. */

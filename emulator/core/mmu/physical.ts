@@ -42,7 +42,7 @@ export function pageInfoAt(offset: usize): usize {
 /** True when a write to this RAM page must go through `noteWrite`: it holds code or somebody watches. */
 export function isGuarded(offset: usize): bool {
   const info = pageInfoAt(offset);
-  return (load<u64>(info) | <u64>load<u32>(info, 8)) != 0;
+  return (load<u64>(info) | (<u64>load<u32>(info, 8))) != 0;
 }
 
 /**
@@ -65,8 +65,8 @@ function reachesCode(offset: usize, size: u32): bool {
   if (flags & (PAGE_DIRTY_LOG | PAGE_CHECKPOINT)) atomic.or<u32>(info + 8, PAGE_WRITTEN);
   const mask = load<u64>(info);
   if (mask == 0) return false;
-  const first = (<u32>offset & 0xfff) >> 6;
-  const last = ((<u32>offset & 0xfff) + size - 1) >> 6;
-  const touched = ((<u64>2 << (last - first)) - 1) << first;
+  const first = ((<u32>offset) & 0xfff) >> 6;
+  const last = (((<u32>offset) & 0xfff) + size - 1) >> 6;
+  const touched = (((<u64>2) << (last - first)) - 1) << first;
   return (mask & touched) != 0;
 }

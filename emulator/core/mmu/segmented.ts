@@ -1,17 +1,19 @@
 /** Effective and linear addresses of memory operands, and segment checks outside flat modes. */
-import {
-  AR_CODE,
-  AR_DB,
-  AR_DC,
-  AR_RW,
-  AR_UNUSABLE,
-  VECTOR_SS,
-} from "../spec/architecture";
+import { AR_CODE, AR_DB, AR_DC, AR_RW, AR_UNUSABLE, VECTOR_SS } from "../spec/architecture";
 import { CPU_SEG_BASE } from "../layout.generated";
-import { CPU, SS, cpu } from "../state/cpu";
+import { CPU, SS } from "../state/cpu";
 import { is64, isProtected, isVirtual8086, segBase, segLimit, segRights } from "../state/mode";
 import { raiseWithError } from "../interrupts/raise";
-import { EA_64, EA_64_SEGMENT, EA_SLOW, R_ADDRESS_SIZE, R_BASE, R_DISP, R_EA, R_INDEX } from "../records/record";
+import {
+  EA_64,
+  EA_64_SEGMENT,
+  EA_SLOW,
+  R_ADDRESS_SIZE,
+  R_BASE,
+  R_DISP,
+  R_EA,
+  R_INDEX,
+} from "../records/record";
 
 /** "Segment check failed": the fault has been recorded. No linear address of a checked access is this one. */
 export const BAD_LINEAR: u64 = 0xffffffffffffffff;
@@ -37,14 +39,14 @@ export class Address {
 
   /** Linear address of a record's memory operand for a read; BAD_LINEAR with a fault recorded. */
   @inline static forRead(record: usize, size: u32): u64 {
-    const kind = <u32>(load<u8>(record, R_EA) >> 3) & 7;
+    const kind = (<u32>(load<u8>(record, R_EA) >> 3)) & 7;
     if (kind & EA_SLOW) return addressGeneral(record, kind, size, false);
     const sum = Address.sum(record);
     return select<u64>(sum & 0xffffffff, sum, kind != EA_64);
   }
 
   @inline static forWrite(record: usize, size: u32): u64 {
-    const kind = <u32>(load<u8>(record, R_EA) >> 3) & 7;
+    const kind = (<u32>(load<u8>(record, R_EA) >> 3)) & 7;
     if (kind & EA_SLOW) return addressGeneral(record, kind, size, true);
     const sum = Address.sum(record);
     return select<u64>(sum & 0xffffffff, sum, kind != EA_64);
@@ -52,15 +54,16 @@ export class Address {
 }
 
 export function linearOnly(record: usize): u64 {
-  const segment = <u32>load<u8>(record, R_EA) & 7;
+  const segment = (<u32>load<u8>(record, R_EA)) & 7;
   const offset = Address.effective(record);
   if (is64()) return segment >= 4 ? offset + segBase(segment) : offset;
   return (segBase(segment) + offset) & 0xffffffff;
 }
 
 export function addressGeneral(record: usize, kind: u32, size: u32, write: bool): u64 {
-  const segment = <u32>load<u8>(record, R_EA) & 7;
-  if (kind == EA_64_SEGMENT) return Address.sum(record) + load<u64>(CPU + CPU_SEG_BASE + (<usize>segment << 3));
+  const segment = (<u32>load<u8>(record, R_EA)) & 7;
+  if (kind == EA_64_SEGMENT)
+    return Address.sum(record) + load<u64>(CPU + CPU_SEG_BASE + ((<usize>segment) << 3));
   return segmentLinear(segment, Address.effective(record), size, write);
 }
 

@@ -62,7 +62,8 @@ function entryAddress(guestPhysical: u64, linear: u64, size: u32): usize {
 
 /** Sets bits of an entry, as the locked update of a processor. False when EPT forbids it (exit recorded). */
 function setEntryBits(address: usize, guestPhysical: u64, linear: u64, bits: u64, wide: bool): bool {
-  if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, true) == NO_TRANSLATION) return false;
+  if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, true) == NO_TRANSLATION)
+    return false;
   if (wide) atomic.or<u64>(address, bits);
   else atomic.or<u32>(address, <u32>bits);
   if (isGuarded(address)) noteWrite(address, wide ? 8 : 4);
@@ -73,7 +74,10 @@ function pageFault(linear: u64, access: u32, flavor: u32, flags: u32): u64 {
   let error = flags;
   if (access == ACCESS_WRITE) error |= PF_WRITE;
   if (flavor & CONTEXT_USER) error |= PF_USER;
-  if (access == ACCESS_EXECUTE && (((flavor & CONTEXT_NX) != 0 && (flavor & CONTEXT_PAE) != 0) || (flavor & CONTEXT_SMEP) != 0))
+  if (
+    access == ACCESS_EXECUTE &&
+    (((flavor & CONTEXT_NX) != 0 && (flavor & CONTEXT_PAE) != 0) || (flavor & CONTEXT_SMEP) != 0)
+  )
     error |= PF_FETCH;
   raisePageFault(linear, error);
   return NO_TRANSLATION;
@@ -113,7 +117,7 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     table = cpu.cr3 & ADDRESS & PHYSICAL_MASK;
   } else {
     // PAE: the four PDPTEs are registers, loaded with CR3.
-    const pdpte = load<u64>(CPU + CPU_PDPTE + ((<usize>(linear >> 30) & 3) << 3));
+    const pdpte = load<u64>(CPU + CPU_PDPTE + (((<usize>(linear >> 30)) & 3) << 3));
     if ((pdpte & PTE_P) == 0) return pageFault(linear, access, flavor, 0);
     level = 1;
     table = pdpte & ADDRESS;
@@ -122,8 +126,12 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let user = true;
   let noExecute = false;
   // Upper entries whose accessed bit waits until the translation has succeeded: {address, guest-physical}.
-  let a3: usize = 0, a2: usize = 0, a1: usize = 0;
-  let p3: u64 = 0, p2: u64 = 0, p1: u64 = 0;
+  let a3: usize = 0,
+    a2: usize = 0,
+    a1: usize = 0;
+  let p3: u64 = 0,
+    p2: u64 = 0,
+    p1: u64 = 0;
   for (;;) {
     const entryPhysical = table + (((linear >> (12 + 9 * level)) & 511) << 3);
     const at = entryAddress(entryPhysical, linear, 8);
@@ -138,7 +146,7 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     const isLarge = (entry & PTE_PS) != 0 && level > 0;
     if (isLarge) {
       if (level == 3) reserved |= PTE_PS;
-      else reserved |= (((<u64>1 << (9 * level)) - 1) << 12) & ~(<u64>1 << 12);
+      else reserved |= ((((<u64>1) << (9 * level)) - 1) << 12) & ~((<u64>1) << 12);
     }
     // PAE below long mode reserves bits 62:52 as well.
     if ((flavor & CONTEXT_LONG) == 0) reserved |= 0x7ff0000000000000;
@@ -148,22 +156,30 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     noExecute = noExecute || (entry & PTE_NX) != 0;
     if (level != 0 && !isLarge) {
       if ((entry & PTE_A) == 0) {
-        if (level == 3) { a3 = at; p3 = entryPhysical; }
-        else if (level == 2) { a2 = at; p2 = entryPhysical; }
-        else { a1 = at; p1 = entryPhysical; }
+        if (level == 3) {
+          a3 = at;
+          p3 = entryPhysical;
+        } else if (level == 2) {
+          a2 = at;
+          p2 = entryPhysical;
+        } else {
+          a1 = at;
+          p1 = entryPhysical;
+        }
       }
       table = entry & ADDRESS;
       level--;
       continue;
     }
-    if (!isAllowed(writable, user, noExecute, access, flavor)) return pageFault(linear, access, flavor, PF_PRESENT);
+    if (!isAllowed(writable, user, noExecute, access, flavor))
+      return pageFault(linear, access, flavor, PF_PRESENT);
     if (a3 != 0 && !setEntryBits(a3, p3, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a2 != 0 && !setEntryBits(a2, p2, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a1 != 0 && !setEntryBits(a1, p1, linear, PTE_A, true)) return NO_TRANSLATION;
     const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
     if ((entry & want) != want && !setEntryBits(at, entryPhysical, linear, want, true)) return NO_TRANSLATION;
     if (level != 0) noteLargePage();
-    const offsetMask: u64 = (<u64>1 << (12 + 9 * level)) - 1;
+    const offsetMask: u64 = ((<u64>1) << (12 + 9 * level)) - 1;
     const guestPhysical = (entry & ADDRESS & ~offsetMask) | (linear & offsetMask);
     return machinePhysical(guestPhysical, linear, access, false);
   }
@@ -175,31 +191,36 @@ function translate32(linear: u64, access: u32, flavor: u32): u64 {
   const directoryAt = entryAddress(directoryPhysical, linear, 4);
   if (directoryAt == 0) return cpu.faultVector != -1 ? NO_TRANSLATION : pageFault(linear, access, flavor, 0);
   const directory = load<u32>(directoryAt);
-  if ((directory & <u32>PTE_P) == 0) return pageFault(linear, access, flavor, 0);
-  let writable = (directory & <u32>PTE_RW) != 0;
-  let user = (directory & <u32>PTE_US) != 0;
-  if ((directory & <u32>PTE_PS) != 0 && (flavor & CONTEXT_PSE) != 0) {
+  if ((directory & (<u32>PTE_P)) == 0) return pageFault(linear, access, flavor, 0);
+  let writable = (directory & (<u32>PTE_RW)) != 0;
+  let user = (directory & (<u32>PTE_US)) != 0;
+  if ((directory & (<u32>PTE_PS)) != 0 && (flavor & CONTEXT_PSE) != 0) {
     // Bits 20:13 are address bits 39:32 (PSE-36 with 40 physical bits); bit 21 is reserved.
     if ((directory & 0x00200000) != 0) return pageFault(linear, access, flavor, PF_PRESENT | PF_RESERVED);
-    if (!isAllowed(writable, user, false, access, flavor)) return pageFault(linear, access, flavor, PF_PRESENT);
+    if (!isAllowed(writable, user, false, access, flavor))
+      return pageFault(linear, access, flavor, PF_PRESENT);
     const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
-    if ((<u64>directory & want) != want && !setEntryBits(directoryAt, directoryPhysical, linear, want, false))
+    if (
+      ((<u64>directory) & want) != want &&
+      !setEntryBits(directoryAt, directoryPhysical, linear, want, false)
+    )
       return NO_TRANSLATION;
     noteLargePage();
-    const base = <u64>(directory & 0xffc00000) | ((<u64>(directory >> 13) & 0xff) << 32);
+    const base = (<u64>(directory & 0xffc00000)) | (((<u64>(directory >> 13)) & 0xff) << 32);
     return machinePhysical(base | (linear & 0x3fffff), linear, access, false);
   }
   const tablePhysical = <u64>(directory & 0xfffff000) + (((linear >> 12) & 1023) << 2);
   const tableAt = entryAddress(tablePhysical, linear, 4);
   if (tableAt == 0) return cpu.faultVector != -1 ? NO_TRANSLATION : pageFault(linear, access, flavor, 0);
   const entry = load<u32>(tableAt);
-  if ((entry & <u32>PTE_P) == 0) return pageFault(linear, access, flavor, 0);
-  writable = writable && (entry & <u32>PTE_RW) != 0;
-  user = user && (entry & <u32>PTE_US) != 0;
+  if ((entry & (<u32>PTE_P)) == 0) return pageFault(linear, access, flavor, 0);
+  writable = writable && (entry & (<u32>PTE_RW)) != 0;
+  user = user && (entry & (<u32>PTE_US)) != 0;
   if (!isAllowed(writable, user, false, access, flavor)) return pageFault(linear, access, flavor, PF_PRESENT);
-  if ((directory & <u32>PTE_A) == 0 && !setEntryBits(directoryAt, directoryPhysical, linear, PTE_A, false))
+  if ((directory & (<u32>PTE_A)) == 0 && !setEntryBits(directoryAt, directoryPhysical, linear, PTE_A, false))
     return NO_TRANSLATION;
   const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
-  if ((<u64>entry & want) != want && !setEntryBits(tableAt, tablePhysical, linear, want, false)) return NO_TRANSLATION;
-  return machinePhysical(<u64>(entry & 0xfffff000) | (linear & 0xfff), linear, access, false);
+  if (((<u64>entry) & want) != want && !setEntryBits(tableAt, tablePhysical, linear, want, false))
+    return NO_TRANSLATION;
+  return machinePhysical((<u64>(entry & 0xfffff000)) | (linear & 0xfff), linear, access, false);
 }

@@ -1,19 +1,12 @@
 /** From a decoded instruction to a record: chooses the handler and packs the operands. */
-import {
-  CPU_BLOCK_RIP,
-  CPU_DECODED,
-  CPU_ZERO,
-} from "../layout.generated";
+import { CPU_BLOCK_RIP, CPU_DECODED, CPU_ZERO } from "../layout.generated";
 import {
   DECODED_FLAG_LOCK,
   DECODED_FLAG_MEMORY,
   DECODED_FLAG_OPERAND_SIZE_PREFIX,
-  DECODED_FLAG_PROTECTED,
   DECODED_FLAG_REP,
   DECODED_FLAG_REPNE,
   DECODED_FLAG_REX,
-  DECODED_FLAG_VEX,
-  DECODED_OPERAND0_KIND,
   Decoded,
   NO_REGISTER,
   BASE_RIP,
@@ -21,15 +14,17 @@ import {
   OPERAND_GPR,
   OPERAND_GPR_HIGH,
   OPERAND_IMMEDIATE,
-  OPERAND_MEMORY,
-  OPERAND_NONE,
-  OPERAND_RELATIVE,
   OPERAND_SEGMENT,
   OPERAND_CONTROL,
   OPERAND_DEBUG,
 } from "../decode/decoded.generated";
 import { decode } from "../decode/decode";
-import { HANDLER_BLOCK_END, HANDLER_FUNCTIONS, ROW_ENDS, ROW_HANDLERS } from "../instructions/handlers.generated";
+import {
+  HANDLER_BLOCK_END,
+  HANDLER_FUNCTIONS,
+  ROW_ENDS,
+  ROW_HANDLERS,
+} from "../instructions/handlers.generated";
 import { CPU, SS, cpu } from "../state/cpu";
 import { MODE_FLAT } from "../state/mode";
 import {
@@ -66,7 +61,6 @@ import {
 export const DECODE_UD: i32 = -1;
 export const DECODE_GP: i32 = -2;
 
-
 function d(): Decoded {
   return changetype<Decoded>(CPU + CPU_DECODED);
 }
@@ -89,7 +83,13 @@ function operandOffset(kind: u32, reg: u32): u32 {
 }
 
 function isRegisterKind(kind: u32): bool {
-  return kind == OPERAND_GPR || kind == OPERAND_GPR_HIGH || kind == OPERAND_SEGMENT || kind == OPERAND_CONTROL || kind == OPERAND_DEBUG;
+  return (
+    kind == OPERAND_GPR ||
+    kind == OPERAND_GPR_HIGH ||
+    kind == OPERAND_SEGMENT ||
+    kind == OPERAND_CONTROL ||
+    kind == OPERAND_DEBUG
+  );
 }
 
 /** How the memory operand's linear address is formed, in the current mode. */
@@ -129,9 +129,17 @@ export function bindRecord(record: usize, start: u32, length: i32): void {
   const end = start + <u32>length;
   const sizeIndex: u32 = x.operandSize == 2 ? 0 : x.operandSize == 4 ? 1 : 2;
   const isLocked = (flags & DECODED_FLAG_LOCK) != 0;
-  let handler = <u32>load<u16>(ROW_HANDLERS + (<usize>(<u32>x.row * 12 + (isLocked ? 6 : 0) + (isMemory ? 3 : 0) + sizeIndex) << 1));
+  const handler = <u32>(
+    load<u16>(
+      ROW_HANDLERS + ((<usize>(<u32>x.row * 12 + (isLocked ? 6 : 0) + (isMemory ? 3 : 0) + sizeIndex)) << 1),
+    )
+  );
   // PROTECTED and VEX rows are #UD in real-address and virtual-8086 mode: their handlers check it.
-  store<u16>(record, <u16>load<u32>(load<u32>(changetype<usize>(HANDLER_FUNCTIONS) + (<usize>handler << 2))), R_HANDLER);
+  store<u16>(
+    record,
+    <u16>load<u32>(load<u32>(changetype<usize>(HANDLER_FUNCTIONS) + ((<usize>handler) << 2))),
+    R_HANDLER,
+  );
   store<u16>(record, <u16>end, R_END);
   store<u8>(record, <u8>length, R_LENGTH);
   store<u16>(record, x.row, R_ROW);
@@ -183,7 +191,7 @@ function slotOf(register: u32): u32 {
 
 function bindAddress(record: usize, x: Decoded, end: u32): void {
   const kind = addressKind(x);
-  store<u8>(record, <u8>(<u32>x.segment | (kind << 3) | (<u32>x.scale << 6)), R_EA);
+  store<u8>(record, <u8>((<u32>x.segment) | (kind << 3) | ((<u32>x.scale) << 6)), R_EA);
   store<u8>(record, <u8>slotOf(x.base), R_BASE);
   store<u8>(record, <u8>slotOf(x.index), R_INDEX);
   let disp = x.disp;
@@ -192,5 +200,6 @@ function bindAddress(record: usize, x: Decoded, end: u32): void {
   if (x.operand0Kind == OPERAND_FAR_POINTER) disp = <u64>x.imm2;
   store<u64>(record, disp, R_DISP);
   // ENTER keeps its nesting level in the place of the base.
-  if (x.operand1Kind == OPERAND_IMMEDIATE && x.operand0Kind == OPERAND_IMMEDIATE) store<u8>(record, <u8>x.imm2, R_BASE);
+  if (x.operand1Kind == OPERAND_IMMEDIATE && x.operand0Kind == OPERAND_IMMEDIATE)
+    store<u8>(record, <u8>x.imm2, R_BASE);
 }

@@ -23,23 +23,31 @@ import {
   JUMP_ENTRIES,
   TLB_ENTRIES,
 } from "../layout.generated";
-import { ATTENTION_SHOOTDOWN, CPU, NO_CPU, SHOOTDOWN_SLEEP, SHOOTDOWN_SPINS, cpu, machine } from "../state/cpu";
-import { CONTEXT_USER, contextFlavor, segBase, segLimit, updateJumpKey } from "../state/mode";
+import {
+  ATTENTION_SHOOTDOWN,
+  CPU,
+  NO_CPU,
+  SHOOTDOWN_SLEEP,
+  SHOOTDOWN_SPINS,
+  cpu,
+  machine,
+} from "../state/cpu";
+import { segBase, segLimit, updateJumpKey } from "../state/mode";
 import { CS } from "../state/cpu";
 import { fetchable } from "../mmu/linear";
 import { pageInfoAt } from "../mmu/physical";
 import { readBus } from "../mmu/bus";
-import { NO_FAULT, raise, raiseGp } from "../interrupts/raise";
+import { raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
 import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
-import { jumpDistance } from "./chain";
-import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, R_END, RECORD_SIZE } from "./record";
+import { Chain } from "./chain";
+import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
 const MAX_RECORDS: u32 = 64;
 
 function indexAt(page: u32): usize {
-  return CPU + CPU_BLOCK_INDEX + ((<usize>((page >> 12) * 0x9e3779b1) >> 18) << 2);
+  return CPU + CPU_BLOCK_INDEX + (((<usize>((page >> 12) * 0x9e3779b1)) >> 18) << 2);
 }
 
 /** Drops every block of this CPU. */
@@ -123,7 +131,8 @@ function awaitShootdown(asking: u32): void {
       const answered = atomic.load<u32>(other + CPU_SHOOTDOWNS_ANSWERED);
       if (<i32>(answered - asked) >= 0) break;
       if (asking != NO_CPU) answerIfAsked();
-      if (looks >= SHOOTDOWN_SPINS) atomic.wait<i32>(other + CPU_SHOOTDOWNS_ANSWERED, answered, SHOOTDOWN_SLEEP);
+      if (looks >= SHOOTDOWN_SPINS)
+        atomic.wait<i32>(other + CPU_SHOOTDOWNS_ANSWERED, answered, SHOOTDOWN_SLEEP);
     }
   }
 }
@@ -139,7 +148,8 @@ export function answerShootdown(): void {
 }
 
 function answerIfAsked(): void {
-  if (atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ASKED) != atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ANSWERED)) answerShootdown();
+  if (atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ASKED) != atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ANSWERED))
+    answerShootdown();
 }
 
 /** Parallel mode: from here on this CPU executes, and others wait for its answers. */
@@ -163,9 +173,9 @@ export function stopRunning(): void {
  */
 function markCode(host: usize, length: u32): bool {
   const info = pageInfoAt(host);
-  const first = (<u32>host & 0xfff) >> 6;
-  const last = ((<u32>host & 0xfff) + length - 1) >> 6;
-  const touched = ((<u64>2 << (last - first)) - 1) << first;
+  const first = ((<u32>host) & 0xfff) >> 6;
+  const last = (((<u32>host) & 0xfff) + length - 1) >> 6;
+  const touched = (((<u64>2) << (last - first)) - 1) << first;
   const before = load<u64>(info);
   if ((before & touched) == touched) return false;
   atomic.or<u64>(info, touched);
@@ -187,7 +197,7 @@ function dropWriteEntries(base: usize, page: u32): void {
   for (; entry < end; entry += 16) {
     const tag = load<u64>(entry);
     if (tag == 0) continue;
-    if (((<u32>tag & 0xfffff000) + load<u32>(entry, 8)) >> 12 == page >> 12) store<u64>(entry, 0);
+    if ((((<u32>tag) & 0xfffff000) + load<u32>(entry, 8)) >> 12 == page >> 12) store<u64>(entry, 0);
   }
 }
 
@@ -204,7 +214,7 @@ export function blockAtRip(): usize {
     room = limit - cpu.rip + 1;
     linear = (cpu.rip + segBase(CS)) & 0xffffffff;
   }
-  const slot = CPU + CPU_JUMP_CACHE + jumpDistance(linear);
+  const slot = CPU + CPU_JUMP_CACHE + Chain.jumpDistance(linear);
   if (load<u64>(slot) == linear && load<u32>(slot, 8) == cpu.jumpKey) {
     const block = load<u32>(slot, 12);
     if (room >= 4096 || load<u32>(block, B_BYTES) <= <u32>room) return block;
@@ -213,7 +223,7 @@ export function blockAtRip(): usize {
   if (host == 0) return 0;
   if (host == 1) return blockOutsideRam(linear, room);
   const page = <u32>(host & ~0xfff);
-  const key = (<u32>host & 0xfff) | (cpu.modeKey << 12);
+  const key = ((<u32>host) & 0xfff) | (cpu.modeKey << 12);
   for (let block = load<u32>(indexAt(page)); block != 0; block = load<u32>(block, B_NEXT)) {
     if (load<u32>(block, B_PAGE) == page && load<u32>(block, B_KEY) == key) {
       if (room < 4096 && load<u32>(block, B_BYTES) > <u32>room) break;
@@ -260,7 +270,8 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
     if (endsBlock()) break;
   }
   // What was decoded before stores to it were seen may have changed meanwhile: again, now that they are.
-  if (markCode(host, <u32>(at - host)) && machine.parallel != 0) return decodeBlock(slot, linear, host, page, key, room);
+  if (markCode(host, <u32>(at - host)) && machine.parallel != 0)
+    return decodeBlock(slot, linear, host, page, key, room);
   bindBlockEnd(record);
   store<u32>(block, page, B_PAGE);
   store<u32>(block, key, B_KEY);
@@ -297,7 +308,7 @@ function lonelyInstruction(linear: u64, length: i32, room: u64): usize {
 function decodeBytewise(linear: u64, room: u64): usize {
   const bytes = CPU + CPU_FETCH_BYTES;
   const wrap: u64 = cpu.codeSize == 2 ? 0xffffffffffffffff : 0xffffffff;
-  for (let have: u32 = 0; have < 15; ) {
+  for (let have: u32 = 0; have < 15;) {
     if (<u64>have >= room) {
       raiseGp();
       return 0;

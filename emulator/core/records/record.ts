@@ -64,4 +64,3 @@ export const B_KEY: usize = 4;
 export const B_COUNT: usize = 8;
 export const B_NEXT: usize = 12;
 export const B_BYTES: usize = 16;
-

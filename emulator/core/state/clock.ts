@@ -4,12 +4,9 @@
  * Virtual mode: instructions × cycles per instruction + what the cost profile charged. Wall mode: the host's
  * clock, read through an import.
  */
+import { wallClock } from "../env";
 import { FAULT_RETRY, raise } from "../interrupts/raise";
 import { cpu } from "./cpu";
-
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "wallClock")
-declare function wallClock(): f64;
 
 export const CLOCK_VIRTUAL: u32 = 0;
 export const CLOCK_WALL: u32 = 1;

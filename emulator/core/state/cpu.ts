@@ -1,11 +1,8 @@
 /** This instance's physical CPU: its block in the shared memory, behind an immutable imported base. */
+import { CPU } from "../env";
 import { Cpu, MACHINE, Machine } from "../layout.generated";
 
-/** Wasm offset of this CPU's block. Imported and immutable, so that the engine folds it (DESIGN §4). */
-// @ts-ignore: decorator is AssemblyScript's
-@external("env", "cpu")
-export declare const CPU: usize;
-
+export { CPU };
 export const cpu = changetype<Cpu>(CPU);
 export const machine = changetype<Machine>(MACHINE);
 
@@ -30,16 +27,16 @@ export const LDTR: u32 = 6;
 export const TR: u32 = 7;
 
 export function getGpr(index: u32): u64 {
-  return load<u64>(CPU + (<usize>index << 3));
+  return load<u64>(CPU + ((<usize>index) << 3));
 }
 
 export function setGpr(index: u32, value: u64): void {
-  store<u64>(CPU + (<usize>index << 3), value);
+  store<u64>(CPU + ((<usize>index) << 3), value);
 }
 
 /** Writes a register at the operand size: 32-bit writes clear the upper half. */
 export function setGprSized(index: u32, size: u32, value: u64): void {
-  const at = CPU + (<usize>index << 3);
+  const at = CPU + ((<usize>index) << 3);
   if (size == 4) store<u64>(at, <u64>(<u32>value));
   else if (size == 8) store<u64>(at, value);
   else if (size == 2) store<u16>(at, <u16>value);

@@ -11,7 +11,16 @@
  * The two inversion fields make every combination of flags representable (POPF can ask for ZF and SF).
  */
 import { cpu } from "./cpu";
-import { FLAGS_ARITHMETIC, FLAG_1, FLAG_AF, FLAG_CF, FLAG_OF, FLAG_PF, FLAG_SF, FLAG_ZF } from "../spec/architecture";
+import {
+  FLAGS_ARITHMETIC,
+  FLAG_1,
+  FLAG_AF,
+  FLAG_CF,
+  FLAG_OF,
+  FLAG_PF,
+  FLAG_SF,
+  FLAG_ZF,
+} from "../spec/architecture";
 
 const CF_BIT: u64 = 0x8000000000000000;
 const OF_PARTNER: u64 = 0x4000000000000000;
@@ -24,7 +33,7 @@ export class Flags {
   @inline static arithmetic<T>(result: T, carries: T): void {
     if (sizeof<T>() == 8) {
       cpu.flagResult = <u64>result;
-      cpu.flagCarries = <u64>carries & KEPT;
+      cpu.flagCarries = (<u64>carries) & KEPT;
     } else if (sizeof<T>() == 4) {
       cpu.flagResult = <u64>(<i64>(<i32>result));
       const wide = <u64>(<u32>carries);
@@ -81,7 +90,7 @@ export class Flags {
   }
 
   @inline static pf(): u64 {
-    return <u64>(~popcnt<u32>((<u32>cpu.flagResult ^ (<u32>cpu.flagCarries >> 8)) & 0xff) & 1);
+    return <u64>(~popcnt<u32>(((<u32>cpu.flagResult) ^ ((<u32>cpu.flagCarries) >> 8)) & 0xff) & 1);
   }
 
   /** Changes CF, keeps the other five. */
@@ -104,7 +113,7 @@ export function getFlags(): u64 {
     Flags.cf() |
     (Flags.pf() << 2) |
     (Flags.af() << 4) |
-    (<u64>Flags.zf() << 6) |
+    ((<u64>Flags.zf()) << 6) |
     (Flags.sf() << 7) |
     (Flags.of() << 11)
   );
@@ -119,7 +128,7 @@ export function setArithmeticFlags(image: u64): void {
   const sf = (image & FLAG_SF) >> 7;
   // Parity of the result's low byte: 0 has even parity (PF = 1), 1 has odd (PF = 0).
   const pf = (image & FLAG_PF) >> 2;
-  const invertParity = pf ^ <u64>zf;
+  const invertParity = pf ^ (zf ? 1 : 0);
   cpu.flagResult = result;
   cpu.flagCarries =
     (cf << 63) | ((cf ^ overflow) << 62) | (((image & FLAG_AF) >> 4) << 3) | sf | (invertParity << 8);

@@ -29,26 +29,26 @@ import { CPU, CS, DS, ES, SS, cpu } from "./cpu";
 import { contextAsid } from "../mmu/contexts";
 
 export function segSelector(index: u32): u32 {
-  return <u32>load<u64>(CPU + CPU_SEG_SELECTOR + (<usize>index << 3));
+  return <u32>load<u64>(CPU + CPU_SEG_SELECTOR + ((<usize>index) << 3));
 }
 export function segBase(index: u32): u64 {
-  return load<u64>(CPU + CPU_SEG_BASE + (<usize>index << 3));
+  return load<u64>(CPU + CPU_SEG_BASE + ((<usize>index) << 3));
 }
 export function segLimit(index: u32): u32 {
-  return <u32>load<u64>(CPU + CPU_SEG_LIMIT + (<usize>index << 3));
+  return <u32>load<u64>(CPU + CPU_SEG_LIMIT + ((<usize>index) << 3));
 }
 export function segRights(index: u32): u64 {
-  return load<u64>(CPU + CPU_SEG_RIGHTS + (<usize>index << 3));
+  return load<u64>(CPU + CPU_SEG_RIGHTS + ((<usize>index) << 3));
 }
 export function setSegment(index: u32, selector: u32, base: u64, limit: u32, rights: u64): void {
-  const at = CPU + (<usize>index << 3);
+  const at = CPU + ((<usize>index) << 3);
   store<u64>(at + CPU_SEG_SELECTOR, <u64>selector);
   store<u64>(at + CPU_SEG_BASE, base);
   store<u64>(at + CPU_SEG_LIMIT, <u64>limit);
   store<u64>(at + CPU_SEG_RIGHTS, rights);
 }
 export function setSegBase(index: u32, base: u64): void {
-  store<u64>(CPU + CPU_SEG_BASE + (<usize>index << 3), base);
+  store<u64>(CPU + CPU_SEG_BASE + ((<usize>index) << 3), base);
 }
 
 export function isProtected(): bool {
@@ -99,7 +99,14 @@ export function updateMode(): void {
   } else {
     cpu.codeSize = (cs & AR_DB) != 0 && !isVirtual8086() ? 1 : 0;
     const flatSs = isFlat(SS) && (segRights(SS) & AR_DB) != 0;
-    const protectedFlat = isProtected() && !isVirtual8086() && flatSs && isFlat(DS) && isFlat(ES) && segBase(CS) == 0 && segLimit(CS) == 0xffffffff;
+    const protectedFlat =
+      isProtected() &&
+      !isVirtual8086() &&
+      flatSs &&
+      isFlat(DS) &&
+      isFlat(ES) &&
+      segBase(CS) == 0 &&
+      segLimit(CS) == 0xffffffff;
     cpu.stackKind = protectedFlat ? STACK_FLAT32 : STACK_SEGMENTED;
     cpu.modeKey = cpu.codeSize | (protectedFlat ? MODE_FLAT : 0);
   }
@@ -140,7 +147,7 @@ export function contextFlavor(user: bool): u32 {
 }
 
 export function currentPcid(): u32 {
-  return (cpu.cr4 & CR4_PCIDE) != 0 ? <u32>cpu.cr3 & 0xfff : 0;
+  return (cpu.cr4 & CR4_PCIDE) != 0 ? (<u32>cpu.cr3) & 0xfff : 0;
 }
 
 /** After CPL, RFLAGS.AC, CR0, CR3, CR4, EFER, EPTP or VPID changed. */

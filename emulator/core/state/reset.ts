@@ -1,6 +1,5 @@
 /** Power-on and INIT states. SDM Vol. 3A, "Processor State After Reset". */
 import { CPU_DR, CPU_MTRR_FIXED, CPU_MTRR_VARIABLE } from "../layout.generated";
-import { AR_UNUSABLE } from "../spec/architecture";
 import { ACTIVE, CPU, CS, DS, ES, FS, GS, LDTR, RDX, SS, TR, WAIT_FOR_SIPI, cpu, setGpr } from "./cpu";
 import { setArithmeticFlags } from "./flags";
 import { setSegment, updateContext, updateMode } from "./mode";

@@ -5,7 +5,6 @@
  */
 import * as X from "../spec/vmx";
 import {
-  AR_CODE,
   AR_DB,
   AR_L,
   AR_P,
@@ -48,25 +47,41 @@ export function checkControls(): u32 {
   if (!isAllowed(primary, X.ALLOWED_PRIMARY_MUST, X.ALLOWED_PRIMARY_MAY)) return ERROR_INVALID_CONTROLS;
   if (!isAllowed(secondary, X.ALLOWED_SECONDARY_MUST, X.ALLOWED_SECONDARY_MAY)) return ERROR_INVALID_CONTROLS;
   if (Vmcs.get32(X.VMCS_CR3_TARGET_COUNT) > 4) return ERROR_INVALID_CONTROLS;
-  if ((primary & X.PRIMARY_USE_IO_BITMAPS) != 0 && (!isPageAddress(Vmcs.get(X.VMCS_IO_BITMAP_A)) || !isPageAddress(Vmcs.get(X.VMCS_IO_BITMAP_B))))
+  if (
+    (primary & X.PRIMARY_USE_IO_BITMAPS) != 0 &&
+    (!isPageAddress(Vmcs.get(X.VMCS_IO_BITMAP_A)) || !isPageAddress(Vmcs.get(X.VMCS_IO_BITMAP_B)))
+  )
     return ERROR_INVALID_CONTROLS;
-  if ((primary & X.PRIMARY_USE_MSR_BITMAPS) != 0 && !isPageAddress(Vmcs.get(X.VMCS_MSR_BITMAP))) return ERROR_INVALID_CONTROLS;
+  if ((primary & X.PRIMARY_USE_MSR_BITMAPS) != 0 && !isPageAddress(Vmcs.get(X.VMCS_MSR_BITMAP)))
+    return ERROR_INVALID_CONTROLS;
   // Virtual NMIs need NMI exiting; NMI-window exiting needs virtual NMIs.
   if ((pin & X.PIN_NMI_EXITING) == 0 && (pin & X.PIN_VIRTUAL_NMIS) != 0) return ERROR_INVALID_CONTROLS;
-  if ((pin & X.PIN_VIRTUAL_NMIS) == 0 && (primary & X.PRIMARY_NMI_WINDOW_EXITING) != 0) return ERROR_INVALID_CONTROLS;
-  if ((secondary & X.SECONDARY_ENABLE_VPID) != 0 && <u16>Vmcs.get(X.VMCS_VIRTUAL_PROCESSOR_ID) == 0) return ERROR_INVALID_CONTROLS;
+  if ((pin & X.PIN_VIRTUAL_NMIS) == 0 && (primary & X.PRIMARY_NMI_WINDOW_EXITING) != 0)
+    return ERROR_INVALID_CONTROLS;
+  if ((secondary & X.SECONDARY_ENABLE_VPID) != 0 && <u16>Vmcs.get(X.VMCS_VIRTUAL_PROCESSOR_ID) == 0)
+    return ERROR_INVALID_CONTROLS;
   if ((secondary & X.SECONDARY_ENABLE_EPT) != 0) {
     const eptp = Vmcs.get(X.VMCS_EPT_POINTER);
     const memoryType = eptp & 7;
     // Uncacheable or write-back, four levels, no reserved bits; A/D flags (bit 6) are supported.
-    if ((memoryType != 0 && memoryType != 6) || ((eptp >> 3) & 7) != 3 || (eptp & 0xf80) != 0 || (eptp & ~PHYSICAL_MASK) != 0)
+    if (
+      (memoryType != 0 && memoryType != 6) ||
+      ((eptp >> 3) & 7) != 3 ||
+      (eptp & 0xf80) != 0 ||
+      (eptp & ~PHYSICAL_MASK) != 0
+    )
       return ERROR_INVALID_CONTROLS;
   } else if ((secondary & X.SECONDARY_UNRESTRICTED_GUEST) != 0) return ERROR_INVALID_CONTROLS;
   const exit = Vmcs.get32(X.VMCS_EXIT_CONTROLS);
   if (!isAllowed(exit, X.ALLOWED_EXIT_MUST, X.ALLOWED_EXIT_MAY)) return ERROR_INVALID_CONTROLS;
-  if ((pin & X.PIN_PREEMPTION_TIMER) == 0 && (exit & X.EXIT_SAVE_PREEMPTION_TIMER) != 0) return ERROR_INVALID_CONTROLS;
+  if ((pin & X.PIN_PREEMPTION_TIMER) == 0 && (exit & X.EXIT_SAVE_PREEMPTION_TIMER) != 0)
+    return ERROR_INVALID_CONTROLS;
   // MSR areas are not there yet: a count other than 0 is refused rather than ignored.
-  if (Vmcs.get32(X.VMCS_EXIT_MSR_STORE_COUNT) != 0 || Vmcs.get32(X.VMCS_EXIT_MSR_LOAD_COUNT) != 0 || Vmcs.get32(X.VMCS_ENTRY_MSR_LOAD_COUNT) != 0)
+  if (
+    Vmcs.get32(X.VMCS_EXIT_MSR_STORE_COUNT) != 0 ||
+    Vmcs.get32(X.VMCS_EXIT_MSR_LOAD_COUNT) != 0 ||
+    Vmcs.get32(X.VMCS_ENTRY_MSR_LOAD_COUNT) != 0
+  )
     return ERROR_INVALID_CONTROLS;
   const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
   if (!isAllowed(entry, X.ALLOWED_ENTRY_MUST, X.ALLOWED_ENTRY_MAY)) return ERROR_INVALID_CONTROLS;
@@ -82,9 +97,13 @@ export function checkInjection(): u32 {
   const hasError = (info & (1 << 11)) != 0;
   if (type == 1 || type == 7 || (info & 0x7ffff000) != 0) return ERROR_INVALID_CONTROLS;
   if ((type == 2 && vector != 2) || (type == 3 && vector > 31)) return ERROR_INVALID_CONTROLS;
-  const hasCode = type == 3 && (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17) && (Vmcs.get(X.VMCS_GUEST_CR0) & CR0_PE) != 0;
+  const hasCode =
+    type == 3 &&
+    (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17) &&
+    (Vmcs.get(X.VMCS_GUEST_CR0) & CR0_PE) != 0;
   if (hasError != hasCode) return ERROR_INVALID_CONTROLS;
-  if (hasError && (Vmcs.get32(X.VMCS_ENTRY_EXCEPTION_ERROR_CODE) & 0xffff8000) != 0) return ERROR_INVALID_CONTROLS;
+  if (hasError && (Vmcs.get32(X.VMCS_ENTRY_EXCEPTION_ERROR_CODE) & 0xffff8000) != 0)
+    return ERROR_INVALID_CONTROLS;
   if (type >= 4) {
     const length = Vmcs.get32(X.VMCS_ENTRY_INSTRUCTION_LENGTH);
     if (length == 0 || length > 15) return ERROR_INVALID_CONTROLS;
@@ -101,15 +120,18 @@ export function checkHostState(): u32 {
   const cr4 = Vmcs.get(X.VMCS_HOST_CR4);
   if ((cr4 & (1 << 13)) == 0 || (is64 && (cr4 & CR4_PAE) == 0)) return ERROR_INVALID_HOST_STATE;
   if ((Vmcs.get(X.VMCS_HOST_CR3) & ~PHYSICAL_MASK) != 0) return ERROR_INVALID_HOST_STATE;
-  if (!isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_EIP))) return ERROR_INVALID_HOST_STATE;
+  if (!isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_EIP)))
+    return ERROR_INVALID_HOST_STATE;
   // Each selector: RPL and TI must be 0; CS and TR cannot be 0.
   for (let slot = X.VMCS_HOST_ES_SELECTOR; slot <= X.VMCS_HOST_TR_SELECTOR; slot += 8)
     if ((Vmcs.get32(slot) & 7) != 0) return ERROR_INVALID_HOST_STATE;
-  if (Vmcs.get32(X.VMCS_HOST_CS_SELECTOR) == 0 || Vmcs.get32(X.VMCS_HOST_TR_SELECTOR) == 0) return ERROR_INVALID_HOST_STATE;
+  if (Vmcs.get32(X.VMCS_HOST_CS_SELECTOR) == 0 || Vmcs.get32(X.VMCS_HOST_TR_SELECTOR) == 0)
+    return ERROR_INVALID_HOST_STATE;
   if (!is64 && Vmcs.get32(X.VMCS_HOST_SS_SELECTOR) == 0) return ERROR_INVALID_HOST_STATE;
   for (let slot = X.VMCS_HOST_FS_BASE; slot <= X.VMCS_HOST_IDTR_BASE; slot += 8)
     if (!isCanonical(Vmcs.get(slot))) return ERROR_INVALID_HOST_STATE;
-  if (is64 ? !isCanonical(Vmcs.get(X.VMCS_HOST_RIP)) : Vmcs.get(X.VMCS_HOST_RIP) >> 32 != 0) return ERROR_INVALID_HOST_STATE;
+  if (is64 ? !isCanonical(Vmcs.get(X.VMCS_HOST_RIP)) : Vmcs.get(X.VMCS_HOST_RIP) >> 32 != 0)
+    return ERROR_INVALID_HOST_STATE;
   return ERROR_NONE;
 }
 
@@ -153,7 +175,8 @@ export function isGuestStateValid(): bool {
   if ((cr4 & (1 << 13)) == 0 || (cr4 & ~(cpu.cr4Allowed | (1 << 13))) != 0) return false;
   if (long && ((cr0 & CR0_PG) == 0 || (cr4 & CR4_PAE) == 0)) return false;
   if ((Vmcs.get(X.VMCS_GUEST_CR3) & ~PHYSICAL_MASK) != 0) return false;
-  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP))) return false;
+  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP)))
+    return false;
   if ((entry & X.ENTRY_LOAD_EFER) != 0) {
     const efer = Vmcs.get(X.VMCS_GUEST_EFER);
     if ((efer & ~(<u64>0xd01)) != 0 || ((efer & EFER_LMA) != 0) != long) return false;
@@ -162,8 +185,10 @@ export function isGuestStateValid(): bool {
   if ((Vmcs.get32(X.VMCS_GUEST_TR_SELECTOR) & 4) != 0) return false;
   const flags = Vmcs.get(X.VMCS_GUEST_RFLAGS);
   if ((flags & FLAG_VM) == 0 && !areSegmentsValid(long, isUnrestricted)) return false;
-  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_GDTR_BASE)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_IDTR_BASE))) return false;
-  if (Vmcs.get(X.VMCS_GUEST_GDTR_LIMIT) >> 16 != 0 || Vmcs.get(X.VMCS_GUEST_IDTR_LIMIT) >> 16 != 0) return false;
+  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_GDTR_BASE)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_IDTR_BASE)))
+    return false;
+  if (Vmcs.get(X.VMCS_GUEST_GDTR_LIMIT) >> 16 != 0 || Vmcs.get(X.VMCS_GUEST_IDTR_LIMIT) >> 16 != 0)
+    return false;
   return Vmcs.get(X.VMCS_VMCS_LINK_POINTER) == 0xffffffffffffffff;
 }
 
@@ -181,7 +206,13 @@ function areSegmentsValid(long: bool, isUnrestricted: bool): bool {
   // TR is busy; LDTR is an LDT or unusable.
   const tr = Vmcs.get(X.VMCS_GUEST_TR_ACCESS_RIGHTS);
   const trType = tr & AR_TYPE;
-  if ((tr & AR_UNUSABLE) != 0 || (tr & AR_S) != 0 || (tr & AR_P) == 0 || (trType != 11 && (long || trType != 3))) return false;
+  if (
+    (tr & AR_UNUSABLE) != 0 ||
+    (tr & AR_S) != 0 ||
+    (tr & AR_P) == 0 ||
+    (trType != 11 && (long || trType != 3))
+  )
+    return false;
   const ldtr = Vmcs.get(X.VMCS_GUEST_LDTR_ACCESS_RIGHTS);
-  return (ldtr & AR_UNUSABLE) != 0 || ((ldtr & (AR_TYPE | AR_S | AR_P)) == (2 | AR_P));
+  return (ldtr & AR_UNUSABLE) != 0 || (ldtr & (AR_TYPE | AR_S | AR_P)) == (2 | AR_P);
 }

@@ -8,15 +8,29 @@ import {
   CPU_SEG_RIGHTS,
   CPU_SEG_SELECTOR,
 } from "../layout.generated";
-import { AR_DPL_SHIFT, CR0_PE, CR0_PG, CR4_PAE, CR4_PCIDE, EFER_LMA, EFER_LME, FLAGS_ARITHMETIC, FLAG_VM } from "../spec/architecture";
+import {
+  AR_DPL_SHIFT,
+  CR0_PE,
+  CR0_PG,
+  EFER_LMA,
+  EFER_LME,
+  FLAGS_ARITHMETIC,
+  FLAG_VM,
+} from "../spec/architecture";
 import { ACTIVE, CPU, HALTED, RSP, SHUTDOWN, SS, cpu, setGpr } from "../state/cpu";
 import { NEVER, now } from "../state/clock";
 import { setArithmeticFlags } from "../state/flags";
 import { segRights, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
 import { deliver } from "../interrupts/deliver";
-import { checkControls, checkHostState, checkInjection, isGuestStateValid, isVolatileGuestStateValid } from "./entry-checks";
-import { ENTRY_FAILURE, PREEMPTION_SHIFT, completeExit, vmExit } from "./exit";
+import {
+  checkControls,
+  checkHostState,
+  checkInjection,
+  isGuestStateValid,
+  isVolatileGuestStateValid,
+} from "./entry-checks";
+import { ENTRY_FAILURE, PREEMPTION_SHIFT, vmExit } from "./exit";
 import { Vmcs } from "./vmcs";
 
 /** What `vmEnter` answers. */
@@ -65,7 +79,8 @@ export function vmEnter(): u32 {
 function loadControls(): void {
   cpu.pinControls = Vmcs.get32(X.VMCS_PIN_BASED_CONTROLS);
   cpu.procControls = Vmcs.get32(X.VMCS_PRIMARY_CONTROLS);
-  cpu.proc2Controls = (cpu.procControls & X.PRIMARY_SECONDARY_CONTROLS) != 0 ? Vmcs.get32(X.VMCS_SECONDARY_CONTROLS) : 0;
+  cpu.proc2Controls =
+    (cpu.procControls & X.PRIMARY_SECONDARY_CONTROLS) != 0 ? Vmcs.get32(X.VMCS_SECONDARY_CONTROLS) : 0;
   cpu.exceptionBitmap = Vmcs.get32(X.VMCS_EXCEPTION_BITMAP);
   cpu.cr0Mask = Vmcs.get(X.VMCS_CR0_MASK);
   cpu.cr0Shadow = Vmcs.get(X.VMCS_CR0_READ_SHADOW);
@@ -73,9 +88,14 @@ function loadControls(): void {
   cpu.cr4Shadow = Vmcs.get(X.VMCS_CR4_READ_SHADOW);
   cpu.tscOffset = (cpu.procControls & X.PRIMARY_TSC_OFFSETTING) != 0 ? Vmcs.get(X.VMCS_TSC_OFFSET) : 0;
   cpu.eptp = (cpu.proc2Controls & X.SECONDARY_ENABLE_EPT) != 0 ? Vmcs.get(X.VMCS_EPT_POINTER) : 0;
-  cpu.vpid = (cpu.proc2Controls & X.SECONDARY_ENABLE_VPID) != 0 ? <u32>Vmcs.get(X.VMCS_VIRTUAL_PROCESSOR_ID) & 0xffff : 0;
+  cpu.vpid =
+    (cpu.proc2Controls & X.SECONDARY_ENABLE_VPID) != 0
+      ? (<u32>Vmcs.get(X.VMCS_VIRTUAL_PROCESSOR_ID)) & 0xffff
+      : 0;
   cpu.preemptionDeadline =
-    (cpu.pinControls & X.PIN_PREEMPTION_TIMER) != 0 ? now() + (Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) << PREEMPTION_SHIFT) : NEVER;
+    (cpu.pinControls & X.PIN_PREEMPTION_TIMER) != 0
+      ? now() + (Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) << PREEMPTION_SHIFT)
+      : NEVER;
 }
 
 /** Loads controls and guest state for one instruction of the hypervisor's emulator: no checks, no event. */
@@ -128,7 +148,12 @@ function loadGuestState(): void {
     for (let i: usize = 0; i < 4; i++) restore(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
   const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
   cpu.activity = activity == 1 ? HALTED : activity == 2 ? SHUTDOWN : ACTIVE;
-  cpu.cpl = (cpu.cr0 & CR0_PE) == 0 ? 0 : (cpu.rflags & FLAG_VM) != 0 ? 3 : <u32>(segRights(SS) >> AR_DPL_SHIFT) & 3;
+  cpu.cpl =
+    (cpu.cr0 & CR0_PE) == 0
+      ? 0
+      : (cpu.rflags & FLAG_VM) != 0
+        ? 3
+        : (<u32>(segRights(SS) >> AR_DPL_SHIFT)) & 3;
   cpu.vmxNonRoot = 1;
   // Without VPID, entry and exit flush linear and combined mappings.
   if (cpu.vpid == 0) dropContexts(0, -1);

@@ -1,16 +1,21 @@
 /** EPT violations and misconfigurations. SDM Vol. 3C, "EPT-Induced VM Exits". */
 import * as X from "../spec/vmx";
-import { cpu } from "../state/cpu";
-import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE } from "../mmu/walk";
+import { ACCESS_READ, ACCESS_WRITE } from "../mmu/walk";
 import { vmExit } from "./exit";
 import { Vmcs } from "./vmcs";
 
 /** @param rights the EPT rights found (bits 2:0 of the entries, anded), 0 when an entry was not present */
-export function exitEptViolation(guestPhysical: u64, linear: u64, access: u32, rights: u32, isWalk: bool): void {
+export function exitEptViolation(
+  guestPhysical: u64,
+  linear: u64,
+  access: u32,
+  rights: u32,
+  isWalk: bool,
+): void {
   let qualification: u64 = access == ACCESS_READ ? 1 : access == ACCESS_WRITE ? 2 : 4;
   // A walk that updates accessed and dirty flags is both a read and a write.
   if (isWalk && access == ACCESS_WRITE) qualification = 3;
-  qualification |= <u64>(rights & 7) << 3;
+  qualification |= (<u64>(rights & 7)) << 3;
   qualification |= 1 << 7;
   if (!isWalk) qualification |= 1 << 8;
   vmExit(X.EXIT_REASON_EPT_VIOLATION, qualification);

@@ -1,6 +1,6 @@
 /** Exits on exceptions, interrupts and triple faults. SDM Vol. 3C, "Other Causes of VM Exits". */
 import * as X from "../spec/vmx";
-import { VECTOR_DF, VECTOR_PF } from "../spec/architecture";
+import { VECTOR_PF } from "../spec/architecture";
 import { cpu } from "../state/cpu";
 import { interruptionInfo, vmExit } from "./exit";
 import { Vmcs } from "./vmcs";
@@ -9,7 +9,8 @@ import { Vmcs } from "./vmcs";
 function isIntercepted(vector: i32, error: u32): bool {
   const bitSet = (cpu.exceptionBitmap & (1 << vector)) != 0;
   if (vector != VECTOR_PF) return bitSet;
-  const matches = (error & Vmcs.get32(X.VMCS_PAGE_FAULT_ERROR_MASK)) == Vmcs.get32(X.VMCS_PAGE_FAULT_ERROR_MATCH);
+  const matches =
+    (error & Vmcs.get32(X.VMCS_PAGE_FAULT_ERROR_MASK)) == Vmcs.get32(X.VMCS_PAGE_FAULT_ERROR_MATCH);
   return bitSet == matches;
 }
 

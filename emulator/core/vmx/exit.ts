@@ -12,14 +12,44 @@ import {
   CPU_SEG_SELECTOR,
 } from "../layout.generated";
 import * as X from "../spec/vmx";
-import { ACTIVE, CPU, CS, DS, ES, FS, GS, HALTED, LDTR, RSP, SHUTDOWN, SS, TR, cpu, getGpr, setGpr } from "../state/cpu";
+import {
+  ACTIVE,
+  CPU,
+  CS,
+  DS,
+  ES,
+  FS,
+  GS,
+  HALTED,
+  LDTR,
+  RSP,
+  SHUTDOWN,
+  SS,
+  TR,
+  cpu,
+  getGpr,
+  setGpr,
+} from "../state/cpu";
 import { getFlags, setArithmeticFlags } from "../state/flags";
 import { now, NEVER } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
 import { FAULT_VM_EXIT } from "../interrupts/raise";
 import { R_LENGTH } from "../records/record";
-import { AR_CODE, AR_DB, AR_DPL_SHIFT, AR_G, AR_L, AR_P, AR_RW, AR_S, AR_ACCESSED, AR_UNUSABLE, CR0_PE, CR4_PAE, EFER_LMA, EFER_LME } from "../spec/architecture";
+import {
+  AR_CODE,
+  AR_DB,
+  AR_G,
+  AR_L,
+  AR_P,
+  AR_RW,
+  AR_S,
+  AR_ACCESSED,
+  AR_UNUSABLE,
+  CR4_PAE,
+  EFER_LMA,
+  EFER_LME,
+} from "../spec/architecture";
 import { Vmcs } from "./vmcs";
 
 export const ENTRY_FAILURE: u32 = 0x80000000;
@@ -41,12 +71,16 @@ export function vmExit(reason: u32, qualification: u64): void {
   Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, 0);
   let vectoring: u32 = 0;
   if (cpu.deliveringVector >= 0) {
-    vectoring = interruptionInfo(<u32>cpu.deliveringVector, cpu.deliveringSource, cpu.deliveringHasError != 0);
+    vectoring = interruptionInfo(
+      <u32>cpu.deliveringVector,
+      cpu.deliveringSource,
+      cpu.deliveringHasError != 0,
+    );
     if (cpu.deliveringHasError != 0) Vmcs.set(X.VMCS_IDT_VECTORING_ERROR_CODE, <u64>cpu.deliveringError);
     if (cpu.deliveringSource >= 4) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
   }
   Vmcs.set(X.VMCS_IDT_VECTORING_INFO, <u64>vectoring);
-  const counter = CPU + CPU_EXITS + (<usize>(reason & 0xffff) << 3);
+  const counter = CPU + CPU_EXITS + ((<usize>(reason & 0xffff)) << 3);
   store<u64>(counter, load<u64>(counter) + 1);
   cpu.faultVector = FAULT_VM_EXIT;
   cpu.recordEnd = 0;
@@ -105,7 +139,8 @@ export function saveGuestState(): void {
   }
   if (exitControls & X.EXIT_SAVE_PAT) Vmcs.set(X.VMCS_GUEST_PAT, cpu.pat);
   if (exitControls & X.EXIT_SAVE_EFER) Vmcs.set(X.VMCS_GUEST_EFER, cpu.efer);
-  if (exitControls & X.EXIT_SAVE_PREEMPTION_TIMER) Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, preemptionTimerLeft());
+  if (exitControls & X.EXIT_SAVE_PREEMPTION_TIMER)
+    Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, preemptionTimerLeft());
   if (cpu.proc2Controls & X.SECONDARY_ENABLE_EPT)
     for (let i: usize = 0; i < 4; i++) save(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
 }
@@ -151,7 +186,13 @@ function loadHostState(): void {
   if (controls & X.EXIT_LOAD_PAT) cpu.pat = Vmcs.get(X.VMCS_HOST_PAT);
   const data = AR_P | AR_S | AR_RW | AR_ACCESSED | AR_DB | AR_G;
   loadHostSegment(ES, X.VMCS_HOST_ES_SELECTOR, 0, data);
-  setSegment(CS, <u32>Vmcs.get(X.VMCS_HOST_CS_SELECTOR), 0, 0xffffffff, AR_P | AR_S | AR_CODE | AR_RW | AR_ACCESSED | AR_G | (is64Bit ? AR_L : AR_DB));
+  setSegment(
+    CS,
+    <u32>Vmcs.get(X.VMCS_HOST_CS_SELECTOR),
+    0,
+    0xffffffff,
+    AR_P | AR_S | AR_CODE | AR_RW | AR_ACCESSED | AR_G | (is64Bit ? AR_L : AR_DB),
+  );
   loadHostSegment(SS, X.VMCS_HOST_SS_SELECTOR, 0, data);
   loadHostSegment(DS, X.VMCS_HOST_DS_SELECTOR, 0, data);
   loadHostSegment(FS, X.VMCS_HOST_FS_SELECTOR, Vmcs.get(X.VMCS_HOST_FS_BASE), data);

@@ -1,9 +1,19 @@
 /** Instructions that exit, always or by a control. SDM Vol. 3C, "Instructions That Cause VM Exits". */
 import * as X from "../spec/vmx";
-import { cpu, getGpr, RSP } from "../state/cpu";
+import { cpu } from "../state/cpu";
 import { CR0_TS, CR0_PE } from "../spec/architecture";
 import { raiseUd } from "../interrupts/raise";
-import { R_DST, R_FLAGS, R_ROW, R_SRC, R_EA, R_BASE, R_INDEX, R_ADDRESS_SIZE, R_OPSIZE, RECORD_REGISTER } from "../records/record";
+import {
+  R_DST,
+  R_FLAGS,
+  R_SRC,
+  R_EA,
+  R_BASE,
+  R_INDEX,
+  R_ADDRESS_SIZE,
+  R_OPSIZE,
+  RECORD_REGISTER,
+} from "../records/record";
 import { Address } from "../mmu/segmented";
 import { vmExitInstruction } from "./exit";
 import { Vmcs } from "./vmcs";
@@ -57,7 +67,12 @@ export function exitOnInvlpg(record: usize, linear: u64): bool {
 
 /** SGDT … LTR under descriptor-table exiting; the qualification is the displacement. */
 export function exitOnDescriptorTable(record: usize): bool {
-  if (cpu.vmxNonRoot == 0 || cpu.emulating != 0 || (cpu.proc2Controls & X.SECONDARY_DESCRIPTOR_TABLE_EXITING) == 0) return false;
+  if (
+    cpu.vmxNonRoot == 0 ||
+    cpu.emulating != 0 ||
+    (cpu.proc2Controls & X.SECONDARY_DESCRIPTOR_TABLE_EXITING) == 0
+  )
+    return false;
   const kind = load<u8>(record, R_KIND);
   // Bits 29:28 of the instruction information: which of the four of its group.
   const isLdtOrTr = kind >= 4;
@@ -66,7 +81,7 @@ export function exitOnDescriptorTable(record: usize): bool {
     isLdtOrTr ? X.EXIT_REASON_LDTR_TR_ACCESS : X.EXIT_REASON_GDTR_IDTR_ACCESS,
     (load<u8>(record, R_FLAGS) & RECORD_REGISTER) != 0 ? 0 : load<u64>(record, 16),
   );
-  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, <u64>(memoryInformation(record) | (<u32>(kind & 3) << 28)));
+  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, <u64>(memoryInformation(record) | ((<u32>(kind & 3)) << 28)));
   return true;
 }
 
@@ -79,12 +94,12 @@ export function memoryInformation(record: usize): u32 {
   const addressSize = load<u8>(record, R_ADDRESS_SIZE);
   let info: u32 = (addressSize == 2 ? 0 : addressSize == 4 ? 1 : 2) << 7;
   if (load<u8>(record, R_OPSIZE) == 4) info |= 1 << 11;
-  if (isRegister) return info | (1 << 10) | (<u32>(load<u8>(record, R_DST) >> 3) << 3);
+  if (isRegister) return info | (1 << 10) | ((<u32>(load<u8>(record, R_DST) >> 3)) << 3);
   const ea = <u32>load<u8>(record, R_EA);
   info |= ea >> 6;
   info |= (ea & 7) << 15;
-  const base = <u32>load<u8>(record, R_BASE) >> 3;
-  const index = <u32>load<u8>(record, R_INDEX) >> 3;
+  const base = (<u32>load<u8>(record, R_BASE)) >> 3;
+  const index = (<u32>load<u8>(record, R_INDEX)) >> 3;
   info |= index < 16 ? index << 18 : 1 << 22;
   info |= base < 16 ? base << 23 : 1 << 27;
   return info;
@@ -114,13 +129,19 @@ export function exitOnControlWrite(record: usize, number: u32, value: u64): bool
     default:
       break;
   }
-  if (exits) vmExitInstruction(record, X.EXIT_REASON_CR_ACCESS, <u64>number | CR_MOV_TO | (<u64>(load<u8>(record, R_SRC) >> 3) << 8));
+  if (exits)
+    vmExitInstruction(
+      record,
+      X.EXIT_REASON_CR_ACCESS,
+      (<u64>number) | CR_MOV_TO | ((<u64>(load<u8>(record, R_SRC) >> 3)) << 8),
+    );
   return exits;
 }
 
 function isCr3Target(value: u64): bool {
   const count = Vmcs.get32(X.VMCS_CR3_TARGET_COUNT);
-  for (let i: u32 = 0; i < count && i < 4; i++) if (Vmcs.get(X.VMCS_CR3_TARGET_0 + (<usize>i << 3)) == value) return true;
+  for (let i: u32 = 0; i < count && i < 4; i++)
+    if (Vmcs.get(X.VMCS_CR3_TARGET_0 + ((<usize>i) << 3)) == value) return true;
   return false;
 }
 
@@ -128,7 +149,12 @@ export function exitOnControlRead(record: usize, number: u32): bool {
   const exits =
     (number == 3 && (cpu.procControls & X.PRIMARY_CR3_STORE_EXITING) != 0) ||
     (number == 8 && (cpu.procControls & X.PRIMARY_CR8_STORE_EXITING) != 0);
-  if (exits) vmExitInstruction(record, X.EXIT_REASON_CR_ACCESS, <u64>number | CR_MOV_FROM | (<u64>(load<u8>(record, R_DST) >> 3) << 8));
+  if (exits)
+    vmExitInstruction(
+      record,
+      X.EXIT_REASON_CR_ACCESS,
+      (<u64>number) | CR_MOV_FROM | ((<u64>(load<u8>(record, R_DST) >> 3)) << 8),
+    );
   return exits;
 }
 
@@ -141,11 +167,15 @@ export function exitOnClts(record: usize): bool {
 /** LMSW exits when it would change a masked bit of CR0[3:0] from the shadow; it cannot clear PE. */
 export function exitOnLmsw(record: usize, source: u32): bool {
   const mask = cpu.cr0Mask;
-  const differs = (<u64>source ^ cpu.cr0Shadow) & mask & 0xe;
+  const differs = ((<u64>source) ^ cpu.cr0Shadow) & mask & 0xe;
   const setsPe = (mask & CR0_PE) != 0 && (source & 1) != 0 && (cpu.cr0Shadow & CR0_PE) == 0;
   if (differs == 0 && !setsPe) return false;
   const isMemory = (load<u8>(record, R_FLAGS) & RECORD_REGISTER) == 0;
-  vmExitInstruction(record, X.EXIT_REASON_CR_ACCESS, CR_LMSW | (isMemory ? 1 << 6 : 0) | (<u64>source << 16));
+  vmExitInstruction(
+    record,
+    X.EXIT_REASON_CR_ACCESS,
+    CR_LMSW | (isMemory ? 1 << 6 : 0) | ((<u64>source) << 16),
+  );
   if (isMemory) Vmcs.set(X.VMCS_GUEST_LINEAR_ADDRESS, Address.linearOnly(record));
   return true;
 }
@@ -153,6 +183,6 @@ export function exitOnLmsw(record: usize, source: u32): bool {
 export function exitOnDebugAccess(record: usize, number: u32, isRead: bool): bool {
   if (cpu.vmxNonRoot == 0 || (cpu.procControls & X.PRIMARY_MOV_DR_EXITING) == 0) return false;
   const register = <u64>((isRead ? load<u8>(record, R_DST) : load<u8>(record, R_SRC)) >> 3);
-  vmExitInstruction(record, X.EXIT_REASON_DR_ACCESS, <u64>number | (isRead ? 1 << 4 : 0) | (register << 8));
+  vmExitInstruction(record, X.EXIT_REASON_DR_ACCESS, (<u64>number) | (isRead ? 1 << 4 : 0) | (register << 8));
   return true;
 }

@@ -13,8 +13,11 @@ export function exitOnMsr(record: usize, index: u32, isWrite: bool): bool {
     if (index < 0x2000) at = 0;
     else if (index >= 0xc0000000 && index < 0xc0002000) at = 1024;
     if (at >= 0) {
-      const byte = ramAddress(Vmcs.get(X.VMCS_MSR_BITMAP) + <u64>(at + (isWrite ? 2048 : 0)) + ((index & 0x1fff) >> 3), 1);
-      exits = byte == 0 || ((<u32>load<u8>(byte) >> (index & 7)) & 1) != 0;
+      const byte = ramAddress(
+        Vmcs.get(X.VMCS_MSR_BITMAP) + <u64>(at + (isWrite ? 2048 : 0)) + ((index & 0x1fff) >> 3),
+        1,
+      );
+      exits = byte == 0 || (((<u32>load<u8>(byte)) >> (index & 7)) & 1) != 0;
     }
   }
   if (exits) vmExitInstruction(record, isWrite ? X.EXIT_REASON_MSR_WRITE : X.EXIT_REASON_MSR_READ, 0);
