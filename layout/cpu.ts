@@ -112,6 +112,8 @@ export const CpuStruct = struct(
     targetInstructions: u64,
     /** CR4 bits that the CPU model has. */
     cr4Allowed: u64,
+    /** Instruction sets that the CPU model has: bits numbered as in emulator/isa/features.ts. */
+    features: bytes(16, 16),
     pdpteScratch: array("u64", 4),
     pauses: u64,
     /** Written by any thread (atomically): bits of ATTENTION_*. Stands before `leave`: both are looked at as one u64. */
@@ -229,12 +231,28 @@ export const CpuStruct = struct(
     blocksDecoded: u64,
     interruptsTaken: u64,
 
-    // --- 16-byte media state
-    xmm: bytes(512, 16),
+    // --- media state
+    /** YMM registers, 32 bytes each; an XMM register is the lower half of its slot. */
+    vector: bytes(512, 16),
+    /**
+     * x87 data registers R0 to R7 (physical numbers, not relative to TOP), 16 bytes each: significand in bytes 7:0, sign and
+     * exponent in bytes 9:8. MMX register n is the significand of Rn.
+     */
+    x87: bytes(128, 16),
     mxcsr: u32,
     x87Control: u32,
+    /** With TOP in bits 13:11. */
     x87Status: u32,
+    /** Bit n: Rn is not empty (the form of FXSAVE). */
     x87Tag: u32,
+    /** Last x87 instruction (bits 10:0) and last operand, as FXSAVE shows them. */
+    x87Opcode: u32,
+    x87CodeSelector: u32,
+    x87DataSelector: u32,
+    x87CodeOffset: u64,
+    x87DataOffset: u64,
+    /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
+    mediaFaults: u32,
 
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),

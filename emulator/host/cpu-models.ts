@@ -6,6 +6,7 @@
  * `IMPLEMENTED_FEATURES`; a test holds that the instruction table then has all of its rows.
  */
 import type { CpuConfiguration } from "./core.ts";
+import { tableFeatures } from "../isa/features.ts";
 import { FEATURES, featureNames } from "./cpu-features.ts";
 import type { CpuidRegister } from "./cpu-features.ts";
 
@@ -151,7 +152,7 @@ export interface CpuModelOptions {
   readonly hypervisor?: boolean;
 }
 
-export type CpuIdentity = Pick<CpuConfiguration, "signature" | "cr4Allowed" | "cpuid">;
+export type CpuIdentity = Pick<CpuConfiguration, "signature" | "cr4Allowed" | "cpuid" | "instructionSets">;
 
 /** CPUID.1:EAX: SDM Vol. 2A, "CPUID", "Version Information Returned by CPUID in EAX". Family 6 only. */
 function signatureOf({ family, model, stepping }: CpuModel): number {
@@ -220,7 +221,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   let cr4Allowed = 0n;
   for (const [feature, bit] of CR4_OF_FEATURE) if (features.has(feature)) cr4Allowed |= 1n << BigInt(bit);
   const cpuid = rows.filter(([leaf]) => leaf <= model.highestLeaf || leaf >= 0x80000000);
-  return { signature, cr4Allowed, cpuid };
+  return { signature, cr4Allowed, cpuid, instructionSets: tableFeatures(features) };
 }
 
 function featureWord(features: ReadonlySet<string>, leaf: number, register: CpuidRegister): number {

@@ -14,6 +14,7 @@ import {
   type CpuState,
 } from "../../emulator/host/core.ts";
 import { planMemory } from "../../layout/memory-map.ts";
+import { TABLE_FEATURES } from "../../emulator/isa/features.ts";
 import {
   CODE_LIMIT_16,
   CODE_PAGE,
@@ -121,6 +122,7 @@ export class CoreUnderTest implements SiliconCore {
       tscFrequency: 1_000_000_000,
       signature: 0x106a5,
       cr4Allowed: CR4,
+      instructionSets: new Set(TABLE_FEATURES),
       cpuid: [
         [0, undefined, 1, 0, 0, 0],
         [0x80000000, undefined, 0x80000000, 0, 0, 0],

@@ -14,3 +14,4 @@ export * from "./string";
 export * from "./port-io";
 export * from "./system";
 export * from "./operand";
+export { mediaFault } from "../state/media";

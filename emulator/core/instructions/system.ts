@@ -1,4 +1,5 @@
 /** System instructions: control and debug registers, HLT, CPUID, time-stamp counter, TLB, and what only changes RFLAGS.IF or AC. SDM Vol. 2. */
+import { updateMedia } from "../state/media";
 import {
   CR0_CD,
   CR0_NW,
@@ -208,6 +209,7 @@ export function writeCr0(value: u64): void {
     updateMode();
     updateContext();
   }
+  updateMedia();
   cpu.leave = 1;
 }
 
@@ -244,6 +246,7 @@ export function writeCr4(value: u64): void {
   if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
     dropContexts(cpu.vpid, -1);
   updateContext();
+  updateMedia();
   cpu.leave = 1;
 }
 
@@ -329,6 +332,7 @@ export function lmsw(record: usize): void {
 export function clts(record: usize): void {
   if (!requireRing0() || (cpu.vmxNonRoot != 0 && exitOnClts(record))) return;
   if (cpu.vmxNonRoot == 0 || (cpu.cr0Mask & CR0_TS) == 0) cpu.cr0 &= ~CR0_TS;
+  updateMedia();
 }
 
 // --- debug registers

@@ -26,6 +26,7 @@ import {
 } from "../spec/architecture";
 import { CPU_SEG_BASE, CPU_SEG_LIMIT, CPU_SEG_RIGHTS, CPU_SEG_SELECTOR } from "../layout.generated";
 import { CPU, CS, DS, ES, SS, cpu } from "./cpu";
+import { updateMedia } from "./media";
 import { contextAsid } from "../mmu/contexts";
 
 export function segSelector(index: u32): u32 {
@@ -110,6 +111,7 @@ export function updateMode(): void {
     cpu.stackKind = protectedFlat ? STACK_FLAT32 : STACK_SEGMENTED;
     cpu.modeKey = cpu.codeSize | (protectedFlat ? MODE_FLAT : 0);
   }
+  updateMedia();
   updateJumpKey();
 }
 
