@@ -6,13 +6,14 @@ import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.t
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
-import { MachineMemory, configureCpu } from "../emulator/host/core.ts";
+import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
 import { cpuModel, hypervisorLeaves, type CpuModelName } from "../emulator/host/cpu-models.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import type { CostProfile } from "../emulator/machine/cost-profile.ts";
 import { buildFirmware } from "../emulator/machine/firmware/firmware.ts";
+import { setUpLegacyInterrupts } from "../emulator/machine/firmware/legacy-interrupts.ts";
 import { detectProtocol, loadBootImage } from "../emulator/machine/loaders/detect.ts";
 import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
@@ -29,6 +30,7 @@ const MIB = 1024 * 1024;
 const MACHINE_BASE = 2 * MIB;
 const STATE_BYTES = 16 * MIB;
 const RECORD_BYTES = 4 * MIB;
+const RFLAGS_IF = 1n << 9n;
 /** Seconds since 1970 at which virtual time begins: 2026-01-01. */
 export const VIRTUAL_EPOCH = 1767225600;
 
@@ -201,6 +203,16 @@ export class Assembly {
     };
   }
 
+  /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
+  get isDead(): boolean {
+    if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
+    return this.board.cores.every((_, index) => {
+      const cpu = this.memory.cpuState(index);
+      if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
+      return cpu.activity !== Activity.HALTED || (cpu.rflags & RFLAGS_IF) === 0n;
+    });
+  }
+
   /** Parallel mode: wakes the host threads, so that they see that they are to stop. */
   signalHostThreads(): void {
     this.vm?.ioThread.signal();
@@ -220,6 +232,7 @@ export class Assembly {
     if (this.vm) {
       this.vm.reset();
       this.vm.load(segments, image.entry);
+      setUpLegacyInterrupts(this.vm.pc.ports, this.vm.vcpus[0]!.apic.state.registers);
       return;
     }
     for (const segment of segments) {
@@ -228,6 +241,7 @@ export class Assembly {
       this.memory.state.bytes.set(segment.bytes, offset);
     }
     const core = this.board.core(0);
+    setUpLegacyInterrupts(this.board.pc.ports, core.state.apicRegister);
     applyEntryState(core.state, image.entry);
     core.exports.updateMode();
     core.exports.updateContext();

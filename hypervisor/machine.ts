@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { Activity, type MachineMemory } from "../emulator/host/core.ts";
+import type { MachineMemory } from "../emulator/host/core.ts";
 import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
@@ -209,7 +209,7 @@ export class Machine {
     }
     const outcome = this.scheduler.run(
       () =>
-        (++looks % LOOKS_PER_DEATH_CHECK === 0 && this.isDead) ||
+        (++looks % LOOKS_PER_DEATH_CHECK === 0 && this.#assembly.isDead) ||
         state.request !== BoardRequest.NONE ||
         vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
@@ -230,18 +230,13 @@ export class Machine {
       case BoardRequest.CPU_RESET:
         return { end: "reset", code: 0 };
       default:
-        return { end: outcome === "idle" || this.isDead ? "idle" : "paused", code: 0 };
+        return { end: outcome === "idle" || this.#assembly.isDead ? "idle" : "paused", code: 0 };
     }
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
   get isDead(): boolean {
-    if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
-    return this.board.cores.every((core) => {
-      const cpu = core!.state;
-      if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
-      return cpu.activity !== Activity.HALTED || (cpu.rflags & 0x200n) === 0n;
-    });
+    return this.#assembly.isDead;
   }
 
   /** Carries out a reset that the guest asked for: devices, CPUs, and the image loaded again. */

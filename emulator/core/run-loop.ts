@@ -116,6 +116,8 @@ function stopInBlock(start: u64, record: usize): void {
 export function run(): u32 {
   let stop: u32 = 0;
   startRunning();
+  // The event that a VM entry injects may have met an exit on its way.
+  if (settle()) stop = STOP_VM_EXIT;
   while (stop == 0) stop = turn();
   stopRunning();
   return stop;
