@@ -41,14 +41,29 @@ export interface LedgerEntry {
   readonly vcpu: number;
   readonly pcpu: number;
   readonly reason: string;
-  readonly qualification: number;
-  readonly rip: number;
+  /** The exit qualification, all 64 bits: for some reasons it is a linear address. */
+  readonly qualification: bigint;
+  /** Guest RIP of the exit, all 64 bits. */
+  readonly rip: bigint;
   readonly phase: Phase;
   readonly handler: string;
   readonly directCycles: number;
   /** Cache pollution and the like: not modelled by the profile, always 0 (docs/known-gaps.md). */
   readonly indirectCycles: number;
   readonly synchronousCycles: number;
+}
+
+/**
+ * One line of a trace: the entry as JSON. The two fields of 64 bits are strings in hexadecimal ("0xffffffff81000000"), since
+ * JSON's readers take numbers as doubles, which cannot hold them.
+ */
+export function traceLine(entry: LedgerEntry): string {
+  const hexadecimal = (value: bigint): string => `0x${value.toString(16)}`;
+  return JSON.stringify({
+    ...entry,
+    qualification: hexadecimal(entry.qualification),
+    rip: hexadecimal(entry.rip),
+  });
 }
 
 export interface LedgerRow {

@@ -69,8 +69,6 @@ export class Vcpu implements Actor {
   /** Set by the exit handlers: what the exit was about. */
   phase: Phase = "other";
   handler = "";
-  /** For `pauseAt` alone: RIP of the exit that it is asked about, exact where a number is not (above 2^53). */
-  exitRip = 0n;
 
   constructor(
     vm: Vm,
@@ -541,16 +539,17 @@ export class Vcpu implements Actor {
     const direct = this.vm.cost("exitAndEntry");
     this.charge(direct + this.vm.cost("exitDispatch"));
     const reason = this.vmcs.read32(F.EXIT_REASON) & 0xffff;
-    const rip = this.vmcs.read(F.GUEST_RIP);
-    const exactRip = this.vm.pauseAt === undefined ? 0n : this.vmcs.readBig(F.GUEST_RIP);
-    const qualification = this.vmcs.read(F.EXIT_QUALIFICATION);
+    const { onExit, pauseAt } = this.vm;
+    const isTraced = onExit !== undefined || pauseAt !== undefined;
+    // The handler moves RIP on.
+    const rip = isTraced ? this.vmcs.readBig(F.GUEST_RIP) : 0n;
+    const qualification = isTraced ? this.vmcs.readBig(F.EXIT_QUALIFICATION) : 0n;
     this.phase = "other";
     this.handler = "";
     this.#dispatch.handle(reason);
     const synchronous = this.clock() - start - direct;
     const sequence = this.ledger.enter(reason, this.phase, direct, synchronous);
-    const { onExit, pauseAt } = this.vm;
-    if (onExit === undefined && pauseAt === undefined) return;
+    if (!isTraced) return;
     const entry: LedgerEntry = {
       sequence,
       time: start,
@@ -567,7 +566,6 @@ export class Vcpu implements Actor {
       synchronousCycles: synchronous,
     };
     onExit?.(entry);
-    this.exitRip = exactRip;
     if (pauseAt?.(entry) === true) this.vm.isPausing = true;
   }
 }
