@@ -28,7 +28,7 @@ export class StateMemory {
   }
 }
 
-/** A field's type: how wide it is, how it is aligned, and how to define its accessor. */
+/** A field's type: how wide it is, how it is aligned, and how a view reaches it. */
 export interface FieldType<T> {
   readonly kind: "u8" | "u16" | "u32" | "i32" | "u53" | "u64" | "bytes" | "array" | "struct" | "structs";
   readonly size: number;
@@ -37,81 +37,113 @@ export interface FieldType<T> {
   readonly count: number;
   /** The AssemblyScript scalar type, where the field is a scalar. */
   readonly scalar: string | undefined;
-  define(target: object, key: string, memory: StateMemory, offset: number): void;
+  /** A scalar's accessors for the byte offset `at` in the struct. */
+  readonly accessors?: (at: number) => PropertyDescriptor & ThisType<StructView>;
+  /** Where the field is not a scalar: what a view has in its place, made once with the view. */
+  readonly value?: (memory: StateMemory, offset: number) => T;
   /** Type carrier only; never set. */
   readonly type?: T;
+}
+
+/**
+ * What a view consists of. Its fields are accessors of a class of its own for each struct, so that all views of a struct have
+ * one shape and the engine compiles a field to a load: with accessors of their own, objects become dictionaries
+ * (docs/performance.md). For the same reason each kind's accessors are written out, without a common function behind them.
+ */
+class StructView {
+  readonly $bytes: Uint8Array;
+  readonly $u16: Uint16Array;
+  readonly $u32: Uint32Array;
+  readonly $i32: Int32Array;
+  readonly $u64: BigUint64Array;
+  /** Byte offset of the struct, and the same in 32-bit words. */
+  readonly $at: number;
+  readonly $word: number;
+  readonly $values: readonly unknown[];
+
+  constructor(memory: StateMemory, offset: number, values: readonly unknown[]) {
+    this.$bytes = memory.bytes;
+    this.$u16 = memory.u16;
+    this.$u32 = memory.u32;
+    this.$i32 = memory.i32;
+    this.$u64 = memory.u64;
+    this.$at = offset;
+    this.$word = offset >>> 2;
+    this.$values = values;
+  }
 }
 
 function scalar<T>(
   kind: FieldType<T>["kind"],
   size: number,
   scalarName: string,
-  get: (memory: StateMemory, offset: number) => T,
-  set: (memory: StateMemory, offset: number, value: T) => void,
+  accessors: NonNullable<FieldType<T>["accessors"]>,
 ): FieldType<T> {
-  return {
-    kind,
-    size,
-    align: size,
-    count: 1,
-    scalar: scalarName,
-    define(target, key, memory, offset) {
-      Object.defineProperty(target, key, {
-        enumerable: true,
-        get: () => get(memory, offset),
-        set: (value: T) => set(memory, offset, value),
-      });
-    },
-  };
+  return { kind, size, align: size, count: 1, scalar: scalarName, accessors };
 }
 
-export const u8 = scalar<number>(
-  "u8",
-  1,
-  "u8",
-  (m, o) => m.bytes[o]!,
-  (m, o, v) => void (m.bytes[o] = v),
-);
-export const u16 = scalar<number>(
-  "u16",
-  2,
-  "u16",
-  (m, o) => m.u16[o >> 1]!,
-  (m, o, v) => void (m.u16[o >> 1] = v),
-);
-export const u32 = scalar<number>(
-  "u32",
-  4,
-  "u32",
-  (m, o) => m.u32[o >>> 2]!,
-  (m, o, v) => void (m.u32[o >>> 2] = v),
-);
-export const i32 = scalar<number>(
-  "i32",
-  4,
-  "i32",
-  (m, o) => m.i32[o >>> 2]!,
-  (m, o, v) => void (m.i32[o >>> 2] = v),
-);
-/** 8 bytes holding an unsigned integer below 2^53, as a number: times and byte offsets. */
-export const u53 = scalar<number>(
-  "u53",
-  8,
-  "u64",
-  (m, o) => m.u32[(o >>> 2) + 1]! * 4294967296 + m.u32[o >>> 2]!,
-  (m, o, v) => {
-    m.u32[o >>> 2] = v >>> 0;
-    m.u32[(o >>> 2) + 1] = Math.floor(v / 4294967296);
+export const u8 = scalar<number>("u8", 1, "u8", (at) => ({
+  get() {
+    return this.$bytes[this.$at + at]!;
   },
-);
+  set(value: number) {
+    this.$bytes[this.$at + at] = value;
+  },
+}));
+export const u16 = scalar<number>("u16", 2, "u16", (at) => ({
+  get() {
+    return this.$u16[(this.$at + at) >>> 1]!;
+  },
+  set(value: number) {
+    this.$u16[(this.$at + at) >>> 1] = value;
+  },
+}));
+export const u32 = scalar<number>("u32", 4, "u32", (at) => {
+  const word = at >>> 2;
+  return {
+    get() {
+      return this.$u32[this.$word + word]!;
+    },
+    set(value: number) {
+      this.$u32[this.$word + word] = value;
+    },
+  };
+});
+export const i32 = scalar<number>("i32", 4, "i32", (at) => {
+  const word = at >>> 2;
+  return {
+    get() {
+      return this.$i32[this.$word + word]!;
+    },
+    set(value: number) {
+      this.$i32[this.$word + word] = value;
+    },
+  };
+});
+/** 8 bytes holding an unsigned integer below 2^53, as a number: times and byte offsets. */
+export const u53 = scalar<number>("u53", 8, "u64", (at) => {
+  const low = at >>> 2;
+  const high = low + 1;
+  return {
+    get() {
+      return this.$u32[this.$word + high]! * 4294967296 + this.$u32[this.$word + low]!;
+    },
+    set(value: number) {
+      this.$u32[this.$word + low] = value >>> 0;
+      // Division by a power of two is exact, so what is cut off is the fraction alone.
+      this.$u32[this.$word + high] = (value / 4294967296) >>> 0;
+    },
+  };
+});
 /** 8 bytes as a BigInt. Slow: not for hot paths. */
-export const u64 = scalar<bigint>(
-  "u64",
-  8,
-  "u64",
-  (m, o) => m.u64[o >>> 3]!,
-  (m, o, v) => void (m.u64[o >>> 3] = BigInt.asUintN(64, v)),
-);
+export const u64 = scalar<bigint>("u64", 8, "u64", (at) => ({
+  get() {
+    return this.$u64[(this.$at + at) >>> 3]!;
+  },
+  set(value: bigint) {
+    this.$u64[(this.$at + at) >>> 3] = BigInt.asUintN(64, value);
+  },
+}));
 
 /** `count` bytes, seen as a `Uint8Array` on the shared memory. */
 export function bytes(count: number, align = 1): FieldType<Uint8Array> {
@@ -121,10 +153,7 @@ export function bytes(count: number, align = 1): FieldType<Uint8Array> {
     align,
     count,
     scalar: undefined,
-    define(target, key, memory, offset) {
-      const value = memory.bytes.subarray(offset, offset + count);
-      Object.defineProperty(target, key, { enumerable: true, value });
-    },
+    value: (memory, offset) => memory.bytes.subarray(offset, offset + count),
   };
 }
 
@@ -139,10 +168,8 @@ export function array<K extends keyof ElementArray>(element: K, count: number): 
     align: width,
     count,
     scalar: element,
-    define(target, key, memory, offset) {
-      const value = memory[element].subarray(offset / width, offset / width + count);
-      Object.defineProperty(target, key, { enumerable: true, value });
-    },
+    value: (memory, offset) =>
+      memory[element].subarray(offset / width, offset / width + count) as ElementArray[K],
   };
 }
 
@@ -158,7 +185,10 @@ export interface StructType<F extends Fields> {
   readonly align: number;
   readonly fields: F;
   readonly offsets: { readonly [K in keyof F]: number };
-  /** A live view: reading a property reads the shared memory. Create once, keep. */
+  /**
+   * A live view: reading a property reads the shared memory. Create once, keep. The fields are accessors of its class, not
+   * properties of its own: spread and `Object.entries` do not see them.
+   */
   at(memory: StateMemory, offset: number): View<F>;
 }
 
@@ -166,6 +196,34 @@ export interface StructType<F extends Fields> {
 export type ViewOf<S> = S extends StructType<infer F> ? View<F> : never;
 
 const alignUp = (value: number, align: number): number => Math.ceil(value / align) * align;
+
+/** The constructor of a struct's views: a class with the fields as accessors. */
+function viewClass(
+  fields: Fields,
+  offsets: Readonly<Record<string, number>>,
+): (memory: StateMemory, offset: number) => StructView {
+  class OneStructView extends StructView {}
+  const values: { readonly at: number; readonly make: (memory: StateMemory, offset: number) => unknown }[] =
+    [];
+  for (const [key, { accessors, value }] of Object.entries(fields)) {
+    const at = offsets[key]!;
+    if (accessors !== undefined) Object.defineProperty(OneStructView.prototype, key, accessors(at));
+    if (value === undefined) continue;
+    const index = values.push({ at, make: value }) - 1;
+    const descriptor: PropertyDescriptor & ThisType<StructView> = {
+      get() {
+        return this.$values[index];
+      },
+    };
+    Object.defineProperty(OneStructView.prototype, key, descriptor);
+  }
+  return (memory, offset) =>
+    new OneStructView(
+      memory,
+      offset,
+      values.map(({ at, make }) => make(memory, offset + at)),
+    );
+}
 
 /** Declares a struct. Field order is memory order; `align` raises the alignment (and size multiple). */
 export function struct<F extends Fields>(name: string, fields: F, align = 1): StructType<F> {
@@ -178,6 +236,7 @@ export function struct<F extends Fields>(name: string, fields: F, align = 1): St
     end += field.size;
     widest = Math.max(widest, field.align);
   }
+  const view = viewClass(fields, offsets);
   return {
     name,
     size: alignUp(end, widest),
@@ -186,10 +245,7 @@ export function struct<F extends Fields>(name: string, fields: F, align = 1): St
     offsets: offsets as { readonly [K in keyof F]: number },
     at(memory, offset) {
       if (offset % widest !== 0) throw new RangeError(`${name} at ${offset}: not aligned to ${widest}`);
-      const view = {};
-      for (const [key, field] of Object.entries(fields))
-        field.define(view, key, memory, offset + offsets[key]!);
-      return view as View<F>;
+      return view(memory, offset) as View<F>;
     },
   };
 }
@@ -202,9 +258,7 @@ export function nested<F extends Fields>(type: StructType<F>): FieldType<View<F>
     align: type.align,
     count: 1,
     scalar: undefined,
-    define(target, key, memory, offset) {
-      Object.defineProperty(target, key, { enumerable: true, value: type.at(memory, offset) });
-    },
+    value: (memory, offset) => type.at(memory, offset),
   };
 }
 
@@ -219,10 +273,8 @@ export function nestedArray<F extends Fields>(
     align: type.align,
     count,
     scalar: undefined,
-    define(target, key, memory, offset) {
-      const value = Array.from({ length: count }, (_, i) => type.at(memory, offset + i * type.size));
-      Object.defineProperty(target, key, { enumerable: true, value });
-    },
+    value: (memory, offset) =>
+      Array.from({ length: count }, (_, i) => type.at(memory, offset + i * type.size)),
   };
 }
 
