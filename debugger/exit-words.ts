@@ -3,7 +3,8 @@
  * Information", "Exit Qualification"). To be asked while the VMCS still holds this exit: before the next entry.
  */
 import type { LedgerEntry } from "../hypervisor/ledger.ts";
-import { KICK_VECTOR, type Vcpu } from "../hypervisor/vcpu.ts";
+import type { Vcpu } from "../hypervisor/vcpu.ts";
+import { KICK_VECTOR } from "../hypervisor/vcpu-state.ts";
 import { VmcsField as F } from "../layout/vmx.ts";
 import { GENERAL_REGISTERS } from "./guest-view.ts";
 import { msrName } from "./msr-names.ts";

@@ -17,6 +17,7 @@ export class StateMemory {
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
+  readonly f64: Float64Array;
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
     this.buffer = buffer;
@@ -25,6 +26,7 @@ export class StateMemory {
     this.u32 = new Uint32Array(buffer);
     this.i32 = new Int32Array(buffer);
     this.u64 = new BigUint64Array(buffer);
+    this.f64 = new Float64Array(buffer);
   }
 }
 
@@ -157,11 +159,17 @@ export function bytes(count: number, align = 1): FieldType<Uint8Array> {
   };
 }
 
-type ElementArray = { u16: Uint16Array; u32: Uint32Array; i32: Int32Array; u64: BigUint64Array };
+type ElementArray = {
+  u16: Uint16Array;
+  u32: Uint32Array;
+  i32: Int32Array;
+  u64: BigUint64Array;
+  f64: Float64Array;
+};
 
 /** A fixed array of scalars, seen as a typed array on the shared memory. */
 export function array<K extends keyof ElementArray>(element: K, count: number): FieldType<ElementArray[K]> {
-  const width = { u16: 2, u32: 4, i32: 4, u64: 8 }[element];
+  const width = { u16: 2, u32: 4, i32: 4, u64: 8, f64: 8 }[element];
   return {
     kind: "array",
     size: width * count,

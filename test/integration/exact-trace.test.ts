@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "vitest";
 import { cpuidGuest } from "../../bench/exits/cpuid-guest.ts";
 import { Machine, traceLine, type LedgerEntry } from "../../index.ts";
+import { setLongModeControl } from "../../hypervisor/vcpu-setup.ts";
 import { VmcsField as F } from "../../layout/vmx.ts";
 
 /** Where Linux has its kernel text. */
@@ -35,7 +36,7 @@ function highHalfMachine(onExit: (entry: LedgerEntry) => void): Machine {
   vmcs.write(F.GUEST_EFER, 0x500);
   vmcs.write(F.GUEST_CS_ACCESS_RIGHTS, 0xa09b);
   vmcs.writeBig(F.GUEST_RIP, KERNEL_TEXT + BigInt(CODE));
-  vcpu.setLongModeControl(true);
+  setLongModeControl(vmcs, true);
   return made;
 }
 
