@@ -48,9 +48,10 @@ export interface FieldType<T> {
 }
 
 /**
- * What a view consists of. Its fields are accessors of a class of its own for each struct, so that all views of a struct have
- * one shape and the engine compiles a field to a load: with accessors of their own, objects become dictionaries
- * (docs/performance.md). For the same reason each kind's accessors are written out, without a common function behind them.
+ * What a view consists of: the struct's own stretch of memory, by element. Its fields are accessors of a class of its own for
+ * each struct, so that all views of a struct have one shape: with accessors of their own, objects become dictionaries. Each
+ * kind's accessors are written out and load one property of the view, since that load meets the shapes of all structs
+ * wherever the engine does not inline the accessor (docs/performance.md).
  */
 class StructView {
   readonly $bytes: Uint8Array;
@@ -58,19 +59,16 @@ class StructView {
   readonly $u32: Uint32Array;
   readonly $i32: Int32Array;
   readonly $u64: BigUint64Array;
-  /** Byte offset of the struct, and the same in 32-bit words. */
-  readonly $at: number;
-  readonly $word: number;
   readonly $values: readonly unknown[];
 
-  constructor(memory: StateMemory, offset: number, values: readonly unknown[]) {
-    this.$bytes = memory.bytes;
-    this.$u16 = memory.u16;
-    this.$u32 = memory.u32;
-    this.$i32 = memory.i32;
-    this.$u64 = memory.u64;
-    this.$at = offset;
-    this.$word = offset >>> 2;
+  /** @param size bytes, a multiple of the widest scalar's */
+  constructor(memory: StateMemory, offset: number, size: number, values: readonly unknown[]) {
+    const end = offset + size;
+    this.$bytes = memory.bytes.subarray(offset, end);
+    this.$u16 = memory.u16.subarray(offset >>> 1, end >>> 1);
+    this.$u32 = memory.u32.subarray(offset >>> 2, end >>> 2);
+    this.$i32 = memory.i32.subarray(offset >>> 2, end >>> 2);
+    this.$u64 = memory.u64.subarray(offset >>> 3, end >>> 3);
     this.$values = values;
   }
 }
@@ -86,39 +84,42 @@ function scalar<T>(
 
 export const u8 = scalar<number>("u8", 1, "u8", (at) => ({
   get() {
-    return this.$bytes[this.$at + at]!;
+    return this.$bytes[at]!;
   },
   set(value: number) {
-    this.$bytes[this.$at + at] = value;
+    this.$bytes[at] = value;
   },
 }));
-export const u16 = scalar<number>("u16", 2, "u16", (at) => ({
-  get() {
-    return this.$u16[(this.$at + at) >>> 1]!;
-  },
-  set(value: number) {
-    this.$u16[(this.$at + at) >>> 1] = value;
-  },
-}));
-export const u32 = scalar<number>("u32", 4, "u32", (at) => {
-  const word = at >>> 2;
+export const u16 = scalar<number>("u16", 2, "u16", (at) => {
+  const index = at >>> 1;
   return {
     get() {
-      return this.$u32[this.$word + word]!;
+      return this.$u16[index]!;
     },
     set(value: number) {
-      this.$u32[this.$word + word] = value;
+      this.$u16[index] = value;
+    },
+  };
+});
+export const u32 = scalar<number>("u32", 4, "u32", (at) => {
+  const index = at >>> 2;
+  return {
+    get() {
+      return this.$u32[index]!;
+    },
+    set(value: number) {
+      this.$u32[index] = value;
     },
   };
 });
 export const i32 = scalar<number>("i32", 4, "i32", (at) => {
-  const word = at >>> 2;
+  const index = at >>> 2;
   return {
     get() {
-      return this.$i32[this.$word + word]!;
+      return this.$i32[index]!;
     },
     set(value: number) {
-      this.$i32[this.$word + word] = value;
+      this.$i32[index] = value;
     },
   };
 });
@@ -128,24 +129,29 @@ export const u53 = scalar<number>("u53", 8, "u64", (at) => {
   const high = low + 1;
   return {
     get() {
-      return this.$u32[this.$word + high]! * 4294967296 + this.$u32[this.$word + low]!;
+      const words = this.$u32;
+      return words[high]! * 4294967296 + words[low]!;
     },
     set(value: number) {
-      this.$u32[this.$word + low] = value >>> 0;
+      const words = this.$u32;
+      words[low] = value >>> 0;
       // Division by a power of two is exact, so what is cut off is the fraction alone.
-      this.$u32[this.$word + high] = (value / 4294967296) >>> 0;
+      words[high] = (value / 4294967296) >>> 0;
     },
   };
 });
 /** 8 bytes as a BigInt. Slow: not for hot paths. */
-export const u64 = scalar<bigint>("u64", 8, "u64", (at) => ({
-  get() {
-    return this.$u64[(this.$at + at) >>> 3]!;
-  },
-  set(value: bigint) {
-    this.$u64[(this.$at + at) >>> 3] = BigInt.asUintN(64, value);
-  },
-}));
+export const u64 = scalar<bigint>("u64", 8, "u64", (at) => {
+  const index = at >>> 3;
+  return {
+    get() {
+      return this.$u64[index]!;
+    },
+    set(value: bigint) {
+      this.$u64[index] = BigInt.asUintN(64, value);
+    },
+  };
+});
 
 /** `count` bytes, seen as a `Uint8Array` on the shared memory. */
 export function bytes(count: number, align = 1): FieldType<Uint8Array> {
@@ -209,6 +215,7 @@ const alignUp = (value: number, align: number): number => Math.ceil(value / alig
 function viewClass(
   fields: Fields,
   offsets: Readonly<Record<string, number>>,
+  size: number,
 ): (memory: StateMemory, offset: number) => StructView {
   class OneStructView extends StructView {}
   const values: { readonly at: number; readonly make: (memory: StateMemory, offset: number) => unknown }[] =
@@ -229,6 +236,7 @@ function viewClass(
     new OneStructView(
       memory,
       offset,
+      size,
       values.map(({ at, make }) => make(memory, offset + at)),
     );
 }
@@ -244,10 +252,11 @@ export function struct<F extends Fields>(name: string, fields: F, align = 1): St
     end += field.size;
     widest = Math.max(widest, field.align);
   }
-  const view = viewClass(fields, offsets);
+  const size = alignUp(end, widest);
+  const view = viewClass(fields, offsets, size);
   return {
     name,
-    size: alignUp(end, widest),
+    size,
     align: widest,
     fields,
     offsets: offsets as { readonly [K in keyof F]: number },
