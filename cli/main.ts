@@ -125,7 +125,7 @@ machineOptions(
 )
   .option("--timeout <seconds>", "end the run after so much wall time", integer(1, 86400 * 365))
   .option("--stats <file>", "write counters as JSON at the end ('-': stderr)")
-  .option("--trace <file>", "write one JSON line per VM exit")
+  .option("--trace <file>", "write one JSON line per VM exit; RIP and qualification as hexadecimal strings")
   .option("--no-reboot", "end instead of resetting when the guest asks for a reset")
   .addHelpText(
     "after",

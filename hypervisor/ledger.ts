@@ -10,16 +10,19 @@ import { ExitReason } from "../layout/vmx.ts";
 /** What part of an I/O an exit belongs to (S1's table): asking, emulating, completing, or none. */
 export const PHASES = ["request", "emulation", "completion", "other"] as const;
 export type Phase = (typeof PHASES)[number];
+/** Their places in PHASES, which the ledger counts by. */
+export const PhaseCode = { REQUEST: 0, EMULATION: 1, COMPLETION: 2, OTHER: 3 } as const;
+export type PhaseCode = (typeof PhaseCode)[keyof typeof PhaseCode];
 
 const REASONS = 72;
 
-/** By (phase × 72 + reason). */
+/** By (phase × 72 + reason). Cycles are sums of integers below 2^53, which a double holds exactly. */
 export const LedgerStruct = struct("Ledger", {
   counts: array("u32", PHASES.length * REASONS),
   /** Direct cost: the switches themselves. */
-  direct: array("u64", PHASES.length * REASONS),
+  direct: array("f64", PHASES.length * REASONS),
   /** Synchronization cost: the time the virtual CPU stood still for the work done on its own thread. */
-  synchronous: array("u64", PHASES.length * REASONS),
+  synchronous: array("f64", PHASES.length * REASONS),
   entries: u53,
 });
 
@@ -41,14 +44,29 @@ export interface LedgerEntry {
   readonly vcpu: number;
   readonly pcpu: number;
   readonly reason: string;
-  readonly qualification: number;
-  readonly rip: number;
+  /** The exit qualification, all 64 bits: for some reasons it is a linear address. */
+  readonly qualification: bigint;
+  /** Guest RIP of the exit, all 64 bits. */
+  readonly rip: bigint;
   readonly phase: Phase;
   readonly handler: string;
   readonly directCycles: number;
   /** Cache pollution and the like: not modelled by the profile, always 0 (docs/known-gaps.md). */
   readonly indirectCycles: number;
   readonly synchronousCycles: number;
+}
+
+/**
+ * One line of a trace: the entry as JSON. The two fields of 64 bits are strings in hexadecimal ("0xffffffff81000000"), since
+ * JSON's readers take numbers as doubles, which cannot hold them.
+ */
+export function traceLine(entry: LedgerEntry): string {
+  const hexadecimal = (value: bigint): string => `0x${value.toString(16)}`;
+  return JSON.stringify({
+    ...entry,
+    qualification: hexadecimal(entry.qualification),
+    rip: hexadecimal(entry.rip),
+  });
 }
 
 export interface LedgerRow {
@@ -68,19 +86,21 @@ export class Ledger {
 
   reset(): void {
     this.#state.counts.fill(0);
-    this.#state.direct.fill(0n);
-    this.#state.synchronous.fill(0n);
+    this.#state.direct.fill(0);
+    this.#state.synchronous.fill(0);
     this.#state.entries = 0;
   }
 
   /** Enters one exit; returns its sequence number on this virtual CPU. */
-  enter(reason: number, phase: Phase, directCycles: number, synchronousCycles: number): number {
+  enter(reason: number, phase: PhaseCode, directCycles: number, synchronousCycles: number): number {
     const s = this.#state;
-    const index = PHASES.indexOf(phase) * REASONS + (reason & 0xffff);
+    const index = phase * REASONS + (reason & 0xffff);
     s.counts[index]!++;
-    s.direct[index]! += BigInt(directCycles);
-    s.synchronous[index]! += BigInt(synchronousCycles);
-    return s.entries++;
+    s.direct[index]! += directCycles;
+    s.synchronous[index]! += synchronousCycles;
+    const sequence = s.entries;
+    s.entries = sequence + 1;
+    return sequence;
   }
 
   get total(): number {
@@ -106,8 +126,8 @@ export class Ledger {
           reason: exitReasonName(reason),
           phase,
           count,
-          directCycles: Number(this.#state.direct[index]),
-          synchronousCycles: Number(this.#state.synchronous[index]),
+          directCycles: this.#state.direct[index]!,
+          synchronousCycles: this.#state.synchronous[index]!,
         });
       }
     });

@@ -7,7 +7,8 @@ import { array, struct, u32, u53, u64, u8, type ViewOf } from "../layout/struct.
 
 export const VirtualApicStruct = struct("VirtualApic", {
   registers: array("u32", 64),
-  base: u64,
+  /** IA32_APIC_BASE: below 2^36 (MAXPHYADDR bits are refused above). */
+  base: u53,
   timerStart: u53,
   /** Cycle at which the timer fires; 0 when it does not run. */
   timerDeadline: u53,
@@ -46,9 +47,11 @@ const SVR_ENABLE = 1 << 8;
 const MODE_MASK = 3 << 17;
 const MODE_PERIODIC = 1 << 17;
 const MODE_TSC_DEADLINE = 2 << 17;
-const BASE_BSP = 1n << 8n;
-const BASE_X2APIC = 1n << 10n;
-const BASE_ENABLE = 1n << 11n;
+const BASE_BSP = 1 << 8;
+const BASE_X2APIC = 1 << 10;
+const BASE_ENABLE = 1 << 11;
+/** Address bits 35:12 and the three above. */
+const BASE_BITS = 0xfffffff00n | BigInt(BASE_BSP | BASE_X2APIC | BASE_ENABLE);
 /** Cycles per tick of the undivided timer: as the physical one. */
 const CYCLES_PER_TICK = 16;
 
@@ -83,7 +86,7 @@ export class VirtualApic {
 
   /** Power-on: enabled, xAPIC mode. */
   reset(): void {
-    this.state.base = 0xfee00000n | BASE_ENABLE | (this.id === 0 ? BASE_BSP : 0n);
+    this.state.base = 0xfee00000 + BASE_ENABLE + (this.id === 0 ? BASE_BSP : 0);
     this.resetRegisters();
     this.state.intr = 0;
   }
@@ -109,29 +112,25 @@ export class VirtualApic {
   }
 
   get isX2apic(): boolean {
-    return (this.state.base & BASE_X2APIC) !== 0n;
+    return (this.state.base & BASE_X2APIC) !== 0;
   }
   get isEnabled(): boolean {
-    return (this.state.base & BASE_ENABLE) !== 0n;
+    return (this.state.base & BASE_ENABLE) !== 0;
   }
 
   /** Writes IA32_APIC_BASE. False: #GP (SDM, "x2APIC State Transitions"). */
   writeBase(value: bigint): boolean {
+    if ((value & ~BASE_BITS) !== 0n || (value & 0x2ffn) !== 0n) return false;
     const before = this.state.base;
+    const after = Number(value);
     const both = BASE_ENABLE | BASE_X2APIC;
     const from = before & both;
-    const to = value & both;
-    const isBad = to === BASE_X2APIC || (from === both && to === BASE_ENABLE) || (from === 0n && to === both);
-    if (
-      isBad ||
-      (value & ~0xfffffff00n & ~both) !== 0n ||
-      (value & 0x2ffn) !== 0n ||
-      ((value ^ before) & BASE_BSP) !== 0n
-    )
-      return false;
-    this.state.base = value;
-    if (to === 0n) this.resetRegisters();
-    else if ((before ^ value) & BASE_X2APIC) {
+    const to = after & both;
+    const isBad = to === BASE_X2APIC || (from === both && to === BASE_ENABLE) || (from === 0 && to === both);
+    if (isBad || ((after ^ before) & BASE_BSP) !== 0) return false;
+    this.state.base = after;
+    if (to === 0) this.resetRegisters();
+    else if ((before ^ after) & BASE_X2APIC) {
       if (!this.isX2apic) this.state.registers[LDR] = 0;
       this.#setId();
     }
@@ -178,9 +177,9 @@ export class VirtualApic {
 
   /** The vector that would be delivered now, or -1. */
   pendingVector(): number {
-    if (!this.isEnabled || (this.state.registers[SVR]! & SVR_ENABLE) === 0) return -1;
     const vector = this.#highest(IRR);
-    return vector < 0 || (vector & 0xf0) <= (this.#priority() & 0xf0) ? -1 : vector;
+    if (vector < 0 || !this.isEnabled || (this.state.registers[SVR]! & SVR_ENABLE) === 0) return -1;
+    return (vector & 0xf0) <= (this.#priority() & 0xf0) ? -1 : vector;
   }
 
   /** The 8259's interrupt reaches this CPU: APIC off, or LINT0 as ExtINT. */
@@ -189,6 +188,11 @@ export class VirtualApic {
     if (!this.isEnabled) return true;
     const lint0 = this.state.registers[LVT_LINT0]!;
     return (lint0 & LVT_MASKED) === 0 && ((lint0 >>> 8) & 7) === 7;
+  }
+
+  /** There is something to deliver: an interrupt of its own, or the 8259's. */
+  hasInterrupt(): boolean {
+    return this.isExternalPending() || this.pendingVector() >= 0;
   }
 
   acknowledge(vector: number): void {

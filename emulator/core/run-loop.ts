@@ -15,6 +15,7 @@ import {
   CS,
   SHUTDOWN,
   STOP_BUDGET,
+  STOP_ENTRY_FAILED,
   STOP_HALTED,
   STOP_REQUESTED,
   STOP_RETRY,
@@ -46,7 +47,7 @@ import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interr
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
-import { loadForEmulation } from "./vmx/entry";
+import { ENTERED, loadForEmulation, vmEnter } from "./vmx/entry";
 import { resetForInit } from "./state/reset";
 
 /** In wall mode the clock is looked at after so many instructions. */
@@ -121,6 +122,15 @@ export function run(): u32 {
   while (stop == 0) stop = turn();
   stopRunning();
   return stop;
+}
+
+/**
+ * VM entry and the guest in one trip from the host.
+ * @returns STOP_*, or STOP_ENTRY_FAILED + what `vmEnter` answered
+ */
+export function enterAndRun(): u32 {
+  const status = vmEnter();
+  return status == ENTERED ? run() : STOP_ENTRY_FAILED + status;
 }
 
 /** One turn: from a boundary through a run of blocks to the next. Returns STOP_* or 0. */

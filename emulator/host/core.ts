@@ -21,6 +21,8 @@ export const Stop = {
   REQUESTED: 5,
   WAIT_FOR_SIPI: 6,
   RETRY: 7,
+  /** And above, from `enterAndRun` alone: this plus what `vmEnter` answered. */
+  ENTRY_FAILED: 16,
 } as const;
 
 export const Attention = {
@@ -56,6 +58,8 @@ export interface CoreExports {
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
+  /** `vmEnter` and `run` in one trip. */
+  enterAndRun(): number;
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;
@@ -148,6 +152,9 @@ export class Core {
   readonly exports: CoreExports;
   /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
   readonly ioValueAt: number;
+  readonly #words: Uint32Array;
+  /** Index of general register 0 in `#words`. */
+  readonly #gpr: number;
 
   constructor(module: WebAssembly.Module, memory: MachineMemory, index: number, host: CoreHost) {
     this.index = index;
@@ -155,6 +162,8 @@ export class Core {
     this.state = memory.cpuState(index);
     const offset = memory.cpuOffset(index);
     this.ioValueAt = offset + CpuStruct.offsets.ioValue;
+    this.#words = memory.state.u32;
+    this.#gpr = (offset + CpuStruct.offsets.gpr) >>> 2;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
@@ -176,19 +185,30 @@ export class Core {
 
   /** Low 32 bits of a general register. */
   gprLow(register: number): number {
-    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2]!;
+    return this.#words[this.#gpr + register * 2]!;
   }
 
   /** The high 32 bits. */
   gprHigh(register: number): number {
-    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2 + 1]!;
+    return this.#words[this.#gpr + register * 2 + 1]!;
   }
 
   /** Sets a general register to a 32-bit value, as a 32-bit write does. */
   setGprLow(register: number, value: number): void {
-    const at = (this.memory.cpuOffset(this.index) >>> 2) + register * 2;
-    this.memory.state.u32[at] = value;
-    this.memory.state.u32[at + 1] = 0;
+    const at = this.#gpr + register * 2;
+    this.#words[at] = value;
+    this.#words[at + 1] = 0;
+  }
+
+  /** Sets the low 1, 2 or 4 bytes of a general register, as a write of that size does: 4 bytes clear the upper half. */
+  setGprSized(register: number, size: 1 | 2 | 4, value: number): void {
+    if (size === 4) {
+      this.setGprLow(register, value);
+      return;
+    }
+    const at = this.#gpr + register * 2;
+    const mask = size === 1 ? 0xff : 0xffff;
+    this.#words[at] = (this.#words[at]! & ~mask) | (value & mask);
   }
 }
 
