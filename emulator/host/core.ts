@@ -5,7 +5,7 @@
  * wasm offset.
  */
 import { CpuStruct } from "../../layout/cpu.ts";
-import { featureBits } from "../isa/features.ts";
+import { featureBits } from "./instruction-sets.ts";
 import { MACHINE, MachineStruct, type MemoryPlan } from "../../layout/memory-map.ts";
 import { StateMemory, type ViewOf } from "../../layout/struct.ts";
 

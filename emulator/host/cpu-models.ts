@@ -6,7 +6,7 @@
  * `IMPLEMENTED_FEATURES`; a test holds that the instruction table then has all of its rows.
  */
 import type { CpuConfiguration } from "./core.ts";
-import { tableFeatures } from "../isa/features.ts";
+import { tableFeatures } from "./instruction-sets.ts";
 import { FEATURES, featureNames } from "./cpu-features.ts";
 import type { CpuidRegister } from "./cpu-features.ts";
 

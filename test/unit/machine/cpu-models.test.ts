@@ -13,7 +13,7 @@ import {
 import type { CpuModelName, CpuidRow } from "../../../emulator/host/cpu-models.ts";
 import { answerCpuid } from "../../../emulator/host/cpuid-answer.ts";
 import { ruleOf } from "../../../emulator/isa/handlers.ts";
-import { cpuidNames } from "../../../emulator/isa/features.ts";
+import { cpuidNames } from "../../../emulator/host/instruction-sets.ts";
 import { ROWS } from "../../../emulator/isa/table.ts";
 import { CpuStruct } from "../../../layout/cpu.ts";
 
