@@ -112,7 +112,7 @@ export const CpuStruct = struct(
     targetInstructions: u64,
     /** CR4 bits that the CPU model has. */
     cr4Allowed: u64,
-    /** Instruction sets that the CPU model has: bits numbered as in emulator/isa/features.ts. */
+    /** Instruction sets that the CPU model has: bits numbered as in emulator/host/instruction-sets.ts. */
     features: bytes(16, 16),
     pdpteScratch: array("u64", 4),
     pauses: u64,
