@@ -160,18 +160,33 @@ export class ExitDispatch {
     }
   }
 
-  /** Runs the guest's instruction with one guest-physical page handed to the VM's devices. */
+  /**
+   * Runs the guest's instruction with one more guest-physical page handed to the VM's devices: an instruction may reach
+   * several of them, each of which exits when it is first met.
+   */
   #emulate(page: number, cost = this.#vcpu.vm.costs.instructionEmulation): void {
     const vcpu = this.#vcpu;
     const { core, vm } = vcpu;
     vcpu.charge(cost);
-    core.state.emulatedPage = page < 0 ? 0xffffffffffffffffn : BigInt(page);
+    const { emulatedPages: pages, emulatedPageCount: before } = core.state;
+    if (page >= 0) {
+      const known = pages.subarray(0, before);
+      if (before === pages.length || known.includes(BigInt(page))) {
+        // A paging structure of the guest in a device's registers, say: no processor state lets this go on.
+        vcpu.handler = "instruction that cannot be emulated";
+        vcpu.state.run = VcpuRun.SHUTDOWN;
+        vm.tripleFault();
+        return;
+      }
+      pages[before] = BigInt(page);
+      core.state.emulatedPageCount = before + 1;
+    }
     vm.emulating = vcpu;
     const exited = core.exports.emulateOne();
     vm.emulating = undefined;
-    core.state.emulatedPage = 0xffffffffffffffffn;
     // The instruction was not finished: something else in it exits. That exit is counted and handled by itself.
     if (exited !== 0) vcpu.nestedExit();
+    core.state.emulatedPageCount = before;
   }
 
   #halt(): void {

@@ -103,7 +103,7 @@ export class Vcpu implements Actor {
     const cpu = this.core.state;
     cpu.vmcs = this.vmcs.offset;
     cpu.vmcsPointer = BigInt(this.vmcs.offset - this.vm.board.memory.plan.ramBase);
-    cpu.emulatedPage = 0xffffffffffffffffn;
+    cpu.emulatedPageCount = 0;
     cpu.hypervisorOutside = 1;
     cpu.vmxOn = 1;
     cpu.activity = Activity.ACTIVE;

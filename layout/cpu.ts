@@ -102,8 +102,9 @@ export const CpuStruct = struct(
     injecting: u32,
     nmiPending: u32,
     signature: u32,
-    /** Guest-physical page that the emulated instruction's accesses may reach through the host. */
-    emulatedPage: u64,
+    /** Guest-physical pages that the emulated instruction's accesses (fetch, source, destination, two each) may reach through the host. */
+    emulatedPages: array("u64", 6),
+    emulatedPageCount: u32,
     /** 1 when an access handed to the host is guest-physical (emulator), 0 when machine-physical. */
     ioGuest: u32,
     /** A REP instruction stopped between iterations: RIP stays at it. */

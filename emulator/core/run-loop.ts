@@ -316,7 +316,7 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
 
 /**
  * Runs exactly one instruction of the guest whose state is in the current VMCS, for the hypervisor's emulator: accesses
- * to the guest-physical page in `Cpu.emulatedPage` reach the host's `memoryAccess` import instead of causing an EPT
+ * to the guest-physical pages in `Cpu.emulatedPages` reach the host's `memoryAccess` import instead of causing an EPT
  * violation. The state is saved back.
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
