@@ -79,6 +79,8 @@ export const CpuStruct = struct(
     /** jumpKey where RIP is the linear address of the next instruction; else a value that no entry has. */
     followKey: u32,
     a20Mask: u32,
+    /** Contexts have been forgotten since `asid` was looked up. */
+    contextStale: u32,
 
     // --- run loop
     /** Executing a block stops when the record pointer reaches this; 0 stops after the current record. */
@@ -213,17 +215,21 @@ export const CpuStruct = struct(
     exceptionBitmap: u32,
     eptp: u64,
     vpid: u32,
-    /** 1: the exit in progress has been recorded; the block must be left. */
-    vmExited: u32,
+    /**
+     * Wasm offset of the VMCS whose controls and guest state this block still holds, since it left them there at its last
+     * exit; 0 when that is not so. Then an entry loads only what software writes between exits (vmx/entry.ts).
+     */
+    vmcsKept: u32,
     tscOffset: u64,
     preemptionDeadline: u53,
-    idtVectoringInfo: u32,
-    idtVectoringError: u32,
-    eptViolationLinear: u64,
+    /** Guest state that exits save has been written since it was last saved, beyond RIP, RSP, RFLAGS and blocking. */
+    guestStateChanged: u32,
+    /** 1: every register group that entries load is saved by exits: the condition for keeping it. */
+    vmcsSavesAll: u32,
+    /** RFLAGS as the last exit saved them. */
+    flagsSaved: u64,
     vmxEntryChecksSkipped: u64,
     vmxEntryChecksDone: u64,
-    vmcsChecked: u64,
-    spareVmx: u64,
 
     // --- counters
     exits: array("u64", 72),

@@ -202,7 +202,9 @@ function budgetEnd(time: u64): u64 {
   if (cpu.preemptionDeadline < deadline) deadline = cpu.preemptionDeadline;
   const cycles = deadline - time;
   const perInstruction = <u64>cpu.cyclesPerInstruction;
-  return min<u64>(cpu.instructions + (cycles + perInstruction - 1) / perInstruction, limit);
+  // A division of this width costs as much as several instructions of the guest.
+  const left = perInstruction == 1 ? cycles : (cycles + perInstruction - 1) / perInstruction;
+  return min<u64>(cpu.instructions + left, limit);
 }
 
 function takeSoftwareInterrupt(): void {

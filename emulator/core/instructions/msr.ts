@@ -149,6 +149,8 @@ export function setMsr(index: u32, value: u64): void {
     if (areMemoryTypesValid(value, false)) store<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3), value);
     return;
   }
+  // Some of those below are guest state that exits save.
+  cpu.guestStateChanged = 1;
   switch (index) {
     case MSR.TSC:
       cpu.tscAdjust += value - timeStamp();

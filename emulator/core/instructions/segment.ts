@@ -312,6 +312,7 @@ function loadTable(record: usize, isIdt: bool): void {
     raiseGp();
     return;
   }
+  cpu.guestStateChanged = 1;
   if (isIdt) {
     cpu.idtrBase = base;
     cpu.idtrLimit = limit;

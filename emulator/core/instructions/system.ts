@@ -165,6 +165,7 @@ export function loadPdptes(cr3: u64): bool {
     return false;
   }
   memory.copy(CPU + CPU_PDPTE, CPU + CPU_PDPTE_SCRATCH, 32);
+  cpu.guestStateChanged = 1;
   return true;
 }
 
@@ -201,6 +202,7 @@ export function writeCr0(value: u64): void {
   )
     return;
   cpu.cr0 = next;
+  cpu.guestStateChanged = 1;
   if (pagingOn && (cpu.efer & EFER_LME) != 0) cpu.efer |= EFER_LMA;
   if (pagingOff) cpu.efer &= ~EFER_LMA;
   if ((before ^ next) & (CR0_PE | CR0_PG | CR0_WP)) {
@@ -222,6 +224,7 @@ export function writeCr3(value: u64): void {
   }
   if (usesPdptes(cpu.cr0, cpu.cr4) && !loadPdptes(next)) return;
   cpu.cr3 = next;
+  cpu.guestStateChanged = 1;
   if (!keep) dropContexts(cpu.vpid, <i32>currentPcid());
   updateContext();
 }
@@ -243,6 +246,7 @@ export function writeCr4(value: u64): void {
   )
     return;
   cpu.cr4 = value;
+  cpu.guestStateChanged = 1;
   if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
     dropContexts(cpu.vpid, -1);
   updateContext();
@@ -331,7 +335,9 @@ export function lmsw(record: usize): void {
 
 export function clts(record: usize): void {
   if (!requireRing0() || (cpu.vmxNonRoot != 0 && exitOnClts(record))) return;
-  if (cpu.vmxNonRoot == 0 || (cpu.cr0Mask & CR0_TS) == 0) cpu.cr0 &= ~CR0_TS;
+  if (cpu.vmxNonRoot != 0 && (cpu.cr0Mask & CR0_TS) != 0) return;
+  cpu.cr0 &= ~CR0_TS;
+  cpu.guestStateChanged = 1;
   updateMedia();
 }
 
@@ -360,6 +366,7 @@ function isDetected(): bool {
   if ((load<u64>(dr(7)) & DR7_GD) == 0) return false;
   store<u64>(dr(6), load<u64>(dr(6)) | (1 << 13));
   store<u64>(dr(7), load<u64>(dr(7)) & ~DR7_GD);
+  cpu.guestStateChanged = 1;
   raise(VECTOR_DB);
   return true;
 }
@@ -382,6 +389,7 @@ export function moveToDebug(record: usize): void {
     value = number == 6 ? (value & 0xe00f) | 0xffff0ff0 : (value & 0xffff2bff) | 0x400;
   }
   store<u64>(dr(number), value);
+  cpu.guestStateChanged = 1;
 }
 
 export function moveFromDebug(record: usize): void {

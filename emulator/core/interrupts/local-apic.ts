@@ -122,8 +122,21 @@ export function processorPriority(): u32 {
   return (tpr & 0xf0) >= isrClass ? tpr : isrClass;
 }
 
+/** No interrupt is requested: the usual case, in four loads. */
+function isRequestRegisterEmpty(): bool {
+  const irr = CPU + CPU_APIC_REGISTER + (APIC_IRR >> 2);
+  return (
+    (atomic.load<u64>(irr) |
+      atomic.load<u64>(irr, 8) |
+      atomic.load<u64>(irr, 16) |
+      atomic.load<u64>(irr, 24)) ==
+    0
+  );
+}
+
 /** The vector that the APIC would deliver now, or -1. */
 export function pendingVector(): i32 {
+  if (isRequestRegisterEmpty()) return -1;
   if (!isApicEnabled() || (get(APIC_SVR) & SVR_ENABLE) == 0) return -1;
   const vector = highest(APIC_IRR);
   if (vector < 0 || ((<u32>vector) & 0xf0) <= (processorPriority() & 0xf0)) return -1;

@@ -47,9 +47,11 @@ export function setSegment(index: u32, selector: u32, base: u64, limit: u32, rig
   store<u64>(at + CPU_SEG_BASE, base);
   store<u64>(at + CPU_SEG_LIMIT, <u64>limit);
   store<u64>(at + CPU_SEG_RIGHTS, rights);
+  cpu.guestStateChanged = 1;
 }
 export function setSegBase(index: u32, base: u64): void {
   store<u64>(CPU + CPU_SEG_BASE + ((<usize>index) << 3), base);
+  cpu.guestStateChanged = 1;
 }
 
 export function isProtected(): bool {
@@ -155,5 +157,6 @@ export function currentPcid(): u32 {
 /** After CPL, RFLAGS.AC, CR0, CR3, CR4, EFER, EPTP or VPID changed. */
 export function updateContext(): void {
   cpu.asid = contextAsid(contextFlavor(cpu.cpl == 3));
+  cpu.contextStale = 0;
   updateJumpKey();
 }

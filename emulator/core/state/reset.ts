@@ -43,6 +43,7 @@ export function resetForInit(): void {
   cpu.deliveringVector = -1;
   cpu.nmiPending = 0;
   cpu.vmxNonRoot = 0;
+  cpu.vmcsKept = 0;
   cpu.eptp = 0;
   cpu.vpid = 0;
   cpu.preemptionDeadline = NEVER;
