@@ -7,7 +7,8 @@ import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
-import { cpuModel, hypervisorLeaves, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { cpuModel, hypervisorLeaves } from "../emulator/host/cpu-models.ts";
+import type { CpuSpec } from "../emulator/host/cpu-spec.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
@@ -52,7 +53,7 @@ export interface Hardware {
   readonly smp: number;
   /** Guest RAM. */
   readonly ramBytes: number;
-  readonly model: CpuModelName;
+  readonly cpu: CpuSpec;
   /** With the wall clock nothing is charged: `wallProfile`. */
   readonly profile: CostProfile;
   readonly path: RequestPath;
@@ -73,8 +74,8 @@ export function planHardware({ mode, smp, ramBytes }: Hardware): MemoryPlan {
   return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
 }
 
-const identityOf = ({ model, smp, profile }: Hardware): ReturnType<typeof cpuModel> =>
-  cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz });
+const identityOf = ({ cpu, smp, profile }: Hardware): ReturnType<typeof cpuModel> =>
+  cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz });
 
 /** New memory with red zones and configured CPUs; the rest is zeroes. */
 export function createMemory(hardware: Hardware): MachineMemory {
@@ -155,7 +156,7 @@ export class Assembly {
   readonly #timings: DiskServiceTime[] = [];
 
   constructor(hardware: Hardware, parts: ThreadParts) {
-    const { mode, smp, profile, model } = hardware;
+    const { mode, smp, profile, cpu } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
     const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
@@ -171,7 +172,7 @@ export class Assembly {
       processors: smp,
     });
     if (mode === "vm") {
-      const guest = cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
+      const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
       this.vm = new Vm({
         label: "vm0",
         board: this.board,
@@ -256,7 +257,7 @@ export function placesOf({ board }: Assembly): string {
 export interface SoftwareOptions {
   /** Image of a multiboot, PVH or Linux kernel. */
   readonly kernel: string | ImageFile;
-  readonly initrd?: string;
+  readonly initrd?: string | ImageFile;
   /** The kernel's command line. */
   readonly append?: string;
   /** Chooses the boot protocol where an image has several. */
@@ -272,7 +273,7 @@ export interface Software {
 /** Reads and lays out the images. Throws ImageError with the file's name when one is not what it must be. */
 export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): Software {
   const kernel = typeof options.kernel === "string" ? readImage(options.kernel, "kernel") : options.kernel;
-  const initrd = options.initrd === undefined ? undefined : readImage(options.initrd, "initrd");
+  const initrd = typeof options.initrd === "string" ? readImage(options.initrd, "initrd") : options.initrd;
   const identity = identityOf(hardware);
   const ram = { lowRam: hardware.ramBytes, highRam: 0 };
   const featureFlags = identity.cpuid.find(([leaf]) => leaf === 1)?.[5] ?? 0;

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { MachineMemory } from "../emulator/host/core.ts";
-import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { parseCostProfile, type CostProfile } from "../emulator/machine/cost-profile.ts";
@@ -43,7 +43,8 @@ export interface MachineOptions extends SoftwareOptions {
   readonly memory?: number;
   /** CPUs of the guest, 1 to 8. Default 1. */
   readonly smp?: number;
-  readonly cpu?: CpuModelName;
+  /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
+  readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
   /** `metal`: the guest owns the machine; `vm`: it runs under the hypervisor. Default `vm`. */
   readonly mode?: "metal" | "vm";
@@ -377,9 +378,6 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const memory = options.memory ?? 128;
   if (!Number.isInteger(memory) || memory < 2 || memory > 2600 || memory % 2 !== 0)
     throw new OptionError(`-m ${memory}: must be an even number of MiB from 2 to 2600`);
-  const model = options.cpu ?? "nehalem";
-  if (!CPU_MODELS.includes(model))
-    throw new OptionError(`-cpu ${model}: must be one of ${CPU_MODELS.join(", ")}`);
   const mode = options.mode ?? "vm";
   if (mode === "metal" && (options.path !== undefined || options.completion !== undefined))
     throw new OptionError("--path and --completion need --mode vm: on metal there is no hypervisor");
@@ -394,7 +392,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     clock,
     smp,
     ramBytes: memory * MIB,
-    model,
+    cpu: parseCpuSpec(options.cpu ?? "nehalem"),
     profile: clock === "wall" ? wallProfile(profile) : profile,
     path: options.path ?? "user",
     completion: options.completion ?? "inject",

@@ -144,6 +144,9 @@ const LINE_BYTES = 64;
 
 export interface CpuModelOptions {
   readonly model: CpuModelName;
+  /** Features beyond the model's, and those that it is to lack. */
+  readonly added?: readonly string[];
+  readonly removed?: readonly string[];
   /** CPUs of the machine, all in one package, one thread a core. */
   readonly cpus: number;
   /** Hz; a multiple of CYCLES_PER_TIMER_TICK, so that leaf 15H is exact. */
@@ -161,9 +164,11 @@ function signatureOf({ family, model, stepping }: CpuModel): number {
 
 /** The features that a model claims: what its namesake has and the core executes. */
 export function claimedFeatures(
-  options: Pick<CpuModelOptions, "model" | "cpus" | "hypervisor">,
+  options: Pick<CpuModelOptions, "model" | "added" | "removed" | "cpus" | "hypervisor">,
 ): ReadonlySet<string> {
-  const claimed = new Set(MODELS[options.model].features.filter((name) => IMPLEMENTED_FEATURES.has(name)));
+  const wanted = [...MODELS[options.model].features, ...(options.added ?? [])];
+  const claimed = new Set(wanted.filter((name) => IMPLEMENTED_FEATURES.has(name)));
+  for (const name of options.removed ?? []) claimed.delete(name);
   // HTT: CPUID.1:EBX[23:16] is valid, that is, the package has more than one logical processor.
   if (options.cpus === 1) claimed.delete("HTT");
   if (options.hypervisor) claimed.add("HYPERVISOR");
