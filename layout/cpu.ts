@@ -258,6 +258,10 @@ export const CpuStruct = struct(
     x87DataSelector: u32,
     x87CodeOffset: u64,
     x87DataOffset: u64,
+    /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
+    breakpoints: u32,
+    /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
+    debugHits: u32,
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
     mediaFaults: u32,
 

@@ -11,6 +11,7 @@ import {
   AR_RW,
   AR_S,
   AR_UNUSABLE,
+  CR0_AM,
   CR0_PE,
   CR0_PG,
   CR0_WP,
@@ -132,11 +133,16 @@ export const CONTEXT_LONG: u32 = 1 << 5;
 export const CONTEXT_NX: u32 = 1 << 6;
 export const CONTEXT_SMEP: u32 = 1 << 7;
 export const CONTEXT_SMAP: u32 = 1 << 8;
+/** Alignment is checked: a context of its own, whose accesses find no TLB entry. */
+export const CONTEXT_ALIGNMENT: u32 = 1 << 9;
 
 /** The paging mode and privilege that decide what a TLB entry allows, as one word. */
 export function contextFlavor(user: bool): u32 {
   let flavor: u32 = 0;
-  if (user) flavor |= CONTEXT_USER;
+  if (user) {
+    flavor |= CONTEXT_USER;
+    if ((cpu.rflags & FLAG_AC) != 0 && (cpu.cr0 & CR0_AM) != 0) flavor |= CONTEXT_ALIGNMENT;
+  }
   if ((cpu.cr0 & CR0_PG) == 0) return flavor;
   flavor |= CONTEXT_PAGING;
   if (cpu.cr0 & CR0_WP) flavor |= CONTEXT_WP;
