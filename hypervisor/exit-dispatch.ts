@@ -129,12 +129,7 @@ export class ExitDispatch {
 
   #skip(): void {
     const { vmcs, core } = this.#vcpu;
-    vmcs.skipInstruction(
-      F.GUEST_RIP,
-      F.EXIT_INSTRUCTION_LENGTH,
-      F.GUEST_INTERRUPTIBILITY,
-      core.state.codeSize === 2,
-    );
+    vmcs.skipInstruction(core.is64BitCode);
   }
 
   /** Injects a fault at the next entry. */

@@ -168,7 +168,7 @@ export class Vm {
       intr: {
         set: (level) => {
           const apic = this.vcpus[0]!.apic;
-          apic.state.intr = level ? 1 : 0;
+          apic.setIntr(level);
           if (level) this.vcpus[0]!.notify();
         },
       },

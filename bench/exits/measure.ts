@@ -89,7 +89,7 @@ function trip({ core, vmcs }: Vcpu): void {
 }
 
 function skip(vmcs: Vcpu["vmcs"]): void {
-  vmcs.skipInstruction(F.GUEST_RIP, F.EXIT_INSTRUCTION_LENGTH, F.GUEST_INTERRUPTIBILITY, false);
+  vmcs.skipInstruction(false);
 }
 
 function coreTrip(): { core: number; skip: number } {

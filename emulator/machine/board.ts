@@ -11,7 +11,7 @@ import { CpuStruct } from "../../layout/cpu.ts";
 import { LocalApics, type ApicTarget } from "./apic-bus.ts";
 import { BoardLock } from "./board-lock.ts";
 import { BoardClock } from "./clock.ts";
-import { cpuClock, leaveSoon } from "./cpu-actor.ts";
+import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import { EventQueue, NEVER } from "./events.ts";
 import { MSI_BASE, MSI_END } from "./layout.ts";
@@ -327,7 +327,7 @@ export class Board {
       sender,
       icrLow,
       destination,
-      this.#options.deterministic ? cpuClock(this.cores[sender]!) : 0,
+      this.#options.deterministic ? this.cores[sender]!.clock() : 0,
     );
   }
 
