@@ -45,6 +45,8 @@ export class Vcpu implements Actor {
   readonly #lock: BoardLock | undefined;
   /** What every exit costs: the switches, and finding the handler. */
   readonly #exitCycles: number;
+  /** Exitless completion may be chosen at an entry. */
+  readonly #isExitless: boolean;
   readonly #dispatchCycles: number;
   /** Set by the exit handlers: what the exit was about. */
   phase: PhaseCode = PhaseCode.OTHER;
@@ -80,6 +82,7 @@ export class Vcpu implements Actor {
       guestTsc: () => vm.board.clock.now() + Number(core.state.tscAdjust),
     });
     this.#dispatch = new ExitDispatch(this);
+    this.#isExitless = vm.completion === "eli";
     this.#exitCycles = vm.costs.exitAndEntry;
     this.#dispatchCycles = vm.costs.exitDispatch;
   }
@@ -217,26 +220,56 @@ export class Vcpu implements Actor {
     const { core } = this;
     core.state.stopAt = limit;
     core.state.yieldAbove = others;
+    let isWithinLimit = false;
     for (;;) {
-      const stop = core.isInGuest ? core.exports.run() : this.#enterAndRun();
+      const stop = core.isInGuest ? core.exports.run() : this.#enterAndRun(isWithinLimit);
       if (stop !== Stop.VM_EXIT) return stop === Stop.RETRY;
-      if (this.#lock === undefined) this.#exit();
-      else this.#exitUnderLock(this.#lock);
-      if (this.clock() >= core.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
+      const end = this.#lock === undefined ? this.#exit() : this.#exitUnderLock(this.#lock);
+      if (end >= core.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
+      isWithinLimit = true;
     }
   }
 
-  /** From root mode into the guest and on, until something stops it; STAYED when there is a reason not to go. */
-  #enterAndRun(): number {
+  /**
+   * From root mode into the guest and on, until something stops it; STAYED when there is a reason not to go.
+   *
+   * @param isWithinLimit the clock and the board's requests have just been looked at
+   */
+  #enterAndRun(isWithinLimit: boolean): number {
     if (this.#lock !== undefined) {
       // Whoever posts an interrupt under the lock finds this virtual CPU either not yet past its look at them, or in the guest.
       if (!this.#enterUnderLock(this.#lock)) return STAYED;
       return this.core.exports.run();
     }
-    if (!this.#prepareEntry()) return STAYED;
-    const stop = this.core.exports.enterAndRun();
+    const { exports } = this.core;
+    let stop: number = Stop.HOST_INTERRUPT;
+    if (isWithinLimit && this.#isPlainEntry()) {
+      this.vm.entering();
+      stop = exports.enterAndRun();
+    }
+    while (stop === Stop.HOST_INTERRUPT) {
+      if (!this.#prepareEntry()) return STAYED;
+      stop = exports.enterAndRun();
+    }
     if (stop >= Stop.ENTRY_FAILED) this.#entryFailed(stop - Stop.ENTRY_FAILED);
     return stop;
+  }
+
+  /** An entry that injects nothing, after an exit that changed nothing: `#prepareEntry` would find nothing to do. */
+  #isPlainEntry(): boolean {
+    const { words } = this;
+    return (
+      (words[VcpuWord.RUN]! |
+        words[VcpuWord.ATTENTION]! |
+        words[VcpuWord.FLUSH]! |
+        words[VcpuWord.NMI_PENDING]! |
+        words[VcpuWord.INJECT_INFO]!) ===
+        0 &&
+      !this.#isExitless &&
+      (this.vmcs.primaryControls & X.Primary.INTERRUPT_WINDOW_EXITING) === 0 &&
+      !this.core.hasReachedInstruction &&
+      !this.apic.hasInterrupt()
+    );
   }
 
   #enterUnderLock(lock: BoardLock): boolean {
@@ -251,10 +284,10 @@ export class Vcpu implements Actor {
     }
   }
 
-  #exitUnderLock(lock: BoardLock): void {
+  #exitUnderLock(lock: BoardLock): number {
     lock.enter();
     try {
-      this.#exit();
+      return this.#exit();
     } finally {
       lock.leave();
     }
@@ -265,7 +298,7 @@ export class Vcpu implements Actor {
     const { core, words } = this;
     if (this.vm.isStopping) return false;
     if (words[VcpuWord.ATTENTION] !== 0) this.#answerAttention();
-    if (core.hasRequestedInterrupt) this.#takeHostInterrupts();
+    this.#takeHostInterrupts();
     if (words[VcpuWord.RUN] !== VcpuRun.RUNNING) return false;
     if (this.clock() >= core.stopAt || core.hasReachedInstruction) return false;
     prepareInjection(this);
@@ -338,28 +371,28 @@ export class Vcpu implements Actor {
     this.#dispatch.emulatedAccess();
   }
 
-  /** One exit: cost, handler, ledger entry. */
-  #exit(): void {
+  /** One exit: cost, handler, ledger entry. Returns the clock after it. */
+  #exit(): number {
     const start = this.clock();
     this.charge(this.#exitCycles + this.#dispatchCycles);
     const reason = this.vmcs.exitReason;
     this.phase = PhaseCode.OTHER;
     this.handler = "";
-    if (this.vm.isTraced) {
-      this.#tracedExit(reason, start);
-      return;
-    }
+    if (this.vm.isTraced) return this.#tracedExit(reason, start);
     this.#dispatch.handle(reason);
-    this.ledger.enter(reason, this.phase, this.#exitCycles, this.clock() - start - this.#exitCycles);
+    const end = this.clock();
+    this.ledger.enter(reason, this.phase, this.#exitCycles, end - start - this.#exitCycles);
+    return end;
   }
 
   /** The same where somebody sees the entry. */
-  #tracedExit(reason: number, start: number): void {
+  #tracedExit(reason: number, start: number): number {
     // The handler moves RIP on.
     const rip = this.vmcs.readBig(F.GUEST_RIP);
     const qualification = this.vmcs.readBig(F.EXIT_QUALIFICATION);
     this.#dispatch.handle(reason);
-    const synchronousCycles = this.clock() - start - this.#exitCycles;
+    const end = this.clock();
+    const synchronousCycles = end - start - this.#exitCycles;
     const sequence = this.ledger.enter(reason, this.phase, this.#exitCycles, synchronousCycles);
     this.vm.trace({
       sequence,
@@ -376,5 +409,6 @@ export class Vcpu implements Actor {
       indirectCycles: 0,
       synchronousCycles,
     });
+    return end;
   }
 }

@@ -202,6 +202,11 @@ export class VirtualApic {
 
   /** There is something to deliver: an interrupt of its own, or the 8259's. */
   hasInterrupt(): boolean {
+    const r = this.#registers;
+    // Nothing requested is the usual case, at every entry: written out, since the engine does not unroll the loop.
+    const low = r[IRR]! | r[IRR + 1]! | r[IRR + 2]! | r[IRR + 3]!;
+    const high = r[IRR + 4]! | r[IRR + 5]! | r[IRR + 6]! | r[IRR + 7]!;
+    if ((low | high | this.#intr[0]!) === 0) return false;
     return this.isExternalPending() || this.pendingVector() >= 0;
   }
 

@@ -5,12 +5,10 @@
 import { Stop } from "../../emulator/host/core.ts";
 import { Machine } from "../../hypervisor/machine.ts";
 import type { Vcpu } from "../../hypervisor/vcpu.ts";
-import * as X from "../../layout/vmx.ts";
 import { median } from "../cpu/compare.ts";
 import { startClock } from "../cpu/engine.ts";
 import { cpuidGuest } from "./cpuid-guest.ts";
 
-const F = X.VmcsField;
 const EXIT_REASON_CPUID = 10;
 
 const EMPTY_TRIPS = 5_000_000;
@@ -80,9 +78,8 @@ function perRound(rounds: number, exits: boolean): number {
 
 /** One entry and the exit after it, without the hypervisor's dispatch. */
 function trip({ core, vmcs }: Vcpu): void {
-  if (core.state.vmxNonRoot === 0 && core.exports.vmEnter() !== 0) throw new Error("VM entry failed");
-  const stop = core.exports.run();
-  const reason = vmcs.read32(F.EXIT_REASON);
+  const stop = core.isInGuest ? core.exports.run() : core.exports.enterAndRun();
+  const reason = vmcs.exitReason;
   if (stop !== Stop.VM_EXIT || reason !== EXIT_REASON_CPUID)
     throw new Error(`stopped with ${stop}, exit reason ${reason}`);
   skip(vmcs);

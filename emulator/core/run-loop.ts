@@ -17,6 +17,7 @@ import {
   STOP_BUDGET,
   STOP_ENTRY_FAILED,
   STOP_HALTED,
+  STOP_HOST_INTERRUPT,
   STOP_REQUESTED,
   STOP_RETRY,
   STOP_SHUTDOWN,
@@ -123,10 +124,11 @@ export function run(): u32 {
 }
 
 /**
- * VM entry and the guest in one trip from the host.
+ * VM entry and the guest in one trip from the host, unless a physical interrupt waits for the host.
  * @returns STOP_*, or STOP_ENTRY_FAILED + what `vmEnter` answered
  */
 export function enterAndRun(): u32 {
+  if (pendingVector() >= 0) return STOP_HOST_INTERRUPT;
   const status = vmEnter();
   return status == ENTERED ? run() : STOP_ENTRY_FAILED + status;
 }

@@ -20,6 +20,8 @@ export const Stop = {
   REQUESTED: 5,
   WAIT_FOR_SIPI: 6,
   RETRY: 7,
+  /** From `enterAndRun` alone: a physical interrupt waits for the host; the guest has not been entered. */
+  HOST_INTERRUPT: 8,
   /** And above, from `enterAndRun` alone: this plus what `vmEnter` answered. */
   ENTRY_FAILED: 16,
 } as const;
@@ -57,7 +59,7 @@ export interface CoreExports {
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
-  /** `vmEnter` and `run` in one trip. */
+  /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
   enterAndRun(): number;
   resetForPowerOn(): void;
   resetForInit(): void;
@@ -154,8 +156,6 @@ const STOP_AT = CpuStruct.offsets.stopAt >>> 2;
 const STOP_AT_INSTRUCTION = CpuStruct.offsets.stopAtInstruction >>> 2;
 const CYCLES_PER_INSTRUCTION = CpuStruct.offsets.cyclesPerInstruction >>> 2;
 const VMX_NON_ROOT = CpuStruct.offsets.vmxNonRoot >>> 2;
-/** The local APIC's request register. */
-const APIC_IRR = (CpuStruct.offsets.apicRegister >>> 2) + 0x20;
 
 /** Bytes of a decoded record, as a shift; records of the running block are instructions that are not counted yet. */
 const RECORD_SHIFT = 5;
@@ -265,16 +265,9 @@ export class Core {
   /** The count of instructions at which it is to stop has been reached. */
   get hasReachedInstruction(): boolean {
     const block = this.#block;
-    const counted = block[INSTRUCTIONS + 1]! * TWO_TO_32 + block[INSTRUCTIONS]!;
-    return counted >= block[STOP_AT_INSTRUCTION + 1]! * TWO_TO_32 + block[STOP_AT_INSTRUCTION]!;
-  }
-
-  /** A bit is set in the local APIC's request register. */
-  get hasRequestedInterrupt(): boolean {
-    const block = this.#block;
-    let requests = 0;
-    for (let word = APIC_IRR; word < APIC_IRR + 8; word++) requests |= block[word]!;
-    return requests !== 0;
+    const high = block[INSTRUCTIONS + 1]!;
+    const highest = block[STOP_AT_INSTRUCTION + 1]!;
+    return high > highest || (high === highest && block[INSTRUCTIONS]! >= block[STOP_AT_INSTRUCTION]!);
   }
 }
 
