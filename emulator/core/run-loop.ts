@@ -26,7 +26,7 @@ import {
   WAIT_FOR_SIPI,
   cpu,
 } from "./state/cpu";
-import { CLOCK_VIRTUAL, now } from "./state/clock";
+import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
 import { FLAG_IF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
 import { setSegment, updateMode } from "./state/mode";
@@ -139,7 +139,7 @@ function turn(): u32 {
     const stop = answerAttention();
     if (stop != 0) return stop;
   }
-  const time = now();
+  const time = boundaryTime();
   if (time >= cpu.timerDeadline) fireTimer();
   if (cpu.activity != ACTIVE) {
     const stop = stayInactive();
