@@ -214,7 +214,7 @@ export class ExitDispatch {
       core.gprLow(0),
       core.gprLow(1),
       index,
-      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.read32(F.GUEST_CR4) & CPUID_OSXSAVE),
+      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
       answer,
     );
     core.setGprLow(0, answer[0]!);
@@ -260,7 +260,7 @@ export class ExitDispatch {
     if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
       vcpu.handler = "x2apic";
       value = apic.readX2(index - MSR_X2APIC);
-    } else if (index === MSR_APIC_BASE) value = BigInt(apic.state.base);
+    } else if (index === MSR_APIC_BASE) value = BigInt(apic.base);
     else if (index === MSR_TSC_DEADLINE) value = apic.readTscDeadline();
     else if (index === MSR_TSC) value = BigInt(vcpu.clock()) + core.state.tscAdjust;
     else if (index === MSR_TSC_ADJUST) value = core.state.tscAdjust;

@@ -8,7 +8,7 @@ import { array, struct, u32, u53, u64, type ViewOf } from "../layout/struct.ts";
 export const VirtualApicStruct = struct("VirtualApic", {
   registers: array("u32", 64),
   /** IA32_APIC_BASE: below 2^36 (MAXPHYADDR bits are refused above). */
-  base: u53,
+  base: array("f64", 1),
   timerStart: u53,
   /** Cycle at which the timer fires; 0 when it does not run. */
   timerDeadline: u53,
@@ -77,6 +77,7 @@ export class VirtualApic {
   readonly #timer: Timer;
   /** Kept from `state`: every entry looks at them. */
   readonly #registers: Uint32Array;
+  readonly #base: Float64Array;
   readonly #intr: Uint32Array;
 
   constructor(wiring: VirtualApicWiring) {
@@ -84,6 +85,7 @@ export class VirtualApic {
     this.#wiring = wiring;
     this.state = wiring.context.state.place(wiring.label, VirtualApicStruct);
     this.#registers = this.state.registers;
+    this.#base = this.state.base;
     this.#intr = this.state.intr;
     this.#clock = wiring.context.clock;
     this.#timer = wiring.context.timer(`${wiring.label} timer`, () => this.#timerFired());
@@ -91,7 +93,7 @@ export class VirtualApic {
 
   /** Power-on: enabled, xAPIC mode. */
   reset(): void {
-    this.state.base = 0xfee00000 + BASE_ENABLE + (this.id === 0 ? BASE_BSP : 0);
+    this.#base[0] = 0xfee00000 + BASE_ENABLE + (this.id === 0 ? BASE_BSP : 0);
     this.resetRegisters();
     this.#intr[0] = 0;
   }
@@ -116,24 +118,28 @@ export class VirtualApic {
     if (this.isX2apic) r[LDR] = (((this.id >> 4) << 16) | (1 << (this.id & 15))) >>> 0;
   }
 
+  /** IA32_APIC_BASE. */
+  get base(): number {
+    return this.#base[0]!;
+  }
   get isX2apic(): boolean {
-    return (this.state.base & BASE_X2APIC) !== 0;
+    return (this.#base[0]! & BASE_X2APIC) !== 0;
   }
   get isEnabled(): boolean {
-    return (this.state.base & BASE_ENABLE) !== 0;
+    return (this.#base[0]! & BASE_ENABLE) !== 0;
   }
 
   /** Writes IA32_APIC_BASE. False: #GP (SDM, "x2APIC State Transitions"). */
   writeBase(value: bigint): boolean {
     if ((value & ~BASE_BITS) !== 0n || (value & 0x2ffn) !== 0n) return false;
-    const before = this.state.base;
+    const before = this.base;
     const after = Number(value);
     const both = BASE_ENABLE | BASE_X2APIC;
     const from = before & both;
     const to = after & both;
     const isBad = to === BASE_X2APIC || (from === both && to === BASE_ENABLE) || (from === 0 && to === both);
     if (isBad || ((after ^ before) & BASE_BSP) !== 0) return false;
-    this.state.base = after;
+    this.#base[0] = after;
     if (to === 0) this.resetRegisters();
     else if ((before ^ after) & BASE_X2APIC) {
       if (!this.isX2apic) this.#registers[LDR] = 0;

@@ -526,7 +526,7 @@ function apicTarget(vcpu: Vcpu): ApicTarget {
   return {
     id: vcpu.index,
     registers: vcpu.apic.state.registers,
-    base: () => BigInt(vcpu.apic.state.base),
+    base: () => vcpu.apic.base,
     setSipiVector: (vector) => void (vcpu.state.sipiVector = vector),
     notify: (bit) => vcpu.attend(bit),
   };

@@ -14,6 +14,7 @@ import {
 const wordOf = (field: number): number => vmcsFieldOffset(field) >>> 2;
 const EXIT_REASON = wordOf(VmcsField.EXIT_REASON);
 const EXIT_INSTRUCTION_LENGTH = wordOf(VmcsField.EXIT_INSTRUCTION_LENGTH);
+const GUEST_CR4 = wordOf(VmcsField.GUEST_CR4);
 const GUEST_RIP = wordOf(VmcsField.GUEST_RIP);
 const GUEST_INTERRUPTIBILITY = wordOf(VmcsField.GUEST_INTERRUPTIBILITY);
 const PRIMARY_CONTROLS = wordOf(VmcsField.PRIMARY_CONTROLS);
@@ -83,6 +84,11 @@ export class Vmcs {
   /** The basic exit reason. */
   get exitReason(): number {
     return this.#u32[this.#region + EXIT_REASON]! & 0xffff;
+  }
+
+  /** Low half of the guest's CR4. */
+  get guestCr4(): number {
+    return this.#u32[this.#region + GUEST_CR4]!;
   }
 
   /** The primary processor-based controls. */

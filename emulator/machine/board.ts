@@ -219,7 +219,7 @@ export class Board {
     return {
       id: index,
       registers: cpu.apicRegister,
-      base: () => cpu.apicBase,
+      base: () => Number(cpu.apicBase),
       setSipiVector: (vector) => void (cpu.sipiVector = vector),
       notify: (bit) => {
         Atomics.or(this.memory.state.u32, attention, bit);
