@@ -134,12 +134,7 @@ export class ExitDispatch {
 
   #skip(): void {
     const { vmcs, core } = this.#vcpu;
-    vmcs.skipInstruction(
-      F.GUEST_RIP,
-      F.EXIT_INSTRUCTION_LENGTH,
-      F.GUEST_INTERRUPTIBILITY,
-      core.state.codeSize === 2,
-    );
+    vmcs.skipInstruction(core.is64BitCode);
   }
 
   /** Injects a fault at the next entry. */
@@ -259,7 +254,7 @@ export class ExitDispatch {
       core.gprLow(0),
       core.gprLow(1),
       index,
-      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.read32(F.GUEST_CR4) & CPUID_OSXSAVE),
+      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
       answer,
     );
     core.setGprLow(0, answer[0]!);
@@ -305,7 +300,7 @@ export class ExitDispatch {
     if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
       vcpu.handler = "x2apic";
       value = apic.readX2(index - MSR_X2APIC);
-    } else if (index === MSR_APIC_BASE) value = BigInt(apic.state.base);
+    } else if (index === MSR_APIC_BASE) value = BigInt(apic.base);
     else if (index === MSR_TSC_DEADLINE) value = apic.readTscDeadline();
     else if (index === MSR_TSC) value = BigInt(vcpu.clock()) + core.state.tscAdjust;
     else if (index === MSR_TSC_ADJUST) value = core.state.tscAdjust;

@@ -4,6 +4,7 @@
  */
 import * as X from "../layout/vmx.ts";
 import type { Vcpu } from "./vcpu.ts";
+import { VcpuWord } from "./vcpu-state.ts";
 
 const F = X.VmcsField;
 const RFLAGS_IF = 0x200;
@@ -15,11 +16,11 @@ const VECTOR_NP = 11;
 
 /** Before each entry, in root mode: chooses the event and the interrupt window. */
 export function prepareInjection(vcpu: Vcpu): void {
-  const s = vcpu.state;
-  const { vmcs, apic } = vcpu;
+  const { words, vmcs, apic } = vcpu;
   let injects = false;
   let wantsWindow = false;
-  if (s.injectInfo !== 0) {
+  if (words[VcpuWord.INJECT_INFO] !== 0) {
+    const s = vcpu.state;
     vmcs.write(F.ENTRY_INTERRUPTION_INFO, s.injectInfo);
     vmcs.write(F.ENTRY_EXCEPTION_ERROR_CODE, s.injectError);
     vmcs.write(F.ENTRY_INSTRUCTION_LENGTH, s.injectLength);
@@ -27,17 +28,17 @@ export function prepareInjection(vcpu: Vcpu): void {
     injects = true;
     wantsWindow = apic.hasInterrupt();
   } else if (
-    s.nmiPending !== 0 &&
+    words[VcpuWord.NMI_PENDING] !== 0 &&
     (vmcs.read32(F.GUEST_INTERRUPTIBILITY) & (BLOCKING_STI_MOVSS | BLOCKING_NMI)) === 0
   ) {
-    s.nmiPending = 0;
+    words[VcpuWord.NMI_PENDING] = 0;
     vmcs.write(F.ENTRY_INTERRUPTION_INFO, INFO_NMI);
     injects = true;
   } else if (apic.hasInterrupt()) {
     injects = injectInterrupt(vcpu);
     wantsWindow = !injects || apic.hasInterrupt();
   }
-  const primary = vmcs.read32(F.PRIMARY_CONTROLS);
+  const primary = vmcs.primaryControls;
   const window = X.Primary.INTERRUPT_WINDOW_EXITING;
   if (((primary & window) !== 0) !== wantsWindow)
     vmcs.write(F.PRIMARY_CONTROLS, (wantsWindow ? primary | window : primary & ~window) >>> 0);

@@ -4,7 +4,7 @@
  * Entries are aggregated in shared memory by virtual CPU, reason and phase; the physical CPU is the virtual CPU's own
  * (each is pinned). A trace sees every entry as it is made.
  */
-import { array, struct, u53, type StateAllocator, type ViewOf } from "../layout/struct.ts";
+import { array, struct, type StateAllocator } from "../layout/struct.ts";
 import { ExitReason } from "../layout/vmx.ts";
 
 /** What part of an I/O an exit belongs to (S1's table): asking, emulating, completing, or none. */
@@ -23,7 +23,8 @@ export const LedgerStruct = struct("Ledger", {
   direct: array("f64", PHASES.length * REASONS),
   /** Synchronization cost: the time the virtual CPU stood still for the work done on its own thread. */
   synchronous: array("f64", PHASES.length * REASONS),
-  entries: u53,
+  /** Of one element. */
+  entries: array("f64", 1),
 });
 
 const REASON_NAMES = new Map<number, string>(
@@ -78,39 +79,40 @@ export interface LedgerRow {
 }
 
 export class Ledger {
-  readonly #state: ViewOf<typeof LedgerStruct>;
+  readonly #counts: Uint32Array;
+  readonly #direct: Float64Array;
+  readonly #synchronous: Float64Array;
+  readonly #entries: Float64Array;
 
   constructor(state: StateAllocator, label: string) {
-    this.#state = state.place(`${label} ledger`, LedgerStruct);
+    const { counts, direct, synchronous, entries } = state.place(`${label} ledger`, LedgerStruct);
+    this.#counts = counts;
+    this.#direct = direct;
+    this.#synchronous = synchronous;
+    this.#entries = entries;
   }
 
   reset(): void {
-    this.#state.counts.fill(0);
-    this.#state.direct.fill(0);
-    this.#state.synchronous.fill(0);
-    this.#state.entries = 0;
+    for (const sums of [this.#counts, this.#direct, this.#synchronous, this.#entries]) sums.fill(0);
   }
 
   /** Enters one exit; returns its sequence number on this virtual CPU. */
   enter(reason: number, phase: PhaseCode, directCycles: number, synchronousCycles: number): number {
-    const s = this.#state;
     const index = phase * REASONS + (reason & 0xffff);
-    s.counts[index]!++;
-    s.direct[index]! += directCycles;
-    s.synchronous[index]! += synchronousCycles;
-    const sequence = s.entries;
-    s.entries = sequence + 1;
-    return sequence;
+    this.#counts[index]!++;
+    this.#direct[index]! += directCycles;
+    this.#synchronous[index]! += synchronousCycles;
+    return this.#entries[0]!++;
   }
 
   get total(): number {
-    return this.#state.entries;
+    return this.#entries[0]!;
   }
 
   /** Exits of one reason over all phases. */
   count(reason: number): number {
     let sum = 0;
-    for (let phase = 0; phase < PHASES.length; phase++) sum += this.#state.counts[phase * REASONS + reason]!;
+    for (let phase = 0; phase < PHASES.length; phase++) sum += this.#counts[phase * REASONS + reason]!;
     return sum;
   }
 
@@ -120,14 +122,14 @@ export class Ledger {
     PHASES.forEach((phase, p) => {
       for (let reason = 0; reason < REASONS; reason++) {
         const index = p * REASONS + reason;
-        const count = this.#state.counts[index]!;
+        const count = this.#counts[index]!;
         if (count === 0) continue;
         rows.push({
           reason: exitReasonName(reason),
           phase,
           count,
-          directCycles: this.#state.direct[index]!,
-          synchronousCycles: this.#state.synchronous[index]!,
+          directCycles: this.#direct[index]!,
+          synchronousCycles: this.#synchronous[index]!,
         });
       }
     });

@@ -5,7 +5,7 @@
  */
 import { Activity, Attention, Stop, type Core } from "../emulator/host/core.ts";
 import type { BoardLock } from "../emulator/machine/board-lock.ts";
-import { cpuClock, leaveSoon } from "../emulator/machine/cpu-actor.ts";
+import { leaveSoon } from "../emulator/machine/cpu-actor.ts";
 import { NEVER } from "../emulator/machine/events.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { ViewOf } from "../layout/struct.ts";
@@ -15,7 +15,7 @@ import { prepareInjection } from "./injection.ts";
 import { Ledger, PHASES, PhaseCode, exitReasonName } from "./ledger.ts";
 import { ShadowIdt } from "./shadow-idt.ts";
 import { initialiseVmcs, setLongModeControl, setRealModeStart } from "./vcpu-setup.ts";
-import { KICK_VECTOR, VcpuRun, VcpuStruct } from "./vcpu-state.ts";
+import { KICK_VECTOR, VcpuRun, VcpuStruct, VcpuWord } from "./vcpu-state.ts";
 import { Vmcs } from "./vmcs.ts";
 import { VirtualApic } from "./virtual-apic.ts";
 import type { Vm } from "./vm.ts";
@@ -23,8 +23,6 @@ import type { Vm } from "./vm.ts";
 const F = X.VmcsField;
 
 const RFLAGS_IF = 0x200;
-/** The request register's first word in the physical local APIC's registers, by (offset >> 4). */
-const APIC_IRR = 0x20;
 const APIC_EOI_OFFSET = 0xb0;
 /** In the place of a stop: the guest was not entered. No value of `Stop`. */
 const STAYED = 0;
@@ -37,15 +35,18 @@ export class Vcpu implements Actor {
   readonly core: Core;
   readonly vmcs: Vmcs;
   readonly state: ViewOf<typeof VcpuStruct>;
+  /** The same by VcpuWord. */
+  readonly words: Uint32Array;
   readonly apic: VirtualApic;
   readonly ledger: Ledger;
   readonly shadowIdt: ShadowIdt;
   readonly #dispatch: ExitDispatch;
   /** Parallel mode: held whenever this virtual CPU's thread is not in the guest and not asleep. */
   readonly #lock: BoardLock | undefined;
-  readonly #physicalApic: Uint32Array;
   /** What every exit costs: the switches, and finding the handler. */
   readonly #exitCycles: number;
+  /** Exitless completion may be chosen at an entry. */
+  readonly #isExitless: boolean;
   readonly #dispatchCycles: number;
   /** Set by the exit handlers: what the exit was about. */
   phase: PhaseCode = PhaseCode.OTHER;
@@ -63,7 +64,9 @@ export class Vcpu implements Actor {
     this.core = core;
     const { allocator, memory } = vm.board;
     this.#lock = vm.board.lock;
-    this.state = allocator.place(this.label, VcpuStruct);
+    const at = allocator.take(this.label, VcpuStruct.size, VcpuStruct.align);
+    this.state = VcpuStruct.at(memory.state, at);
+    this.words = memory.state.u32.subarray(at >>> 2, (at + VcpuStruct.size) >>> 2);
     this.vmcs = new Vmcs(memory.state, memory.ramOffset(pages.vmcs, 4096));
     this.ledger = new Ledger(allocator, this.label);
     this.shadowIdt = new ShadowIdt(allocator, this.label, memory, vm.ept, pages.shadowIdt, (at) =>
@@ -79,7 +82,7 @@ export class Vcpu implements Actor {
       guestTsc: () => vm.board.clock.now() + Number(core.state.tscAdjust),
     });
     this.#dispatch = new ExitDispatch(this);
-    this.#physicalApic = core.state.apicRegister;
+    this.#isExitless = vm.completion === "eli";
     this.#exitCycles = vm.costs.exitAndEntry;
     this.#dispatchCycles = vm.costs.exitDispatch;
   }
@@ -96,7 +99,6 @@ export class Vcpu implements Actor {
     s.nmiPending = 0;
     s.attention = 0;
     s.injectInfo = 0;
-    s.entries = 0;
     this.apic.reset();
     this.ledger.reset();
     this.shadowIdt.reset();
@@ -135,7 +137,7 @@ export class Vcpu implements Actor {
 
   /** In VMX non-root operation: an entry has been made and no exit since. */
   get isInGuest(): boolean {
-    return this.core.state.vmxNonRoot !== 0;
+    return this.core.isInGuest;
   }
 
   /** Something may have become deliverable: wakes a halted virtual CPU, kicks a running one out of the guest. */
@@ -178,13 +180,13 @@ export class Vcpu implements Actor {
 
   /** Virtual time only: wall time passes by itself. */
   charge(cycles: number): void {
-    if (this.#lock === undefined) this.core.state.charged += cycles;
+    if (this.#lock === undefined) this.core.charge(cycles);
   }
 
   // --- the loop
 
   clock(): number {
-    return this.#lock === undefined ? cpuClock(this.core) : this.vm.board.clock.now();
+    return this.#lock === undefined ? this.core.clock() : this.vm.board.clock.now();
   }
 
   isIdle(): boolean {
@@ -215,29 +217,59 @@ export class Vcpu implements Actor {
   }
 
   act(limit: number, others: number): boolean {
-    const cpu = this.core.state;
-    cpu.stopAt = limit;
-    cpu.yieldAbove = others;
+    const { core } = this;
+    core.state.stopAt = limit;
+    core.state.yieldAbove = others;
+    let isWithinLimit = false;
     for (;;) {
-      const stop = cpu.vmxNonRoot !== 0 ? this.core.exports.run() : this.#enterAndRun();
+      const stop = core.isInGuest ? core.exports.run() : this.#enterAndRun(isWithinLimit);
       if (stop !== Stop.VM_EXIT) return stop === Stop.RETRY;
-      if (this.#lock === undefined) this.#exit();
-      else this.#exitUnderLock(this.#lock);
-      if (this.clock() >= cpu.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
+      const end = this.#lock === undefined ? this.#exit() : this.#exitUnderLock(this.#lock);
+      if (end >= core.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
+      isWithinLimit = true;
     }
   }
 
-  /** From root mode into the guest and on, until something stops it; STAYED when there is a reason not to go. */
-  #enterAndRun(): number {
+  /**
+   * From root mode into the guest and on, until something stops it; STAYED when there is a reason not to go.
+   *
+   * @param isWithinLimit the clock and the board's requests have just been looked at
+   */
+  #enterAndRun(isWithinLimit: boolean): number {
     if (this.#lock !== undefined) {
       // Whoever posts an interrupt under the lock finds this virtual CPU either not yet past its look at them, or in the guest.
       if (!this.#enterUnderLock(this.#lock)) return STAYED;
       return this.core.exports.run();
     }
-    if (!this.#prepareEntry()) return STAYED;
-    const stop = this.core.exports.enterAndRun();
+    const { exports } = this.core;
+    let stop: number = Stop.HOST_INTERRUPT;
+    if (isWithinLimit && this.#isPlainEntry()) {
+      this.vm.entering();
+      stop = exports.enterAndRun();
+    }
+    while (stop === Stop.HOST_INTERRUPT) {
+      if (!this.#prepareEntry()) return STAYED;
+      stop = exports.enterAndRun();
+    }
     if (stop >= Stop.ENTRY_FAILED) this.#entryFailed(stop - Stop.ENTRY_FAILED);
     return stop;
+  }
+
+  /** An entry that injects nothing, after an exit that changed nothing: `#prepareEntry` would find nothing to do. */
+  #isPlainEntry(): boolean {
+    const { words } = this;
+    return (
+      (words[VcpuWord.RUN]! |
+        words[VcpuWord.ATTENTION]! |
+        words[VcpuWord.FLUSH]! |
+        words[VcpuWord.NMI_PENDING]! |
+        words[VcpuWord.INJECT_INFO]!) ===
+        0 &&
+      !this.#isExitless &&
+      (this.vmcs.primaryControls & X.Primary.INTERRUPT_WINDOW_EXITING) === 0 &&
+      !this.core.hasReachedInstruction &&
+      !this.apic.hasInterrupt()
+    );
   }
 
   #enterUnderLock(lock: BoardLock): boolean {
@@ -252,10 +284,10 @@ export class Vcpu implements Actor {
     }
   }
 
-  #exitUnderLock(lock: BoardLock): void {
+  #exitUnderLock(lock: BoardLock): number {
     lock.enter();
     try {
-      this.#exit();
+      return this.#exit();
     } finally {
       lock.leave();
     }
@@ -263,19 +295,17 @@ export class Vcpu implements Actor {
 
   /** Everything before VM entry; false when there is a reason to stay in root mode. */
   #prepareEntry(): boolean {
-    const cpu = this.core.state;
-    const s = this.state;
+    const { core, words } = this;
     if (this.vm.isStopping) return false;
-    if (s.attention !== 0) this.#answerAttention();
+    if (words[VcpuWord.ATTENTION] !== 0) this.#answerAttention();
     this.#takeHostInterrupts();
-    if (s.run !== VcpuRun.RUNNING) return false;
-    if (this.clock() >= cpu.stopAt || cpu.instructions >= cpu.stopAtInstruction) return false;
+    if (words[VcpuWord.RUN] !== VcpuRun.RUNNING) return false;
+    if (this.clock() >= core.stopAt || core.hasReachedInstruction) return false;
     prepareInjection(this);
-    if (s.flush !== 0) {
-      this.core.exports.flushAllContexts();
-      s.flush = 0;
+    if (words[VcpuWord.FLUSH] !== 0) {
+      core.exports.flushAllContexts();
+      words[VcpuWord.FLUSH] = 0;
     }
-    s.entries++;
     this.vm.entering();
     return true;
   }
@@ -310,10 +340,6 @@ export class Vcpu implements Actor {
 
   /** Physical interrupts that reach the host's IDT while this CPU is not in the guest. */
   #takeHostInterrupts(): void {
-    const irr = this.#physicalApic;
-    let requests = 0;
-    for (let word = APIC_IRR; word < APIC_IRR + 8; word++) requests |= irr[word]!;
-    if (requests === 0) return;
     const { exports } = this.core;
     for (let vector = exports.pendingVector(); vector >= 0; vector = exports.pendingVector()) {
       exports.acknowledgeVector(vector);
@@ -335,9 +361,7 @@ export class Vcpu implements Actor {
   /** An exit met while the emulator ran an instruction of another exit: an entry of its own. */
   nestedExit(): void {
     const { phase, handler } = this;
-    const { exitStart } = this.state;
     this.#exit();
-    this.state.exitStart = exitStart;
     this.phase = phase;
     this.handler = handler;
   }
@@ -347,29 +371,28 @@ export class Vcpu implements Actor {
     this.#dispatch.emulatedAccess();
   }
 
-  /** One exit: cost, handler, ledger entry. */
-  #exit(): void {
+  /** One exit: cost, handler, ledger entry. Returns the clock after it. */
+  #exit(): number {
     const start = this.clock();
-    this.state.exitStart = start;
     this.charge(this.#exitCycles + this.#dispatchCycles);
-    const reason = this.vmcs.read32(F.EXIT_REASON) & 0xffff;
+    const reason = this.vmcs.exitReason;
     this.phase = PhaseCode.OTHER;
     this.handler = "";
-    if (this.vm.isTraced) {
-      this.#tracedExit(reason, start);
-      return;
-    }
+    if (this.vm.isTraced) return this.#tracedExit(reason, start);
     this.#dispatch.handle(reason);
-    this.ledger.enter(reason, this.phase, this.#exitCycles, this.clock() - start - this.#exitCycles);
+    const end = this.clock();
+    this.ledger.enter(reason, this.phase, this.#exitCycles, end - start - this.#exitCycles);
+    return end;
   }
 
   /** The same where somebody sees the entry. */
-  #tracedExit(reason: number, start: number): void {
+  #tracedExit(reason: number, start: number): number {
     // The handler moves RIP on.
     const rip = this.vmcs.readBig(F.GUEST_RIP);
     const qualification = this.vmcs.readBig(F.EXIT_QUALIFICATION);
     this.#dispatch.handle(reason);
-    const synchronousCycles = this.clock() - start - this.#exitCycles;
+    const end = this.clock();
+    const synchronousCycles = end - start - this.#exitCycles;
     const sequence = this.ledger.enter(reason, this.phase, this.#exitCycles, synchronousCycles);
     this.vm.trace({
       sequence,
@@ -386,5 +409,6 @@ export class Vcpu implements Actor {
       indirectCycles: 0,
       synchronousCycles,
     });
+    return end;
   }
 }

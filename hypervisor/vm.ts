@@ -168,7 +168,7 @@ export class Vm {
       intr: {
         set: (level) => {
           const apic = this.vcpus[0]!.apic;
-          apic.state.intr = level ? 1 : 0;
+          apic.setIntr(level);
           if (level) this.vcpus[0]!.notify();
         },
       },
@@ -526,7 +526,7 @@ function apicTarget(vcpu: Vcpu): ApicTarget {
   return {
     id: vcpu.index,
     registers: vcpu.apic.state.registers,
-    base: () => BigInt(vcpu.apic.state.base),
+    base: () => vcpu.apic.base,
     setSipiVector: (vector) => void (vcpu.state.sipiVector = vector),
     notify: (bit) => vcpu.attend(bit),
   };

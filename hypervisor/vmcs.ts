@@ -6,8 +6,18 @@ import {
   VMCS_DIRTY_AT,
   VMCS_REVISION,
   VMCS_REVISION_AT,
+  VmcsField,
   vmcsFieldOffset,
 } from "../layout/vmx.ts";
+
+// Fields that every exit touches, as 32-bit words from the region's start.
+const wordOf = (field: number): number => vmcsFieldOffset(field) >>> 2;
+const EXIT_REASON = wordOf(VmcsField.EXIT_REASON);
+const EXIT_INSTRUCTION_LENGTH = wordOf(VmcsField.EXIT_INSTRUCTION_LENGTH);
+const GUEST_CR4 = wordOf(VmcsField.GUEST_CR4);
+const GUEST_RIP = wordOf(VmcsField.GUEST_RIP);
+const GUEST_INTERRUPTIBILITY = wordOf(VmcsField.GUEST_INTERRUPTIBILITY);
+const PRIMARY_CONTROLS = wordOf(VmcsField.PRIMARY_CONTROLS);
 
 const BLOCKING_STI_MOVSS = 3;
 /** 1 for each slot of the region (offset / 8) whose writing makes the entry checks necessary again. */
@@ -18,12 +28,15 @@ export class Vmcs {
   readonly #u32: Uint32Array;
   readonly #u64: BigUint64Array;
   readonly #at: number;
+  /** The same as index of 32-bit words. */
+  readonly #region: number;
 
   /** @param at wasm offset of the 4-KByte region */
   constructor(memory: StateMemory, at: number) {
     this.#u32 = memory.u32;
     this.#u64 = memory.u64;
     this.#at = at;
+    this.#region = at >>> 2;
   }
 
   /** Wasm offset of the region: what the CPU block's `vmcs` holds when this is current. */
@@ -68,16 +81,30 @@ export class Vmcs {
     this.#markDirty(offset);
   }
 
+  /** The basic exit reason. */
+  get exitReason(): number {
+    return this.#u32[this.#region + EXIT_REASON]! & 0xffff;
+  }
+
+  /** Low half of the guest's CR4. */
+  get guestCr4(): number {
+    return this.#u32[this.#region + GUEST_CR4]!;
+  }
+
+  /** The primary processor-based controls. */
+  get primaryControls(): number {
+    return this.#u32[this.#region + PRIMARY_CONTROLS]!;
+  }
+
   /** Moves guest RIP past the instruction that exited, and ends blocking by STI or MOV SS. */
-  skipInstruction(ripField: number, lengthField: number, interruptibilityField: number, is64: boolean): void {
+  skipInstruction(is64: boolean): void {
     const words = this.#u32;
-    const at = (this.#at + vmcsFieldOffset(ripField)) >>> 2;
-    const low = words[at]! + this.read32(lengthField);
+    const at = this.#region + GUEST_RIP;
+    const low = words[at]! + words[this.#region + EXIT_INSTRUCTION_LENGTH]!;
     words[at] = low;
     if (low > 0xffffffff) words[at + 1] = words[at + 1]! + 1;
     if (!is64) words[at + 1] = 0;
-    const blocking = (this.#at + vmcsFieldOffset(interruptibilityField)) >>> 2;
-    words[blocking]! &= ~BLOCKING_STI_MOVSS;
+    words[this.#region + GUEST_INTERRUPTIBILITY]! &= ~BLOCKING_STI_MOVSS;
   }
 
   #markDirty(offset: number): void {

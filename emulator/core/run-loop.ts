@@ -17,6 +17,7 @@ import {
   STOP_BUDGET,
   STOP_ENTRY_FAILED,
   STOP_HALTED,
+  STOP_HOST_INTERRUPT,
   STOP_REQUESTED,
   STOP_RETRY,
   STOP_SHUTDOWN,
@@ -25,7 +26,7 @@ import {
   WAIT_FOR_SIPI,
   cpu,
 } from "./state/cpu";
-import { CLOCK_VIRTUAL, now } from "./state/clock";
+import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
 import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
 import { setSegment, updateMode } from "./state/mode";
@@ -126,10 +127,11 @@ export function run(): u32 {
 }
 
 /**
- * VM entry and the guest in one trip from the host.
+ * VM entry and the guest in one trip from the host, unless a physical interrupt waits for the host.
  * @returns STOP_*, or STOP_ENTRY_FAILED + what `vmEnter` answered
  */
 export function enterAndRun(): u32 {
+  if (pendingVector() >= 0) return STOP_HOST_INTERRUPT;
   const status = vmEnter();
   return status == ENTERED ? run() : STOP_ENTRY_FAILED + status;
 }
@@ -140,7 +142,7 @@ function turn(): u32 {
     const stop = answerAttention();
     if (stop != 0) return stop;
   }
-  const time = now();
+  const time = boundaryTime();
   if (time >= cpu.timerDeadline) fireTimer();
   if (cpu.activity != ACTIVE) {
     const stop = stayInactive();

@@ -21,6 +21,8 @@ export const Stop = {
   REQUESTED: 5,
   WAIT_FOR_SIPI: 6,
   RETRY: 7,
+  /** From `enterAndRun` alone: a physical interrupt waits for the host; the guest has not been entered. */
+  HOST_INTERRUPT: 8,
   /** And above, from `enterAndRun` alone: this plus what `vmEnter` answered. */
   ENTRY_FAILED: 16,
 } as const;
@@ -58,7 +60,7 @@ export interface CoreExports {
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
-  /** `vmEnter` and `run` in one trip. */
+  /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
   enterAndRun(): number;
   resetForPowerOn(): void;
   resetForInit(): void;
@@ -144,7 +146,26 @@ export class MachineMemory {
   }
 }
 
-/** One physical CPU on this thread. */
+// Fields of the CPU block that are looked at in every exit, as 32-bit words from its start.
+const GPR = CpuStruct.offsets.gpr >>> 2;
+const CODE_SIZE = CpuStruct.offsets.codeSize >>> 2;
+const RECORD = CpuStruct.offsets.record >>> 2;
+const BLOCK_FIRST = CpuStruct.offsets.blockFirst >>> 2;
+const INSTRUCTIONS = CpuStruct.offsets.instructions >>> 2;
+const CHARGED = CpuStruct.offsets.charged >>> 2;
+const STOP_AT = CpuStruct.offsets.stopAt >>> 2;
+const STOP_AT_INSTRUCTION = CpuStruct.offsets.stopAtInstruction >>> 2;
+const CYCLES_PER_INSTRUCTION = CpuStruct.offsets.cyclesPerInstruction >>> 2;
+const VMX_NON_ROOT = CpuStruct.offsets.vmxNonRoot >>> 2;
+
+/** Bytes of a decoded record, as a shift; records of the running block are instructions that are not counted yet. */
+const RECORD_SHIFT = 5;
+const TWO_TO_32 = 4294967296;
+
+/**
+ * One physical CPU on this thread. What happens in every exit has methods here that read the block directly; everything else
+ * goes through `state` (docs/performance.md).
+ */
 export class Core {
   readonly index: number;
   readonly memory: MachineMemory;
@@ -152,9 +173,8 @@ export class Core {
   readonly exports: CoreExports;
   /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
   readonly ioValueAt: number;
-  readonly #words: Uint32Array;
-  /** Index of general register 0 in `#words`. */
-  readonly #gpr: number;
+  /** The CPU's block. */
+  readonly #block: Uint32Array;
 
   constructor(module: WebAssembly.Module, memory: MachineMemory, index: number, host: CoreHost) {
     this.index = index;
@@ -162,8 +182,7 @@ export class Core {
     this.state = memory.cpuState(index);
     const offset = memory.cpuOffset(index);
     this.ioValueAt = offset + CpuStruct.offsets.ioValue;
-    this.#words = memory.state.u32;
-    this.#gpr = (offset + CpuStruct.offsets.gpr) >>> 2;
+    this.#block = memory.state.u32.subarray(offset >>> 2, (offset + CpuStruct.size) >>> 2);
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
@@ -185,19 +204,19 @@ export class Core {
 
   /** Low 32 bits of a general register. */
   gprLow(register: number): number {
-    return this.#words[this.#gpr + register * 2]!;
+    return this.#block[GPR + register * 2]!;
   }
 
   /** The high 32 bits. */
   gprHigh(register: number): number {
-    return this.#words[this.#gpr + register * 2 + 1]!;
+    return this.#block[GPR + register * 2 + 1]!;
   }
 
   /** Sets a general register to a 32-bit value, as a 32-bit write does. */
   setGprLow(register: number, value: number): void {
-    const at = this.#gpr + register * 2;
-    this.#words[at] = value;
-    this.#words[at + 1] = 0;
+    const at = GPR + register * 2;
+    this.#block[at] = value;
+    this.#block[at + 1] = 0;
   }
 
   /** Sets the low 1, 2 or 4 bytes of a general register, as a write of that size does: 4 bytes clear the upper half. */
@@ -206,9 +225,50 @@ export class Core {
       this.setGprLow(register, value);
       return;
     }
-    const at = this.#gpr + register * 2;
+    const at = GPR + register * 2;
     const mask = size === 1 ? 0xff : 0xffff;
-    this.#words[at] = (this.#words[at]! & ~mask) | (value & mask);
+    this.#block[at] = (this.#block[at]! & ~mask) | (value & mask);
+  }
+
+  /** 64-bit code: RIP is not cut to 32 bits. */
+  get is64BitCode(): boolean {
+    return this.#block[CODE_SIZE] === 2;
+  }
+
+  /** In VMX non-root operation. */
+  get isInGuest(): boolean {
+    return this.#block[VMX_NON_ROOT] !== 0;
+  }
+
+  /** Cycles on this CPU's own clock in virtual time, exact inside a block too. Does not change the CPU's state. */
+  clock(): number {
+    const block = this.#block;
+    const pending = (block[RECORD]! - block[BLOCK_FIRST]!) >>> RECORD_SHIFT;
+    const instructions = block[INSTRUCTIONS + 1]! * TWO_TO_32 + block[INSTRUCTIONS]! + pending;
+    return (
+      instructions * block[CYCLES_PER_INSTRUCTION]! + (block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]!)
+    );
+  }
+
+  /** Adds cycles beside instructions to the clock. */
+  charge(cycles: number): void {
+    const block = this.#block;
+    const sum = block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]! + cycles;
+    block[CHARGED] = sum >>> 0;
+    block[CHARGED + 1] = (sum / TWO_TO_32) >>> 0;
+  }
+
+  /** The cycle at which this CPU is to stop. */
+  get stopAt(): number {
+    return this.#block[STOP_AT + 1]! * TWO_TO_32 + this.#block[STOP_AT]!;
+  }
+
+  /** The count of instructions at which it is to stop has been reached. */
+  get hasReachedInstruction(): boolean {
+    const block = this.#block;
+    const high = block[INSTRUCTIONS + 1]!;
+    const highest = block[STOP_AT_INSTRUCTION + 1]!;
+    return high > highest || (high === highest && block[INSTRUCTIONS]! >= block[STOP_AT_INSTRUCTION]!);
   }
 }
 

@@ -79,7 +79,13 @@ export class CpuidTable {
       }
     }
     if (row < 0) into.fill(0);
-    else for (let i = 0; i < 4; i++) into[i] = this.#words[row + REGISTERS + i]!;
+    else {
+      const words = this.#words;
+      into[0] = words[row + REGISTERS]!;
+      into[1] = words[row + REGISTERS + 1]!;
+      into[2] = words[row + REGISTERS + 2]!;
+      into[3] = words[row + REGISTERS + 3]!;
+    }
     if (effective === 1) {
       into[1] = (into[1]! & 0x00ffffff) | (apicId << 24);
       if ((state & CPUID_OSXSAVE) !== 0) into[2]! |= OSXSAVE;

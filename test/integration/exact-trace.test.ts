@@ -55,10 +55,10 @@ test("RIP carries from its low to its high half where an instruction ends at 2^3
   const { vmcs } = machine.vm!.vcpus[0]!;
   vmcs.writeBig(F.GUEST_RIP, 0xffffff80fffffffen);
   vmcs.write(F.EXIT_INSTRUCTION_LENGTH, 2);
-  vmcs.skipInstruction(F.GUEST_RIP, F.EXIT_INSTRUCTION_LENGTH, F.GUEST_INTERRUPTIBILITY, true);
+  vmcs.skipInstruction(true);
   expect(vmcs.readBig(F.GUEST_RIP)).toBe(0xffffff8100000000n);
   vmcs.writeBig(F.GUEST_RIP, 0xfffffffen);
-  vmcs.skipInstruction(F.GUEST_RIP, F.EXIT_INSTRUCTION_LENGTH, F.GUEST_INTERRUPTIBILITY, false);
+  vmcs.skipInstruction(false);
   expect(vmcs.readBig(F.GUEST_RIP)).toBe(0n);
 });
 

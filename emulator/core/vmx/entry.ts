@@ -29,6 +29,7 @@ import {
   checkHostState,
   checkInjection,
   isGuestStateValid,
+  isVolatileGuestStatePlain,
   isVolatileGuestStateValid,
 } from "./entry-checks";
 import { ENTRY_FAILURE, INFO_VALID, PREEMPTION_SHIFT, vmExit } from "./exit";
@@ -63,6 +64,10 @@ export function vmEnter(): u32 {
     if (hostError != 0) return failValid(hostError);
     cpu.vmxEntryChecksDone++;
   } else cpu.vmxEntryChecksSkipped++;
+  if (!dirty && isVolatileGuestStatePlain()) {
+    loadWritable();
+    return ENTERED;
+  }
   const injection = checkInjection();
   if (injection != 0) return failValid(injection);
   if (!isVolatileGuestStateValid() || (dirty && !isGuestStateValid())) {

@@ -65,11 +65,12 @@ export const INFO_NMI_UNBLOCKING: u32 = 1 << 12;
  * back (`completeExit`).
  */
 export function vmExit(reason: u32, qualification: u64): void {
-  Vmcs.set(X.VMCS_EXIT_REASON, <u64>reason);
-  Vmcs.set(X.VMCS_EXIT_QUALIFICATION, qualification);
-  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, 0);
-  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, 0);
-  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, 0);
+  const vmcs = <usize>cpu.vmcs;
+  store<u64>(vmcs, <u64>reason, X.VMCS_EXIT_REASON);
+  store<u64>(vmcs, qualification, X.VMCS_EXIT_QUALIFICATION);
+  store<u64>(vmcs, 0, X.VMCS_EXIT_INTERRUPTION_INFO);
+  store<u64>(vmcs, 0, X.VMCS_EXIT_INSTRUCTION_LENGTH);
+  store<u64>(vmcs, 0, X.VMCS_EXIT_INSTRUCTION_INFO);
   let vectoring: u32 = 0;
   if (cpu.deliveringVector >= 0) {
     vectoring = interruptionInfo(
@@ -80,7 +81,7 @@ export function vmExit(reason: u32, qualification: u64): void {
     if (cpu.deliveringHasError != 0) Vmcs.set(X.VMCS_IDT_VECTORING_ERROR_CODE, <u64>cpu.deliveringError);
     if (cpu.deliveringSource >= 4) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
   }
-  Vmcs.set(X.VMCS_IDT_VECTORING_INFO, <u64>vectoring);
+  store<u64>(vmcs, <u64>vectoring, X.VMCS_IDT_VECTORING_INFO);
   const counter = CPU + CPU_EXITS + ((<usize>(reason & 0xffff)) << 3);
   store<u64>(counter, load<u64>(counter) + 1);
   cpu.faultVector = FAULT_VM_EXIT;
