@@ -16,6 +16,8 @@ export interface CaseInput {
   readonly poke: Uint8Array;
   /** Number of the general register that the first operand is, undefined when it is in memory or there is none. */
   readonly destination: number | undefined;
+  /** x87, MMX, SSE and AVX state in the form of `media.ts`; undefined for integer instructions, which have none. */
+  readonly media?: Uint8Array;
 }
 
 /** What the instruction did. */
@@ -31,4 +33,6 @@ export interface CaseOutcome {
   readonly gpr: BigUint64Array;
   /** Bytes of the window that changed: offset and new value, by rising offset. */
   readonly changes: readonly (readonly [offset: number, value: number])[];
+  /** State after the instruction, where the case has one. */
+  readonly media?: Uint8Array;
 }
