@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CaseInput, CaseOutcome } from "./case.ts";
-import { dataBase, MODE_16, type Mode, WINDOW, WINDOW_BYTES, windowPattern } from "./environment.ts";
+import { dataBase, MODE_16, WINDOW, WINDOW_BYTES, windowPattern } from "./environment.ts";
 
 const SOURCE = "test/silicon/native/harness.c";
 const DIRECTORY = "build/silicon";

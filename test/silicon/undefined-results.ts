@@ -136,11 +136,7 @@ export function undefinedAfter(form: Form, input: CaseInput, outcome: CaseOutcom
 }
 
 /** Names of `mediaParts` that are not compared after this case. */
-export function undefinedMedia(
-  form: Form,
-  _input: CaseInput,
-  _outcome: CaseOutcome,
-): (name: string) => boolean {
+export function undefinedMedia(form: Form): (name: string) => boolean {
   // SDM Vol. 1, "x87 FPU Instruction and Data (Operand) Pointers": kept by x87 instructions. The harness's own signal handling
   // decides what they are before other instructions.
   if (form.row.feature !== "X87") return (name) => name === "FOP" || name === "FIP" || name === "FDP";
