@@ -21,7 +21,10 @@ const PURE = new Set(
   (
     "load store sizeof Op Flags Condition Address add adc sub sbb and or xor inc dec neg not adcx adox shl shr sar rol ror " +
     "rcl rcr shld shrd bt bts btr btc bsf bsr popCount lzcnt tzcnt crc32 byteSwap cbw cwd mul imul imulTruncated " +
-    "Access lea if return"
+    "Access lea if return andn blsr blsmsk blsi bextr bzhi pext pdep shlx shrx sarx rorx mulx " +
+    // Vectors.
+    "v128 i8x16 i16x8 i32x4 i64x2 Vec Mmx Lanes Shift Shuffle Across Insert Aes Carryless Sha Text ptest ptestWide emms " +
+    "clearUpperHalves clearVectors"
   ).split(" "),
 );
 
@@ -32,11 +35,13 @@ const BRANCH = /^Chain\.branch<T>\(record, (.*)\);$/;
 const FOLLOWED =
   /\b(?:jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
 
-const ACCESS = /\bLinear\.(readable|writable|storable)</;
+const ACCESS = /\bLinear\.(readable|writable|storable)(?=<|32\()/;
 
 /** Everything that a body calls, by its first name. */
 function calledNames(body: string): string[] {
-  return [...body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:\.\w+)?(?:<\w+>)?\()/g)].map((match) => match[1]!);
+  return [...body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:\.\w+)?(?:<[\w, ]+>)?\()/g)].map(
+    (match) => match[1]!,
+  );
 }
 
 /** The statements of a handler, for a rule's body. `T` still stands for the operand type. */
@@ -47,8 +52,8 @@ export function handlerBody(body: string, ends: boolean): string {
   if (ends)
     return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "Chain.follow(record)" : "record"};`;
   const viaAccess = stopping
-    .replace(new RegExp(ACCESS, "g"), "Access.$1<")
-    .replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");
+    .replace(new RegExp(ACCESS, "g"), "Access.$1")
+    .replaceAll(/(Access\.\w+(?:<\w+>)?\()/g, "$1record, ");
   const withoutCommit = viaAccess.replace("Linear.commit(at);", "");
   const isPure = calledNames(withoutCommit).every((name) => PURE.has(name));
   if (!isPure)

@@ -6,7 +6,7 @@ export interface CaseInput {
   readonly mode: Mode;
   /** The instruction, 1 to 15 bytes, at `CODE`. */
   readonly code: Uint8Array;
-  /** A repeated string instruction: it is stepped until it is complete. */
+  /** A repeated string instruction, or a gather: it is stepped until it is complete. */
   readonly isRepeated: boolean;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8 to R15. In compatibility mode all below 2^32, and R8 to R15 are 0. */
   readonly gpr: BigUint64Array;

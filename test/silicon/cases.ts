@@ -312,7 +312,9 @@ export function makeCase(seed: number, form: Form, number: number): CaseInput {
   return {
     mode: form.mode,
     code: Uint8Array.from(draft.encoding.bytes),
-    isRepeated: form.group === "REP" || form.group === "REPNE",
+    // A gather whose element faults takes the single-step trap in the place of the fault, and begins again (SDM Vol. 2,
+    // "VGATHERDPS").
+    isRepeated: form.group === "REP" || form.group === "REPNE" || draft.encoding.vectorIndex !== undefined,
     gpr: draft.gpr,
     rflags: INITIAL_RFLAGS | BigInt(random.next() & RANDOM_RFLAGS),
     pokeOffset,

@@ -42,6 +42,9 @@ export function undefinedAfterFault(form: Form): Undefined {
   // them as of the last complete iteration.
   if (form.group !== "" && (mnemonic === "CMPS" || mnemonic === "SCAS"))
     return { ...NOTHING, rflags: ALL, exception: true };
+  // SDM Vol. 2, "MASKMOVDQU": whether bytes that are not selected raise exceptions is left to the implementation; and with it,
+  // which address a page fault names.
+  if (/MASKMOV(?:Q|DQU)$/.test(mnemonic)) return { ...NOTHING, exception: true };
   if (mnemonic === "CMPS") return { ...NOTHING, exception: true };
   return mnemonic === "POPA" ? { ...NOTHING, registers: true, exception: true } : NOTHING;
 }

@@ -19,6 +19,7 @@ export interface VendorDifference {
 
 const CS_OVERRIDE = 0x2e;
 const STACK_FAULT = 12;
+const GENERAL_PROTECTION = 13;
 const PAGE_FAULT = 14;
 
 export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
@@ -46,6 +47,20 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
       form.mode === MODE_16 &&
       form.size === "66" &&
       (outcome.vector === STACK_FAULT || outcome.vector === PAGE_FAULT),
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "SHA instructions take memory operands that are not aligned",
+    manual: 'Intel SDM Vol. 2, "SHA1RNDS4" and its like: exception class 4, whose legacy forms raise #GP(0)',
+    applies: (form, _, outcome) =>
+      form.row.feature === "SHA" && form.operand === "mem" && outcome.vector !== GENERAL_PROTECTION,
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "MASKMOVQ and MASKMOVDQU raise page faults for bytes that are not selected",
+    manual: 'Intel SDM Vol. 2, "MASKMOVDQU": left to the implementation; ours faults for selected bytes only',
+    applies: (form, _, outcome) =>
+      /MASKMOV(?:Q|DQU)$/.test(form.row.mnemonic) && outcome.vector === PAGE_FAULT,
   },
 ];
 
