@@ -254,6 +254,18 @@ export const CpuStruct = struct(
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
     mediaFaults: u32,
 
+    // --- floating-point operations (emulator/core/float)
+    /** Masks, rounding and DAZ/FTZ of F32 and F64 operations, in the x87 control word's layout (float/environment.ts). */
+    floatControl: u32,
+    /** Exceptions of the operations so far, IE in bit 0 to PE in bit 5. */
+    floatFlags: u32,
+    /** 1: the last rounding made the magnitude larger (C1 of the x87 status word). */
+    floatRoundedUp: u32,
+    /** Sign (bit 15) and exponent of a double extended result; its significand is what the operation returns. */
+    floatExponent: u32,
+    /** Second result of wide integer operations. */
+    floatRemainder: u64,
+
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),
     contextNext: u32,
