@@ -251,6 +251,8 @@ export const CpuStruct = struct(
     x87DataSelector: u32,
     x87CodeOffset: u64,
     x87DataOffset: u64,
+    /** Where vector instructions take operands apart and put results together. */
+    lanes: bytes(96, 16),
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
     mediaFaults: u32,
 

@@ -153,6 +153,8 @@ function importedNames(functions: readonly string[]): string[] {
     "i16x8",
     "i32x4",
     "i64x2",
+    "f32x4",
+    "f64x2",
   ]);
   const names = new Set<string>(["ud"]);
   for (const text of functions) {

@@ -1,7 +1,18 @@
 /** Rules of the instructions that move, shuffle, insert and extract. Names without the V of VEX encodings. */
 import type { Row } from "./format.ts";
 import type { Rule } from "./rule.ts";
-import { IMM, anyLength, binary, isMmx, isVex, reads, stores, type Binary } from "./vector-forms.ts";
+import {
+  IMM,
+  anyLength,
+  binary,
+  isMmx,
+  isVex,
+  reads,
+  readsInPlace,
+  stores,
+  storesInPlace,
+  type Binary,
+} from "./vector-forms.ts";
 
 const isStore = (row: Row): boolean => ["W", "M", "E", "Q"].includes(row.operands[0]!.method);
 const ZERO = "i64x2.splat(0)";
@@ -17,14 +28,14 @@ function moveWhole(row: Row, aligned: boolean): Rule {
     return {
       register,
       register256,
-      memory: `${reads(16, aligned)} ${set(row, "load<v128>(at)")}`,
-      memory256: `${reads(32, aligned)} Vec.setWide(record, load<v128>(at), load<v128>(at, 16));`,
+      memory: `${readsInPlace(16, aligned)} ${set(row, "load<v128>(at)")}`,
+      memory256: `${readsInPlace(32, aligned)} Vec.setWide(record, load<v128>(at), load<v128>(at, 16));`,
     };
   return {
     register,
     register256,
-    memory: `${stores(16, aligned)} store<v128>(at, Vec.src(record)); Linear.commit(at);`,
-    memory256: `${stores(32, aligned)} store<v128>(at, Vec.src(record)); store<v128>(at, Vec.srcHigh(record), 16); Linear.commit(at);`,
+    memory: `${storesInPlace(16, aligned)} store<v128>(at, Vec.src(record)); Linear.commit(at);`,
+    memory256: `${storesInPlace(32, aligned)} store<v128>(at, Vec.src(record)); store<v128>(at, Vec.srcHigh(record), 16); Linear.commit(at);`,
   };
 }
 
@@ -52,11 +63,11 @@ function moveScalar(row: Row, lane: "i32" | "i64"): Rule {
   if (isStore(row))
     return anyLength({
       register,
-      memory: `${stores(bytes)} store<u${bits}>(at, load<u${bits}>(Vec.srcAt(record))); Linear.commit(at);`,
+      memory: `${storesInPlace(bytes, false)} store<u${bits}>(at, load<u${bits}>(Vec.srcAt(record))); Linear.commit(at);`,
     });
   return anyLength({
     register,
-    memory: `${reads(bytes)} ${set(row, `v128.load${bits}_zero(at)`)}`,
+    memory: `${readsInPlace(bytes, false)} ${set(row, `v128.load${bits}_zero(at)`)}`,
   });
 }
 
@@ -102,16 +113,19 @@ function moveQuad(row: Row): Rule {
     return isStore(row)
       ? {
           register: "Mmx.setQuad(record, Mmx.srcQuad(record));",
-          memory: `${stores(8)} store<u64>(at, Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
+          memory: `${storesInPlace(8, false)} store<u64>(at, Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
         }
       : {
           register: "Mmx.setQuad(record, Mmx.srcQuad(record));",
-          memory: `${reads(8)} Mmx.setQuad(record, load<u64>(at));`,
+          memory: `${readsInPlace(8, false)} Mmx.setQuad(record, load<u64>(at));`,
         };
   const register = set(row, "v128.load64_zero(Vec.srcAt(record))");
   return isStore(row)
-    ? { register, memory: `${stores(8)} store<u64>(at, load<u64>(Vec.srcAt(record))); Linear.commit(at);` }
-    : { register, memory: `${reads(8)} ${set(row, "v128.load64_zero(at)")}` };
+    ? {
+        register,
+        memory: `${storesInPlace(8, false)} store<u64>(at, load<u64>(Vec.srcAt(record))); Linear.commit(at);`,
+      }
+    : { register, memory: `${readsInPlace(8, false)} ${set(row, "v128.load64_zero(at)")}` };
 }
 
 /** PINSRB … PINSRQ: a lane from a general register or memory. */

@@ -26,22 +26,28 @@ const LOADS: Readonly<Record<number, readonly [type: string, value: string]>> = 
   16: ["v128", "load<v128>(at)"],
 };
 
-/** Makes `at` the place of an operand of `bytes` bytes to be read. */
+/**
+ * Makes `at` the place of an operand of `bytes` bytes to be read. By a call: the check of the TLB in place of it would make the
+ * hundreds of handlers too large.
+ */
 export function reads(bytes: number, aligned = false): string {
-  if (bytes === 32)
-    return `const at = Linear.readable32(${aligned ? "Address.forReadAligned(record, 32)" : "Address.forRead(record, 32)"}); if (at == 0) return;`;
-  const address = aligned ? `Address.forReadAligned(record, ${bytes})` : `Address.forRead(record, ${bytes})`;
-  return `const at = Linear.readable<${LOADS[bytes]![0]}>(${address}); if (at == 0) return;`;
+  return `const at = Memory.read${bytes}${aligned ? "Aligned" : ""}(record); if (at == 0) return;`;
 }
 
-/** Makes `at` the place of an operand of `bytes` bytes to be stored to. */
+/** Makes `at` the place of an operand of `bytes` bytes to be stored to, likewise. */
 export function stores(bytes: number, aligned = false): string {
-  if (bytes === 32)
-    return `const at = Linear.storable32(${aligned ? "Address.forWriteAligned(record, 32)" : "Address.forWrite(record, 32)"}); if (at == 0) return;`;
-  const address = aligned
-    ? `Address.forWriteAligned(record, ${bytes})`
-    : `Address.forWrite(record, ${bytes})`;
-  return `const at = Linear.storable<${LOADS[bytes]![0]}>(${address}); if (at == 0) return;`;
+  return `const at = Memory.store${bytes}${aligned ? "Aligned" : ""}(record); if (at == 0) return;`;
+}
+
+/** The same with the check in place, for what programs do most: moves. */
+export const readsInPlace = (bytes: number, aligned: boolean): string => inPlace("read", bytes, aligned);
+export const storesInPlace = (bytes: number, aligned: boolean): string => inPlace("write", bytes, aligned);
+
+function inPlace(kind: "read" | "write", bytes: number, aligned: boolean): string {
+  const method = kind === "read" ? "readable" : "storable";
+  const address = `Address.for${kind === "read" ? "Read" : "Write"}${aligned ? "Aligned" : ""}(record, ${bytes})`;
+  const access = bytes === 32 ? `${method}32` : `${method}<${LOADS[bytes]![0]}>`;
+  return `const at = Linear.${access}(${address}); if (at == 0) return;`;
 }
 
 /** The value at `at`, zero-extended to a vector. */

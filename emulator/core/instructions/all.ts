@@ -21,4 +21,8 @@ export * from "./crypto";
 export * from "./string-compare";
 export * from "./vector-move";
 export * from "./vector-memory";
+export * from "./vector-access";
+export * from "./float-control";
+export * from "./float-arithmetic";
+export * from "./float-convert";
 export { mediaFault } from "../state/media";

@@ -1,5 +1,5 @@
 /** Vector instructions that access memory element by element: masked moves and gathers. SDM Vol. 2. */
-import { CPU_SCRATCH, CPU_SEG_BASE } from "../layout.generated";
+import { CPU_LANES, CPU_SEG_BASE } from "../layout.generated";
 import { Linear } from "../mmu/linear";
 import { Address, segmentLinear } from "../mmu/segmented";
 import {
@@ -19,8 +19,8 @@ import { R_SRC } from "../records/record";
 import { CPU_X87 } from "../layout.generated";
 import { Mmx, Vec } from "./vector-operand";
 
-/** Where results are put together: behind what a slow access uses. */
-const BUFFER: usize = CPU_SCRATCH + 32;
+/** Where results are put together. */
+const BUFFER: usize = CPU_LANES;
 
 /**
  * Stores the bytes of `value` whose byte in `mask` has bit 7 set, at DS:rDI. Every byte is checked before one is written.

@@ -1,13 +1,13 @@
 /** Vector instructions that need more than one step: inserts, tests, and what moves lanes across 128-bit halves. SDM Vol. 2. */
-import { CPU_SCRATCH, CPU_VECTOR, CPU_X87 } from "../layout.generated";
+import { CPU_LANES, CPU_VECTOR, CPU_X87 } from "../layout.generated";
 import { R_DST, R_EXTRA, R_IMM, R_SRC } from "../records/record";
 import { CPU } from "../state/cpu";
 import { setArithmeticFlags } from "../state/flags";
 import { FLAG_CF, FLAG_ZF } from "../spec/architecture";
 import { Mmx, Vec } from "./vector-operand";
 
-/** Where a result is put together whose sources may be its destination: behind what a slow access uses. */
-const BUFFER: usize = CPU_SCRATCH + 32;
+/** Where a result is put together whose sources may be its destination. */
+const BUFFER: usize = CPU_LANES;
 
 /** PINSRW and PEXTRW on MMX registers. */
 export class Insert {
