@@ -262,6 +262,8 @@ export const CpuStruct = struct(
     breakpoints: u32,
     /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
     debugHits: u32,
+    /** Where vector instructions take operands apart and put results together. */
+    lanes: bytes(96, 16),
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
     mediaFaults: u32,
 

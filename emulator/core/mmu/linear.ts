@@ -54,6 +54,22 @@ export class Linear {
     return writableSlow(linear, <u32>sizeof<T>(), false);
   }
 
+  /** As `readable`, for 32 bytes: no type is as wide. */
+  @inline static readable32(linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + CPU_TLB_READ + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
+    return readableSlow(linear, 32);
+  }
+
+  /** As `storable`, for 32 bytes. */
+  @inline static storable32(linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + CPU_TLB_WRITE + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
+    return writableSlow(linear, 32, false);
+  }
+
   /** After the store: brings a slow write to where it belongs. */
   @inline static commit(at: usize): void {
     if (at == CPU + CPU_SCRATCH) commitSlow();
@@ -104,6 +120,22 @@ export class Access {
       return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
     cpu.record = <u32>record;
     return writableSlow(linear, <u32>sizeof<T>(), false);
+  }
+  @inline static readable32(record: usize, linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_READ) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_READ + 8);
+    cpu.record = <u32>record;
+    return readableSlow(linear, 32);
+  }
+  @inline static storable32(record: usize, linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
+    cpu.record = <u32>record;
+    return writableSlow(linear, 32, false);
   }
 }
 
