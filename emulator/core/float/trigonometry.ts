@@ -99,6 +99,12 @@ export function cosine(exponent: i32, high: u64, low: u64): u64 {
 
 /** The tangent of a number from 0 to π/4, or its reciprocal. */
 export function tangent(exponent: i32, high: u64, low: u64, isReciprocal: bool): u64 {
+  if (!isReciprocal && exponent < BIAS - 62) {
+    // Above its argument by less than the last bit.
+    cpu.wideExponent = exponent;
+    cpu.wideLow = low | 1;
+    return high;
+  }
   const sinHigh = sine(exponent, high, low);
   const sinLow = cpu.wideLow;
   const sinExponent = cpu.wideExponent;

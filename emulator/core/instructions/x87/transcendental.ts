@@ -68,12 +68,13 @@ function trigonometric(kind: u32, exponent: u32, significand: u64): u64 {
   return conclude(isNegative ^ restSign ^ (kind == SINE ? sign : 0), sine(restExponent, restHigh, restLow));
 }
 
-/** Is a finite operand's magnitude 2^63 or more? C2 says so; the operand is then left as it is. */
-function isOutOfRange(exponent: u32): bool {
+/** Is the magnitude of a finite operand 2^63 or more? C2 says so then; the operand is left as it is. */
+function isOutOfRange(exponent: u32, significand: u64): bool {
   const field = exponent & 0x7fff;
-  const isBeyond = field >= <u32>BIAS + 63 && field != 0x7fff;
-  cpu.x87Status = isBeyond ? cpu.x87Status | STATUS_C2 : cpu.x87Status & ~STATUS_C2;
-  return isBeyond;
+  if (field < <u32>BIAS + 63 || field == 0x7fff || Extended.isUnsupported(exponent, significand))
+    return false;
+  cpu.x87Status |= STATUS_C2;
+  return true;
 }
 
 function powerOf2Minus1(exponent: u32, significand: u64): u64 {
@@ -233,9 +234,10 @@ function havePair(): bool {
 }
 
 function replace(kind: u32): void {
+  cpu.x87Status &= ~STATUS_C2;
   if (!haveOperand()) return;
   Stack.begin();
-  if (!isOutOfRange(Stack.exponent(0))) {
+  if (!isOutOfRange(Stack.exponent(0), Stack.significand(0))) {
     const significand = trigonometric(kind, Stack.exponent(0), Stack.significand(0));
     if (!Stack.isStopped()) Stack.set(0, cpu.floatExponent, significand);
   }
@@ -253,11 +255,12 @@ export class Transcendental {
 
   /** FSINCOS: the sine to ST(0), and the cosine pushed. */
   static sineAndCosine(): void {
+    cpu.x87Status &= ~STATUS_C2;
     if (!havePlace()) return;
     Stack.begin();
     const exponent = Stack.exponent(0);
     const significand = Stack.significand(0);
-    if (!isOutOfRange(exponent)) {
+    if (!isOutOfRange(exponent, significand)) {
       const cosine = trigonometric(COSINE, exponent, significand);
       const cosineExponent = cpu.floatExponent;
       const sine = trigonometric(SINE, exponent, significand);
@@ -271,11 +274,12 @@ export class Transcendental {
 
   /** FPTAN: the tangent to ST(0), and 1 pushed; both are NaNs where the operand is one or invalid. */
   static tangent(): void {
+    cpu.x87Status &= ~STATUS_C2;
     if (!havePlace()) return;
     Stack.begin();
     const exponent = Stack.exponent(0);
     const significand = Stack.significand(0);
-    if (!isOutOfRange(exponent)) {
+    if (!isOutOfRange(exponent, significand)) {
       const result = trigonometric(TANGENT, exponent, significand);
       if (!Stack.isStopped()) {
         Stack.set(0, cpu.floatExponent, result);
