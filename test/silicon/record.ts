@@ -7,6 +7,7 @@ import { MODE_16, MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.t
 import { formsOf } from "./forms.ts";
 import { buildHarness, runNative, thisProcessor } from "./native-core.ts";
 import { corpusFile, inputsDigest } from "./replay.ts";
+import { recordX87 } from "./x87/record.ts";
 
 const SEED = 1;
 const CASES_PER_FORM = 60;
@@ -34,7 +35,13 @@ function record(harness: string, mode: Mode): void {
   );
 }
 
+// One corpus alone: node test/silicon/record.mjs x87
+if (process.argv[2] === "x87") {
+  recordX87();
+  process.exit(0);
+}
 const harness = buildHarness();
 record(harness, MODE_64);
 record(harness, MODE_COMPATIBILITY);
 record(harness, MODE_16);
+recordX87();
