@@ -278,6 +278,12 @@ export const CpuStruct = struct(
     floatExponent: u32,
     /** Second result of wide integer operations. */
     floatRemainder: u64,
+    /** Results of 128-bit operations beside the upper word, which they return (float/series.ts). */
+    wideLow: u64,
+    wideExponent: i32,
+    /** Of an argument's reduction: how often π/2 was taken from it, modulo 4, and whether the rest is negative. */
+    quadrant: u32,
+    restSign: u32,
     /** An x87 instruction's operand from memory as a double extended number, or its result to go there. */
     operandSignificand: u64,
     operandExponent: u32,

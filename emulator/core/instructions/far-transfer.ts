@@ -40,6 +40,7 @@ import {
   isProtected,
   isRealOrV86,
   isVirtual8086,
+  segBase,
   segLimit,
   segRights,
   segSelector,
