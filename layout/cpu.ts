@@ -267,6 +267,11 @@ export const CpuStruct = struct(
     floatExponent: u32,
     /** Second result of wide integer operations. */
     floatRemainder: u64,
+    /** An x87 instruction's operand from memory as a double extended number, or its result to go there. */
+    operandSignificand: u64,
+    operandExponent: u32,
+    /** Where images of x87 and SSE state are put together on their way to and from memory. */
+    image: bytes(512, 16),
 
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),

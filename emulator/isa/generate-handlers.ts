@@ -15,6 +15,7 @@ const IMPORTS: Readonly<Record<string, string>> = {
   "../spec/architecture": "FLAG_DF",
   "../mmu/linear": "Access, Linear, commitSlow",
   "../mmu/segmented": "Address",
+  "../interrupts/raise": "faultPending",
   "../records/chain": "Chain",
   "../env": "next",
   "../records/record": "RECORD_SIZE, R_EXTRA",

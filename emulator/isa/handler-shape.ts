@@ -22,6 +22,7 @@ const PURE = new Set(
     "load store sizeof Op Flags Condition Address add adc sub sbb and or xor inc dec neg not adcx adox shl shr sar rol ror " +
     "rcl rcr shld shrd bt bts btr btc bsf bsr popCount lzcnt tzcnt crc32 byteSwap cbw cwd mul imul imulTruncated " +
     "Access lea if return andn blsr blsmsk blsi bextr bzhi pext pdep shlx shrx sarx rorx mulx " +
+    "Last Stack Take Load Result Arithmetic Compare Control Move Integral Transcendental " +
     // Vectors.
     "v128 i8x16 i16x8 i32x4 i64x2 Vec Mmx Lanes Shift Shuffle Across Insert Aes Carryless Sha Text f64x2 Memory Float Single Double Singles " +
     "Doubles Convert Fused Round Approximate signedInteger setRelation joinQuads ptest ptestWide emms " +
@@ -57,11 +58,19 @@ export function handlerBody(body: string, ends: boolean): string {
   const viaAccess = stopping
     .replace(new RegExp(ACCESS, "g"), "Access.$1")
     .replaceAll(/(Access\.\w+(?:<\w+>)?\()/g, "$1record, ");
-  const withoutCommit = viaAccess.replace("Linear.commit(at);", "");
+  // What stands behind the commit is done only once the store has reached its place.
+  const [before, after = ""] = viaAccess.split("Linear.commit(at);").map((part) => part.trim()) as [
+    string,
+    string?,
+  ];
+  const withoutCommit = `${before} ${after}`.trim();
   const isPure = calledNames(withoutCommit).every((name) => PURE.has(name));
   if (!isPure)
     return `cpu.record = record; ${stopping} if (cpu.recordEnd == 0) return record; return next(record);`;
   if (!ACCESS.test(body) && !CALLED_ACCESS.test(body)) return `${stopping} return next(record);`;
-  const commit = viaAccess === withoutCommit ? "" : "commitSlow(); ";
-  return `${withoutCommit} if (at == CPU + CPU_SCRATCH) { ${commit}return record; } return next(record);`;
+  const commits = viaAccess.includes("Linear.commit(at);");
+  const rest = after === "" ? "" : `${after} `;
+  if (!commits) return `${before} if (at == CPU + CPU_SCRATCH) return record; return next(record);`;
+  const slow = `commitSlow(); ${after === "" ? "" : `if (faultPending()) return record; ${rest}`}return record;`;
+  return `${before} if (at == CPU + CPU_SCRATCH) { ${slow} } ${rest}return next(record);`;
 }

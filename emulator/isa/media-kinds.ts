@@ -42,6 +42,7 @@ const NO_WAIT = new Set([
 export function mediaKinds(row: Row): number {
   if (row.mnemonic === "FWAIT") return MEDIA_BITS.WAIT;
   if (row.feature === "X87") return NO_WAIT.has(row.mnemonic) ? MEDIA_BITS.X87_NO_WAIT : MEDIA_BITS.X87;
+  if (row.mnemonic === "FXSAVE" || row.mnemonic === "FXRSTOR") return MEDIA_BITS.X87_NO_WAIT;
   const isVex = row.map >= 4;
   const isVector =
     IMPLICIT.has(row.mnemonic) || row.operands.some((operand) => VECTOR_METHODS.has(operand.method));

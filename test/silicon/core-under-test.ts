@@ -157,6 +157,15 @@ export class CoreUnderTest implements SiliconCore {
     this.#core.exports.updateContext();
   }
 
+  /** The CPU's state, for what `setRegisters` does not set. Call `updateMedia` after a change of x87 words. */
+  get state(): CpuState {
+    return this.#cpu;
+  }
+
+  updateMedia(): void {
+    this.#core.exports.updateMode();
+  }
+
   enter(mode: Mode): void {
     this.#mode = mode;
   }

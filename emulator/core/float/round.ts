@@ -126,7 +126,13 @@ export function round<T>(control: u32, sign: u32, exponent: i32, high: u64, low:
 function overflow<T>(control: u32, sign: u32, exponent: i32, significand: u64, isInexact: bool): u64 {
   if ((control & FLOAT_OE) == 0) {
     cpu.floatFlags |= isInexact ? FLOAT_OE | FLOAT_PE : FLOAT_OE;
-    return sizeof<T>() == 16 ? pack<T>(sign, exponent - BIAS_ADJUSTMENT, significand) : 0;
+    if (sizeof<T>() != 16) return 0;
+    if (exponent - BIAS_ADJUSTMENT <= maxExponent<T>())
+      return pack<T>(sign, exponent - BIAS_ADJUSTMENT, significand);
+    // Out of range even so, by FSCALE only: an infinity.
+    cpu.floatFlags |= FLOAT_PE;
+    cpu.floatRoundedUp = 1;
+    return packInfinity<T>(sign);
   }
   cpu.floatFlags |= FLOAT_OE | FLOAT_PE;
   // Away from zero to infinity, or towards it to the largest finite number: the same question as for a large rest.
@@ -151,6 +157,12 @@ function roundSmall<T>(control: u32, sign: u32, exponent: i32, high: u64, low: u
     cpu.floatFlags |= normalRest != 0 ? FLOAT_UE | FLOAT_PE : FLOAT_UE;
     cpu.floatRoundedUp = isNormalUp ? 1 : 0;
     if (sizeof<T>() != 16) return 0;
+    if (exponent + BIAS_ADJUSTMENT < smallest) {
+      // Out of range even so, by FSCALE only: a zero.
+      cpu.floatFlags |= FLOAT_PE;
+      cpu.floatRoundedUp = 0;
+      return packZero<T>(sign);
+    }
     const carries = isNormalUp && normal + unit == 0;
     return pack<T>(
       sign,

@@ -524,6 +524,12 @@ export function cpuid(record: usize): void {
   setGpr(RDX, <u64>edx);
 }
 
+/** One register (0 EAX to 3 EDX) of a CPUID leaf as the CPU model has it, without what depends on state; 0 without such a leaf. */
+export function cpuidWord(leaf: u32, subleaf: u32, register: u32): u32 {
+  const at = findLeaf(leaf, subleaf);
+  return at == 0 ? 0 : load<u32>(at + ((<usize>register) << 2), 8);
+}
+
 function findLeaf(leaf: u32, subleaf: u32): usize {
   const count = cpu.cpuidCount;
   for (let i: u32 = 0; i < count; i++) {

@@ -215,7 +215,9 @@ function bindOperands(record: usize, x: Decoded): void {
   else if (isRegisterKind(x.operand2Kind)) src = operandOffset(x.operand2Kind, x.operand2Reg);
   store<u8>(record, <u8>dst, R_DST);
   store<u8>(record, <u8>src, R_SRC);
-  store<u64>(record, x.imm, R_IMM);
+  // x87 instructions have no immediate, but an opcode that FNSTENV shows: the last three bits of the first byte, and ModR/M.
+  const isX87 = x.map == 0 && (x.opcode & 0xf8) == 0xd8;
+  store<u64>(record, isX87 ? ((<u64>(x.opcode & 7)) << 8) | (<u64>x.modrm) : x.imm, R_IMM);
 }
 
 function slotOf(register: u32): u32 {
