@@ -20,6 +20,12 @@ const MSR_X2APIC = 0x800;
 const MSR_X2APIC_END = 0x840;
 const MSR_X2APIC_EOI = 0x80b;
 
+const CR4_OSXSAVE = 1 << 18;
+const XSAVE_LEAF = 0xd;
+const XCR0_X87 = 1 << 0;
+const XCR0_SSE = 1 << 1;
+const XCR0_AVX = 1 << 2;
+
 const VECTOR_NP = 11;
 const VECTOR_GP = 13;
 const VECTOR_UD = 6;
@@ -57,6 +63,10 @@ export class ExitDispatch {
         vcpu.handler = "cpuid";
         this.#cpuid();
         this.#skip();
+        return;
+      case R.XSETBV:
+        vcpu.handler = "xsetbv";
+        this.#xsetbv();
         return;
       case R.IO_INSTRUCTION:
         this.#io();
@@ -209,11 +219,33 @@ export class ExitDispatch {
 
   #cpuid(): void {
     const { core, vm, index } = this.#vcpu;
-    const [eax, ebx, ecx, edx] = vm.cpuid(core.gprLow(0), core.gprLow(1), index);
+    const osxsave = (this.#vcpu.vmcs.read32(F.GUEST_CR4) & CR4_OSXSAVE) !== 0;
+    const xcr0 = Number(core.state.xcr0);
+    const [eax, ebx, ecx, edx] = vm.cpuid(core.gprLow(0), core.gprLow(1), { index, osxsave, xcr0 });
     core.setGprLow(0, eax);
     core.setGprLow(3, ebx);
     core.setGprLow(1, ecx);
     core.setGprLow(2, edx);
+  }
+
+  /** XCR0 is the physical register: the virtual CPU has the core to itself. The core has checked CPL and CR4.OSXSAVE. */
+  #xsetbv(): void {
+    const { core, vm } = this.#vcpu;
+    const value = core.gprLow(0);
+    const supported = vm.cpuid(XSAVE_LEAF, 0)[0];
+    const hasAvxWithoutSse = (value & XCR0_AVX) !== 0 && (value & XCR0_SSE) === 0;
+    if (
+      core.gprLow(1) !== 0 ||
+      core.gprLow(2) !== 0 ||
+      (value & XCR0_X87) === 0 ||
+      hasAvxWithoutSse ||
+      (value & ~supported) !== 0
+    ) {
+      this.#inject(VECTOR_GP, 0);
+      return;
+    }
+    core.state.xcr0 = BigInt(value);
+    this.#skip();
   }
 
   #io(): void {

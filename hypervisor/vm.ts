@@ -6,6 +6,7 @@
  * that watches the queues, so that no notification is ever needed. Completion: `inject`, or `eli`.
  */
 import type { Core } from "../emulator/host/core.ts";
+import { xsaveBytes } from "../emulator/host/cpuid-answer.ts";
 import { LocalApics, type ApicTarget } from "../emulator/machine/apic-bus.ts";
 import {
   readMmio,
@@ -38,6 +39,16 @@ const PAGES_PER_VCPU = 2;
 const LARGE_PAGE = 0x200000;
 
 /** CPUID entries as configureCpu takes them. */
+/** CPUID.1:ECX.OSXSAVE. */
+const OSXSAVE = 1 << 27;
+
+/** Whose CPUID it is: number of the virtual CPU, CR4.OSXSAVE, XCR0's low word. */
+export interface CpuidAsker {
+  readonly index: number;
+  readonly osxsave: boolean;
+  readonly xcr0: number;
+}
+
 export type CpuidEntry = readonly [number, number | undefined, number, number, number, number];
 
 export interface VmOptions {
@@ -294,7 +305,12 @@ export class Vm {
   // --- what exits ask
 
   /** CPUID as this VM's processors have it. */
-  cpuid(leaf: number, subleaf: number, index: number): readonly [number, number, number, number] {
+  cpuid(
+    leaf: number,
+    subleaf: number,
+    cpu: CpuidAsker = { index: 0, osxsave: false, xcr0: 1 },
+  ): readonly [number, number, number, number] {
+    const { index } = cpu;
     const { cpuid } = this.#options;
     const find = (wanted: number): CpuidEntry | undefined =>
       cpuid.find(([l, s]) => l === wanted && (s === undefined || s === subleaf));
@@ -308,9 +324,10 @@ export class Vm {
     let [, , , ebx, ecx, edx] = entry;
     if (leaf === 1) {
       ebx = ((ebx & 0x00ffffff) | (index << 24)) >>> 0;
-      ecx = (ecx | 0x80000000) >>> 0;
+      ecx = (ecx | 0x80000000 | (cpu.osxsave ? OSXSAVE : 0)) >>> 0;
       if (!this.vcpus[index]!.apic.isEnabled) edx &= ~(1 << 9);
     } else if (leaf === 0xb) edx = index;
+    else if (leaf === 0xd && subleaf <= 1 && ebx !== 0) ebx = xsaveBytes(cpu.xcr0);
     return [eax >>> 0, ebx >>> 0, ecx >>> 0, edx >>> 0];
   }
 

@@ -11,6 +11,8 @@ export interface CpuidState {
   readonly apicEnabled: boolean;
   /** CR4.OSXSAVE of the guest. */
   readonly osxsave: boolean;
+  /** XCR0's low word. */
+  readonly xcr0: number;
 }
 
 export interface CpuidAnswer {
@@ -23,7 +25,17 @@ export interface CpuidAnswer {
 const OSXSAVE = 1 << 27;
 const APIC = 1 << 9;
 const TOPOLOGY_LEAF = 0xb;
+const XSAVE_LEAF = 0xd;
+const XCR0_AVX = 4;
+/** Bytes of an XSAVE image without and with AVX state. */
+const XSAVE_BYTES = 576;
+const XSAVE_AVX_BYTES = 832;
 const isHypervisorLeaf = (leaf: number): boolean => leaf >= 0x40000000 && leaf < 0x50000000;
+
+/** Bytes of an XSAVE image with what XCR0 enables. */
+export function xsaveBytes(xcr0: number): number {
+  return xcr0 & XCR0_AVX ? XSAVE_AVX_BYTES : XSAVE_BYTES;
+}
 
 /** @param leaf EAX, `subleaf` ECX, both unsigned */
 export function answerCpuid(
@@ -56,6 +68,8 @@ export function answerCpuid(
     edx = state.apicId;
     // An invalid level: ECX[7:0] is still the subleaf, and EDX the x2APIC ID.
     if (!row) ecx = subleaf & 0xff;
+  } else if (effective === XSAVE_LEAF && subleaf <= 1 && ebx !== 0) {
+    ebx = xsaveBytes(state.xcr0);
   }
   return { eax, ebx, ecx, edx };
 }
