@@ -22,6 +22,7 @@ const PURE = new Set(
     "load store sizeof Op Flags Condition Address add adc sub sbb and or xor inc dec neg not adcx adox shl shr sar rol ror " +
     "rcl rcr shld shrd bt bts btr btc bsf bsr popCount lzcnt tzcnt crc32 byteSwap cbw cwd mul imul imulTruncated " +
     "Access lea if return andn blsr blsmsk blsi bextr bzhi pext pdep shlx shrx sarx rorx mulx " +
+    // x87.
     "Last Stack Take Load Result Arithmetic Compare Control Move Integral Transcendental " +
     // Vectors.
     "v128 i8x16 i16x8 i32x4 i64x2 Vec Mmx Lanes Shift Shuffle Across Insert Aes Carryless Sha Text f64x2 Memory Float Single Double Singles " +

@@ -14,7 +14,7 @@ import {
   type CpuState,
 } from "../../emulator/host/core.ts";
 import { planMemory } from "../../layout/memory-map.ts";
-import { TABLE_FEATURES } from "../../emulator/isa/features.ts";
+import { TABLE_FEATURES } from "../../emulator/host/instruction-sets.ts";
 import {
   CODE_LIMIT_16,
   CODE_PAGE,

@@ -9,6 +9,7 @@ import { CORPUS_VERSION, encodeCorpus } from "./corpus.ts";
 import { buildHarness, runNative, thisProcessor } from "./native-core.ts";
 import { corpusFile, inputsDigest } from "./replay.ts";
 import { SUITES, type Suite } from "./suites.ts";
+import { recordX87 } from "./x87/record.ts";
 
 const SEED = 1;
 
@@ -36,5 +37,7 @@ function record(harness: string, suite: Suite): void {
 }
 
 const names = new Set(process.argv.slice(2));
+const isWanted = (name: string): boolean => names.size === 0 || names.has(name);
 const harness = buildHarness();
-for (const suite of SUITES) if (names.size === 0 || names.has(suite.name)) record(harness, suite);
+for (const suite of SUITES) if (isWanted(suite.name)) record(harness, suite);
+if (isWanted("x87")) recordX87();

@@ -35,5 +35,6 @@ export { Control, fldenv, fnsave, fnstenv, frstor } from "./x87/control";
 export { fbld, fbstp } from "./x87/decimal";
 export { Integral } from "./x87/integral";
 export { fldExtended, fstpExtended } from "./x87/memory";
+export { Transcendental } from "./x87/transcendental";
 export { Load, Move, Result, Take } from "./x87/transfer";
 export { fxrstor, fxsave } from "./fxsave";

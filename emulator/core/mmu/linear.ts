@@ -16,6 +16,7 @@ import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } 
 import { isGuarded, noteWrite, ramAddress } from "./physical";
 import { contextAsid } from "./contexts";
 import { readBus, writeBus } from "./bus";
+import { noteDataAccess, watchesData } from "../interrupts/debug";
 
 const PAGE_MASK: u64 = ~(<u64>0xfff);
 
@@ -154,18 +155,21 @@ function isAcceptable(linear: u64, size: u32): bool {
       return false;
     }
   }
-  // Alignment is checked only where the TLB has no entry (docs/known-gaps.md).
-  if (
-    (cpu.rflags & FLAG_AC) != 0 &&
-    cpu.cpl == 3 &&
-    (cpu.cr0 & CR0_AM) != 0 &&
-    (linear & (size - 1)) != 0 &&
-    size <= 8
-  ) {
+  if (checksAlignment() && (linear & (size - 1)) != 0 && size <= 8) {
     raiseWithError(VECTOR_AC, 0);
     return false;
   }
   return true;
+}
+
+/** SDM Vol. 3A, "Alignment Check Exception". */
+function checksAlignment(): bool {
+  return (cpu.rflags & FLAG_AC) != 0 && cpu.cpl == 3 && (cpu.cr0 & CR0_AM) != 0;
+}
+
+/** Accesses that must each be looked at find no entry in the TLB. */
+function keepsTranslations(): bool {
+  return !watchesData() && !checksAlignment();
 }
 
 function wrapLinear(linear: u64): u64 {
@@ -191,10 +195,11 @@ export function readableSlow(linear: u64, size: u32): usize {
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_READ, flavor);
   if (first == NO_TRANSLATION) return 0;
+  if (watchesData()) noteDataAccess(linear, size, false);
   if (size <= inPage) {
     const host = ramAddress(first, size);
     if (host != 0) {
-      if (ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_READ, linear, host);
+      if (keepsTranslations() && ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_READ, linear, host);
       return host;
     }
     if (!readBus(first, size, scratch)) return 0;
@@ -226,6 +231,7 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_WRITE, flavor);
   if (first == NO_TRANSLATION) return 0;
+  if (watchesData()) noteDataAccess(linear, size, true);
   cpu.slowPhysical = first;
   cpu.slowSize = size;
   cpu.slowSize1 = size <= inPage ? size : inPage;
@@ -233,7 +239,8 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
     const host = ramAddress(first, size);
     if (host != 0) {
       if (!isGuarded(host)) {
-        if (ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_WRITE, linear, host);
+        if (keepsTranslations() && ramAddress(first & PAGE_MASK, 4096) != 0)
+          fill(CPU_TLB_WRITE, linear, host);
         return host;
       }
       copy(scratch, host, size);

@@ -64,7 +64,11 @@ export function encodeX87Inputs(inputs: readonly X87Input[]): Uint8Array {
   return bytes;
 }
 
-function decode(view: DataView, at: number): X87Outcome {
+/** Bytes of an outcome as the harness writes it. */
+export const X87_OUTCOME_BYTES = OUTPUT.size;
+
+/** Reads an outcome. */
+export function decodeX87Outcome(view: DataView, at: number): X87Outcome {
   const full = view.getUint16(at + OUTPUT.tag, true);
   let tag = 0;
   for (let i = 0; i < REGISTERS; i++) if (((full >> (2 * i)) & 3) !== 3) tag |= 1 << i;
@@ -84,8 +88,8 @@ function decode(view: DataView, at: number): X87Outcome {
   };
 }
 
-/** Runs the cases in order. Throws when the harness fails. */
-export function runX87Native(harness: string, inputs: readonly X87Input[]): X87Outcome[] {
+/** Runs the cases in order: the outcomes as the harness writes them. Throws when it fails. */
+export function runX87NativeRaw(harness: string, inputs: readonly X87Input[]): Uint8Array {
   const run = spawnSync(harness, [], {
     input: encodeX87Inputs(inputs),
     maxBuffer: inputs.length * OUTPUT.size + 4096,
@@ -94,8 +98,14 @@ export function runX87Native(harness: string, inputs: readonly X87Input[]): X87O
     throw new Error(`x87 harness: status ${run.status ?? run.signal ?? "?"}: ${run.stderr.toString()}`, {
       cause: run.error,
     });
-  const view = new DataView(run.stdout.buffer, run.stdout.byteOffset, run.stdout.byteLength);
-  if (view.byteLength !== inputs.length * OUTPUT.size)
-    throw new Error(`x87 harness: ${view.byteLength / OUTPUT.size} outcomes of ${inputs.length}`);
-  return inputs.map((_, i) => decode(view, i * OUTPUT.size));
+  if (run.stdout.length !== inputs.length * OUTPUT.size)
+    throw new Error(`x87 harness: ${run.stdout.length / OUTPUT.size} outcomes of ${inputs.length}`);
+  return run.stdout;
+}
+
+/** `runX87NativeRaw`, decoded. */
+export function runX87Native(harness: string, inputs: readonly X87Input[]): X87Outcome[] {
+  const raw = runX87NativeRaw(harness, inputs);
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
+  return inputs.map((_, i) => decodeX87Outcome(view, i * OUTPUT.size));
 }

@@ -1,7 +1,7 @@
 /** FCOM, FUCOM, FCOMI, FTST, FXAM. SDM Vol. 2. */
 import { cpu } from "../../state/cpu";
 import { setArithmeticFlags } from "../../state/flags";
-import { EXTENDED_MAX, FLOAT_DE, FLOAT_IE, TOP_BIT } from "../../float/environment";
+import { EXTENDED_MAX, FLOAT_DE, FLOAT_IE } from "../../float/environment";
 import { Extended } from "../../float/extended";
 import { STATUS_C0, STATUS_C1, STATUS_C2, STATUS_C3, STATUS_CONDITION } from "../../spec/x87";
 import { Stack, stackUnderflow } from "./stack";

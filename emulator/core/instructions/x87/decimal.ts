@@ -42,7 +42,7 @@ function toDecimal(): bool {
   const significand = Stack.significand(0);
   const sign = Extended.sign(exponent);
   let value: u64 = 0;
-  let isInvalid = false;
+  let isInvalid: bool = false;
   if (!Extended.isZero(exponent, significand)) {
     isInvalid = Extended.isUnsupported(exponent, significand) || (exponent & EXTENDED_MAX) >= <u32>BIAS + 63;
     if (!isInvalid) {

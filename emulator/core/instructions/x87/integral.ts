@@ -6,7 +6,6 @@ import {
   FLOAT_DE,
   FLOAT_PE,
   FLOAT_ZE,
-  TOP_BIT,
   roundingOf,
   ROUND_ZERO,
 } from "../../float/environment";

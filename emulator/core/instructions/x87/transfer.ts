@@ -1,11 +1,9 @@
 /** Operands from and to memory, loads, stores, constants, exchanges and conditional moves. SDM Vol. 2. */
 import { cpu } from "../../state/cpu";
-import { Flags } from "../../state/flags";
 import {
   EXTENDED_MAX,
   FLOAT_DE,
   FLOAT_IE,
-  ROUND_DOWN,
   ROUND_NEAREST,
   ROUND_UP,
   ROUND_ZERO,
