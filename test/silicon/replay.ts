@@ -201,10 +201,9 @@ export function compareOutcomes(
   if (left.memory !== true && !(left.destination && input.destination === undefined))
     differs("memory", changesText(expected.changes), changesText(actual.changes));
   if (expected.media && actual.media) {
-    const ignored = (name: string): boolean => UNDEFINED_MEDIA.has(name);
     const got = mediaParts(actual.media);
     for (const [i, [name, value]] of mediaParts(expected.media).entries())
-      if (!ignored(name)) differs(name, value, got[i]![1]);
+      if (!UNDEFINED_MEDIA.has(name)) differs(name, value, got[i]![1]);
   }
   return differences;
 }
