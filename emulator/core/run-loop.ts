@@ -25,6 +25,7 @@ import {
   STOP_WAIT_FOR_SIPI,
   WAIT_FOR_SIPI,
   cpu,
+  machine,
 } from "./state/cpu";
 import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
 import { FLAG_IF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
@@ -117,9 +118,11 @@ function stopInBlock(start: u64, record: usize): void {
  */
 export function run(): u32 {
   let stop: u32 = 0;
-  startRunning();
-  while (stop == 0) stop = turn();
-  stopRunning();
+  const isParallel = machine.parallel != 0;
+  if (isParallel) startRunning();
+  do stop = turn();
+  while (stop == 0);
+  if (isParallel) stopRunning();
   return stop;
 }
 
