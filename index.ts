@@ -14,6 +14,7 @@ export type {
 } from "./hypervisor/machine.ts";
 export { ParallelMachine } from "./hypervisor/parallel-machine.ts";
 export type { CompletionPath, RequestPath } from "./hypervisor/vm.ts";
+export { traceLine } from "./hypervisor/ledger.ts";
 export type { LedgerEntry, LedgerRow, Phase } from "./hypervisor/ledger.ts";
 export { ImageError } from "./emulator/machine/loaders/image-error.ts";
 export { StorageError } from "./devices/storage/errors.ts";

@@ -1,5 +1,6 @@
 /** `exitless boot`: runs a guest with its serial port on stdin and stdout. */
 import { createWriteStream, writeFileSync, writeSync, type WriteStream } from "node:fs";
+import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { Status } from "./status.ts";
@@ -122,7 +123,7 @@ export async function boot(options: BootOptions): Promise<number> {
     ...options.machine,
     cost: loadCostProfile(options.cost),
     onSerial: (byte) => output.transmit(byte),
-    ...(trace ? { onExit: (entry) => trace.write(`${JSON.stringify(entry)}\n`) } : {}),
+    ...(trace ? { onExit: (entry) => trace.write(`${traceLine(entry)}\n`) } : {}),
   };
   const machine =
     options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);

@@ -331,7 +331,7 @@ export function stopLines(stop: Stop, frequencyHz: number): string[] {
     `exit ${stop.number}  ${entry.reason}  vCPU ${entry.vcpu} on CPU ${entry.pcpu}  ${milliseconds} ms (cycle ${entry.time}, instruction ${entry.instructions})`,
     ...stop.words.map((words) => `  ${words}`),
     ...stop.nested.map((nested) => `  inside its emulation: ${nested.reason}, handler ${nested.handler}`),
-    `  ${stop.mode}, RIP ${hex(stop.rip, 8)}: ${code}`,
+    `  ${stop.mode}, RIP ${hex(entry.rip, 8)}: ${code}`,
     `  handler ${entry.handler}, phase ${entry.phase}; ${entry.directCycles} cycles direct, ${entry.synchronousCycles} synchronous`,
   ];
 }

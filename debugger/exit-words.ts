@@ -3,7 +3,8 @@
  * Information", "Exit Qualification"). To be asked while the VMCS still holds this exit: before the next entry.
  */
 import type { LedgerEntry } from "../hypervisor/ledger.ts";
-import { KICK_VECTOR, type Vcpu } from "../hypervisor/vcpu.ts";
+import type { Vcpu } from "../hypervisor/vcpu.ts";
+import { KICK_VECTOR } from "../hypervisor/vcpu-state.ts";
 import { VmcsField as F } from "../layout/vmx.ts";
 import { GENERAL_REGISTERS } from "./guest-view.ts";
 import { msrName } from "./msr-names.ts";
@@ -66,7 +67,7 @@ function reasonWords(entry: LedgerEntry, vcpu: Vcpu): string[] {
     case "EPT_VIOLATION":
       return eptWords(entry, vcpu);
     case "CR_ACCESS":
-      return [controlRegisterWords(entry.qualification, vcpu)];
+      return [controlRegisterWords(lowHalf(entry.qualification), vcpu)];
     case "MSR_READ":
     case "MSR_WRITE": {
       const index = core.gprLow(1);
@@ -102,13 +103,16 @@ function reasonWords(entry: LedgerEntry, vcpu: Vcpu): string[] {
     case "INTERRUPT_WINDOW":
       return ["the guest can take an interrupt now"];
     case "INVLPG":
-      return [`linear address ${hex(vmcs.readBig(F.EXIT_QUALIFICATION), 16)}`];
+      return [`linear address ${hex(entry.qualification, 16)}`];
     case "VMCALL":
       return [`hypercall; answer RAX ${hex(core.state.gpr[0]!, 16)}`];
     default:
-      return entry.qualification === 0 ? [] : [`qualification ${hex(entry.qualification)}`];
+      return entry.qualification === 0n ? [] : [`qualification ${hex(entry.qualification)}`];
   }
 }
+
+/** Bits 31:0 of a qualification: for most reasons all that is defined. */
+const lowHalf = (qualification: bigint): number => Number(qualification & 0xffffffffn);
 
 /** The event that the next entry will inject, if it is an exception. */
 function injectedException(vcpu: Vcpu): string | undefined {
@@ -125,12 +129,12 @@ function eventWords(info: number): string {
 }
 
 function ioWords(entry: LedgerEntry, vcpu: Vcpu): string {
-  const { qualification } = entry;
+  const qualification = lowHalf(entry.qualification);
   const size = (qualification & 7) + 1;
   const isIn = (qualification & 8) !== 0;
   const isString = (qualification & 16) !== 0;
   const isRepeated = (qualification & 32) !== 0;
-  const port = Math.floor(qualification / 65536) & 0xffff;
+  const port = qualification >>> 16;
   const bytes = `${size} byte${size === 1 ? "" : "s"}`;
   const verb = `${isRepeated ? "REP " : ""}${isIn ? "IN" : "OUT"}${isString ? "S" : ""}`;
   const value = vcpu.core.gprLow(0) & (size === 4 ? 0xffffffff : 2 ** (8 * size) - 1);
@@ -140,7 +144,7 @@ function ioWords(entry: LedgerEntry, vcpu: Vcpu): string {
 
 function eptWords(entry: LedgerEntry, vcpu: Vcpu): string[] {
   const { vmcs, vm } = vcpu;
-  const { qualification } = entry;
+  const qualification = lowHalf(entry.qualification);
   const address = vmcs.read(F.GUEST_PHYSICAL_ADDRESS);
   const kinds = ["read", "write", "instruction fetch"].filter((_, bit) => (qualification & (1 << bit)) !== 0);
   const rights = ["readable", "writable", "executable"].filter(

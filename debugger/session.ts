@@ -14,8 +14,6 @@ export interface Stop {
   /** Exits in the ledgers of all virtual CPUs, this one included: the first exit is 1. */
   readonly number: number;
   readonly entry: LedgerEntry;
-  /** RIP of the exit. */
-  readonly rip: bigint;
   /** Exits met while the hypervisor's emulator ran the instruction of this one; numbered before it. */
   readonly nested: readonly LedgerEntry[];
   /** The exit's information in words. */
@@ -171,11 +169,10 @@ export class Session {
     return {
       number: this.exits,
       entry,
-      rip: view.vcpu.exitRip,
       nested,
       // The fields are those of the last exit made: with nested ones, not this one's.
       words: nested.length === 0 ? exitWords(entry, view.vcpu) : [],
-      instruction: disassemble(view, view.vcpu.exitRip, 1)[0],
+      instruction: disassemble(view, entry.rip, 1)[0],
       mode: view.mode(),
     };
   }

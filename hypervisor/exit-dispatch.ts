@@ -1,8 +1,11 @@
 /** What the hypervisor does for each exit reason. */
 import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
+import { CPUID_APIC_ON, CPUID_OSXSAVE } from "../emulator/host/cpuid-answer.ts";
 import * as X from "../layout/vmx.ts";
 import { walkGuest } from "./guest-walk.ts";
-import { VcpuRun, type Vcpu } from "./vcpu.ts";
+import { PhaseCode } from "./ledger.ts";
+import type { Vcpu } from "./vcpu.ts";
+import { VcpuRun } from "./vcpu-state.ts";
 
 const F = X.VmcsField;
 const R = X.ExitReason;
@@ -23,12 +26,19 @@ const MSR_X2APIC_EOI = 0x80b;
 const VECTOR_NP = 11;
 const VECTOR_GP = 13;
 const VECTOR_UD = 6;
+const TYPE_EXTERNAL = 0;
+const TYPE_NMI = 2;
 const TYPE_EXCEPTION = 3;
+const BLOCKING_BY_NMI = 1 << 3;
+/** Bit 12 of the IDT-vectoring information is undefined; in what is injected it must be 0. */
+const VECTORING_UNDEFINED = 1 << 12;
 const INFO_VALID = 0x80000000;
 const INFO_HAS_ERROR = 1 << 11;
 
 export class ExitDispatch {
   readonly #vcpu: Vcpu;
+  /** EAX, EBX, ECX, EDX of the CPUID exit being handled. */
+  readonly #cpuidAnswer = new Uint32Array(4);
 
   constructor(vcpu: Vcpu) {
     this.#vcpu = vcpu;
@@ -45,7 +55,7 @@ export class ExitDispatch {
         return;
       case R.INTERRUPT_WINDOW:
         // The window is open: the next entry injects.
-        vcpu.phase = "completion";
+        vcpu.phase = PhaseCode.COMPLETION;
         vcpu.handler = "interrupt window";
         return;
       case R.HLT:
@@ -85,7 +95,7 @@ export class ExitDispatch {
       case R.VMCALL:
         vcpu.handler = "hypercall";
         vcpu.state.hypercalls++;
-        vcpu.charge(vcpu.vm.cost("hypercall"));
+        vcpu.charge(vcpu.vm.costs.hypercall);
         // No hypercall is defined yet: the answer is KVM's "not supported".
         vcpu.core.state.gpr[0] = 0xfffffffffffffc18n;
         this.#skip();
@@ -124,12 +134,7 @@ export class ExitDispatch {
 
   #skip(): void {
     const { vmcs, core } = this.#vcpu;
-    vmcs.skipInstruction(
-      F.GUEST_RIP,
-      F.EXIT_INSTRUCTION_LENGTH,
-      F.GUEST_INTERRUPTIBILITY,
-      core.state.codeSize === 2,
-    );
+    vmcs.skipInstruction(core.is64BitCode);
   }
 
   /** Injects a fault at the next entry. */
@@ -143,36 +148,51 @@ export class ExitDispatch {
   /** Charges the hop to the user process and back where the device lives there. */
   #chargeDevice(isInKernel: boolean): void {
     const { vm } = this.#vcpu;
-    this.#vcpu.charge(vm.cost("deviceRegister"));
+    this.#vcpu.charge(vm.costs.deviceRegister);
     if (vm.path === "user" && !isInKernel) {
-      this.#vcpu.charge(vm.cost("userModeHop"));
-      if (this.#vcpu.phase === "other") this.#vcpu.phase = "emulation";
+      this.#vcpu.charge(vm.costs.userModeHop);
+      if (this.#vcpu.phase === PhaseCode.OTHER) this.#vcpu.phase = PhaseCode.EMULATION;
     }
   }
 
-  /** Runs the guest's instruction with one guest-physical page handed to the VM's devices. */
-  #emulate(page: number, cost = this.#vcpu.vm.cost("instructionEmulation")): void {
+  /**
+   * Runs the guest's instruction with one more guest-physical page handed to the VM's devices: an instruction may reach
+   * several of them, each of which exits when it is first met.
+   */
+  #emulate(page: number, cost = this.#vcpu.vm.costs.instructionEmulation): void {
     const vcpu = this.#vcpu;
     const { core, vm } = vcpu;
     vcpu.charge(cost);
-    core.state.emulatedPage = page < 0 ? 0xffffffffffffffffn : BigInt(page);
+    const { emulatedPages: pages, emulatedPageCount: before } = core.state;
+    if (page >= 0) {
+      const known = pages.subarray(0, before);
+      if (before === pages.length || known.includes(BigInt(page))) {
+        // A paging structure of the guest in a device's registers, say: no processor state lets this go on.
+        vcpu.handler = "instruction that cannot be emulated";
+        vcpu.state.run = VcpuRun.SHUTDOWN;
+        vm.tripleFault();
+        return;
+      }
+      pages[before] = BigInt(page);
+      core.state.emulatedPageCount = before + 1;
+    }
     vm.emulating = vcpu;
     const exited = core.exports.emulateOne();
     vm.emulating = undefined;
-    core.state.emulatedPage = 0xffffffffffffffffn;
     // The instruction was not finished: something else in it exits. That exit is counted and handled by itself.
     if (exited !== 0) vcpu.nestedExit();
+    core.state.emulatedPageCount = before;
   }
 
   #halt(): void {
     const { state, apic } = this.#vcpu;
-    if (state.nmiPending !== 0 || apic.isExternalPending() || apic.pendingVector() >= 0) return;
+    if (state.nmiPending !== 0 || apic.hasInterrupt()) return;
     state.run = VcpuRun.HALTED;
   }
 
   #externalInterrupt(vector: number): void {
     const vcpu = this.#vcpu;
-    vcpu.phase = "completion";
+    vcpu.phase = PhaseCode.COMPLETION;
     vcpu.handler = "host interrupt";
     vcpu.core.exports.apicWrite(0xb0, 0);
     vcpu.hostInterrupt(vector);
@@ -189,41 +209,68 @@ export class ExitDispatch {
         // A vector that is not the guest's came through the shadow IDT: the physical APIC has acknowledged it, and
         // the host dispatches it in software. It is not re-injected.
         vcpu.handler = "not-present vector";
-        vcpu.phase = "completion";
+        vcpu.phase = PhaseCode.COMPLETION;
         vcpu.core.exports.apicWrite(0xb0, 0);
         vcpu.hostInterrupt(vectoring & 0xff);
         return;
       }
       vcpu.handler = "guest #NP";
-      if ((vectoring & INFO_VALID) !== 0) {
-        // INT n through a gate that only the shadow has cleared: again, with the guest's own IDT.
-        vcpu.state.injectInfo = (INFO_VALID | (type << 8) | (vectoring & 0xff)) >>> 0;
-        vcpu.state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
-        return;
-      }
+      // INT n through a gate that only the shadow has cleared: again, with the guest's own IDT.
+      if (this.#injectAgain()) return;
       this.#inject(VECTOR_NP, vmcs.read32(F.EXIT_INTERRUPTION_ERROR_CODE));
       return;
     }
     throw new Error(`${vcpu.label}: exception exit ${info.toString(16)} that nobody asked for`);
   }
 
+  /**
+   * An event whose delivery the exit has cut short is delivered again at the next entry. SDM Vol. 3C, "Information for VM Exits
+   * That Occur During Event Delivery". False when there was none.
+   */
+  #injectAgain(): boolean {
+    const { core, state, vmcs } = this.#vcpu;
+    const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
+    if ((vectoring & INFO_VALID) === 0) return false;
+    const type = (vectoring >>> 8) & 7;
+    if (type === TYPE_EXTERNAL && state.exitless !== 0) {
+      // The physical APIC has acknowledged it: ended there, and on by way of the virtual one.
+      core.exports.apicWrite(0xb0, 0);
+      this.#vcpu.hostInterrupt(vectoring & 0xff);
+      return true;
+    }
+    state.injectInfo = (vectoring & ~VECTORING_UNDEFINED) >>> 0;
+    state.injectError = vmcs.read32(F.IDT_VECTORING_ERROR_CODE);
+    state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
+    const blocking = vmcs.read32(F.GUEST_INTERRUPTIBILITY);
+    // An NMI that is injected while NMIs are blocked would not pass the entry checks of virtual NMIs.
+    if (type === TYPE_NMI) vmcs.write(F.GUEST_INTERRUPTIBILITY, blocking & ~BLOCKING_BY_NMI);
+    return true;
+  }
+
   #cpuid(): void {
-    const { core, vm, index } = this.#vcpu;
-    const [eax, ebx, ecx, edx] = vm.cpuid(core.gprLow(0), core.gprLow(1), index);
-    core.setGprLow(0, eax);
-    core.setGprLow(3, ebx);
-    core.setGprLow(1, ecx);
-    core.setGprLow(2, edx);
+    const { core, vm, index, apic, vmcs } = this.#vcpu;
+    const answer = this.#cpuidAnswer;
+    vm.cpuid.answer(
+      core.gprLow(0),
+      core.gprLow(1),
+      index,
+      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
+      answer,
+    );
+    core.setGprLow(0, answer[0]!);
+    core.setGprLow(3, answer[1]!);
+    core.setGprLow(1, answer[2]!);
+    core.setGprLow(2, answer[3]!);
   }
 
   #io(): void {
     const vcpu = this.#vcpu;
     const { vmcs, core, vm } = vcpu;
-    const qualification = vmcs.read(F.EXIT_QUALIFICATION);
+    const qualification = vmcs.read32(F.EXIT_QUALIFICATION);
     const size = ((qualification & 7) + 1) as 1 | 2 | 4;
     const isIn = (qualification & 8) !== 0;
     const isString = (qualification & 16) !== 0;
-    const port = (qualification / 65536) & 0xffff;
+    const port = qualification >>> 16;
     const owner = vm.portOwner(port, size);
     vcpu.phase = owner.phase;
     vcpu.handler = owner.label;
@@ -235,12 +282,7 @@ export class ExitDispatch {
     }
     this.#chargeDevice(owner.isInKernel);
     if (isIn) {
-      const value = vm.pc.ports.read(port, size);
-      if (size === 4) core.setGprLow(0, value);
-      else {
-        const mask = size === 1 ? 0xffn : 0xffffn;
-        core.state.gpr[0] = (core.state.gpr[0]! & ~mask) | BigInt(value);
-      }
+      core.setGprSized(0, size, vm.pc.ports.read(port, size));
     } else {
       const value = core.gprLow(0);
       vm.pc.ports.write(port, size, size === 4 ? value : value & (size === 1 ? 0xff : 0xffff));
@@ -253,12 +295,12 @@ export class ExitDispatch {
     const { core, vm, apic } = vcpu;
     const index = core.gprLow(1);
     vcpu.handler = "msr read";
-    vcpu.charge(vm.cost("msrEmulation"));
+    vcpu.charge(vm.costs.msrEmulation);
     let value: bigint | undefined;
     if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
       vcpu.handler = "x2apic";
       value = apic.readX2(index - MSR_X2APIC);
-    } else if (index === MSR_APIC_BASE) value = apic.state.base;
+    } else if (index === MSR_APIC_BASE) value = BigInt(apic.base);
     else if (index === MSR_TSC_DEADLINE) value = apic.readTscDeadline();
     else if (index === MSR_TSC) value = BigInt(vcpu.clock()) + core.state.tscAdjust;
     else if (index === MSR_TSC_ADJUST) value = core.state.tscAdjust;
@@ -267,8 +309,8 @@ export class ExitDispatch {
       this.#inject(VECTOR_GP, 0);
       return;
     }
-    core.state.gpr[0] = value & 0xffffffffn;
-    core.state.gpr[2] = value >> 32n;
+    core.setGprLow(0, Number(value & 0xffffffffn));
+    core.setGprLow(2, Number(value >> 32n));
     this.#skip();
   }
 
@@ -278,30 +320,39 @@ export class ExitDispatch {
     const index = core.gprLow(1);
     const low = core.gprLow(0);
     const high = core.gprLow(2);
-    const value = (BigInt(high) << 32n) | BigInt(low);
     vcpu.handler = "msr write";
-    vcpu.charge(vm.cost("msrEmulation"));
+    vcpu.charge(vm.costs.msrEmulation);
     let done = false;
     // RIP moves on first: what the write sets off may look at it.
     this.#skip();
     if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
       vcpu.handler = index === MSR_X2APIC_EOI ? "eoi" : "x2apic";
-      if (index === MSR_X2APIC_EOI) vcpu.phase = "completion";
+      if (index === MSR_X2APIC_EOI) vcpu.phase = PhaseCode.COMPLETION;
       done = apic.writeX2(index - MSR_X2APIC, low, high);
-    } else if (index === MSR_APIC_BASE) done = apic.writeBase(value);
-    else if (index === MSR_TSC_DEADLINE) {
-      apic.writeTscDeadline(value);
-      done = true;
-    } else if (index === MSR_TSC_ADJUST) {
-      core.state.tscAdjust = value;
-      done = true;
-    } else if (index === MSR_TSC) {
-      core.state.tscAdjust = value - BigInt(vcpu.clock());
-      done = true;
-    }
+    } else done = this.#writeOtherMsr(index, (BigInt(high) << 32n) | BigInt(low));
     if (done) return;
     vcpu.vmcs.write(F.GUEST_RIP, vcpu.vmcs.read(F.GUEST_RIP) - vcpu.vmcs.read32(F.EXIT_INSTRUCTION_LENGTH));
     this.#inject(VECTOR_GP, 0);
+  }
+
+  /** MSRs outside the x2APIC range. False: #GP. */
+  #writeOtherMsr(index: number, value: bigint): boolean {
+    const { core, apic } = this.#vcpu;
+    switch (index) {
+      case MSR_APIC_BASE:
+        return apic.writeBase(value);
+      case MSR_TSC_DEADLINE:
+        apic.writeTscDeadline(value);
+        return true;
+      case MSR_TSC_ADJUST:
+        core.state.tscAdjust = value;
+        return true;
+      case MSR_TSC:
+        core.state.tscAdjust = value - BigInt(this.#vcpu.clock());
+        return true;
+      default:
+        return false;
+    }
   }
 
   /** MOV to CR0 or CR4 that changes a masked bit, MOV to and from CR8. */
@@ -344,26 +395,34 @@ export class ExitDispatch {
     const { vmcs, vm } = vcpu;
     const address = vmcs.read(F.GUEST_PHYSICAL_ADDRESS);
     const page = address - (address % PAGE);
+    const isDelivering = this.#injectAgain();
     if (vm.isRam(page)) {
       if (vm.completion === "eli" && vcpu.shadowIdt.covers(page) && vcpu.shadowIdt.state.mapped !== 0) {
-        this.#writeToIdtPage(page);
+        this.#writeToIdtPage(page, isDelivering);
         return;
       }
       vcpu.handler = "memory";
-      vcpu.charge(vm.cost("eptFault"));
+      vcpu.charge(vm.costs.eptFault);
       vm.ept.map(page, vm.machineAddress(page));
+      return;
+    }
+    if (isDelivering) {
+      // Stack or tables of the guest in a device's registers: there is no instruction to emulate.
+      vcpu.handler = "event delivery to a device";
+      vcpu.state.run = VcpuRun.SHUTDOWN;
+      vm.tripleFault();
       return;
     }
     if (vm.isKick(address)) {
       // An address registered for signalling: no device code runs on this thread, the instruction only moves data.
-      vcpu.phase = "request";
+      vcpu.phase = PhaseCode.REQUEST;
       vcpu.handler = "virtio notify";
-      this.#emulate(page, vm.cost("kickSignal"));
+      this.#emulate(page, vm.costs.kickSignal);
       return;
     }
     if (page === LOCAL_APIC_PAGE) {
       vcpu.handler = (address & 0xff0) === 0xb0 ? "eoi" : "apic";
-      if (vcpu.handler === "eoi") vcpu.phase = "completion";
+      if (vcpu.handler === "eoi") vcpu.phase = PhaseCode.COMPLETION;
     } else {
       vcpu.handler = vm.mmioLabel(address);
       this.#chargeDevice(vm.isKernelMmio(address));
@@ -372,13 +431,14 @@ export class ExitDispatch {
   }
 
   /** A guest write to the page whose shadow is mapped: made to the guest's own page, then copied. */
-  #writeToIdtPage(page: number): void {
+  #writeToIdtPage(page: number, isDelivering: boolean): void {
     const vcpu = this.#vcpu;
     vcpu.handler = "idt page";
     vcpu.shadowIdt.unmap();
     vcpu.core.exports.flushAllContexts();
     vcpu.vm.ept.map(page, vcpu.vm.machineAddress(page));
-    this.#emulate(-1);
+    // The delivery's own write is made again with it: with something to inject there is no shadow.
+    if (!isDelivering) this.#emulate(-1);
     vcpu.shadowIdt.written();
     vcpu.state.flush = 1;
   }

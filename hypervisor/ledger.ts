@@ -4,23 +4,27 @@
  * Entries are aggregated in shared memory by virtual CPU, reason and phase; the physical CPU is the virtual CPU's own
  * (each is pinned). A trace sees every entry as it is made.
  */
-import { array, struct, u53, type StateAllocator, type ViewOf } from "../layout/struct.ts";
+import { array, struct, type StateAllocator } from "../layout/struct.ts";
 import { ExitReason } from "../layout/vmx.ts";
 
 /** What part of an I/O an exit belongs to (S1's table): asking, emulating, completing, or none. */
 export const PHASES = ["request", "emulation", "completion", "other"] as const;
 export type Phase = (typeof PHASES)[number];
+/** Their places in PHASES, which the ledger counts by. */
+export const PhaseCode = { REQUEST: 0, EMULATION: 1, COMPLETION: 2, OTHER: 3 } as const;
+export type PhaseCode = (typeof PhaseCode)[keyof typeof PhaseCode];
 
 const REASONS = 72;
 
-/** By (phase × 72 + reason). */
+/** By (phase × 72 + reason). Cycles are sums of integers below 2^53, which a double holds exactly. */
 export const LedgerStruct = struct("Ledger", {
   counts: array("u32", PHASES.length * REASONS),
   /** Direct cost: the switches themselves. */
-  direct: array("u64", PHASES.length * REASONS),
+  direct: array("f64", PHASES.length * REASONS),
   /** Synchronization cost: the time the virtual CPU stood still for the work done on its own thread. */
-  synchronous: array("u64", PHASES.length * REASONS),
-  entries: u53,
+  synchronous: array("f64", PHASES.length * REASONS),
+  /** Of one element. */
+  entries: array("f64", 1),
 });
 
 const REASON_NAMES = new Map<number, string>(
@@ -41,14 +45,29 @@ export interface LedgerEntry {
   readonly vcpu: number;
   readonly pcpu: number;
   readonly reason: string;
-  readonly qualification: number;
-  readonly rip: number;
+  /** The exit qualification, all 64 bits: for some reasons it is a linear address. */
+  readonly qualification: bigint;
+  /** Guest RIP of the exit, all 64 bits. */
+  readonly rip: bigint;
   readonly phase: Phase;
   readonly handler: string;
   readonly directCycles: number;
   /** Cache pollution and the like: not modelled by the profile, always 0 (docs/known-gaps.md). */
   readonly indirectCycles: number;
   readonly synchronousCycles: number;
+}
+
+/**
+ * One line of a trace: the entry as JSON. The two fields of 64 bits are strings in hexadecimal ("0xffffffff81000000"), since
+ * JSON's readers take numbers as doubles, which cannot hold them.
+ */
+export function traceLine(entry: LedgerEntry): string {
+  const hexadecimal = (value: bigint): string => `0x${value.toString(16)}`;
+  return JSON.stringify({
+    ...entry,
+    qualification: hexadecimal(entry.qualification),
+    rip: hexadecimal(entry.rip),
+  });
 }
 
 export interface LedgerRow {
@@ -60,37 +79,40 @@ export interface LedgerRow {
 }
 
 export class Ledger {
-  readonly #state: ViewOf<typeof LedgerStruct>;
+  readonly #counts: Uint32Array;
+  readonly #direct: Float64Array;
+  readonly #synchronous: Float64Array;
+  readonly #entries: Float64Array;
 
   constructor(state: StateAllocator, label: string) {
-    this.#state = state.place(`${label} ledger`, LedgerStruct);
+    const { counts, direct, synchronous, entries } = state.place(`${label} ledger`, LedgerStruct);
+    this.#counts = counts;
+    this.#direct = direct;
+    this.#synchronous = synchronous;
+    this.#entries = entries;
   }
 
   reset(): void {
-    this.#state.counts.fill(0);
-    this.#state.direct.fill(0n);
-    this.#state.synchronous.fill(0n);
-    this.#state.entries = 0;
+    for (const sums of [this.#counts, this.#direct, this.#synchronous, this.#entries]) sums.fill(0);
   }
 
   /** Enters one exit; returns its sequence number on this virtual CPU. */
-  enter(reason: number, phase: Phase, directCycles: number, synchronousCycles: number): number {
-    const s = this.#state;
-    const index = PHASES.indexOf(phase) * REASONS + (reason & 0xffff);
-    s.counts[index]!++;
-    s.direct[index]! += BigInt(directCycles);
-    s.synchronous[index]! += BigInt(synchronousCycles);
-    return s.entries++;
+  enter(reason: number, phase: PhaseCode, directCycles: number, synchronousCycles: number): number {
+    const index = phase * REASONS + (reason & 0xffff);
+    this.#counts[index]!++;
+    this.#direct[index]! += directCycles;
+    this.#synchronous[index]! += synchronousCycles;
+    return this.#entries[0]!++;
   }
 
   get total(): number {
-    return this.#state.entries;
+    return this.#entries[0]!;
   }
 
   /** Exits of one reason over all phases. */
   count(reason: number): number {
     let sum = 0;
-    for (let phase = 0; phase < PHASES.length; phase++) sum += this.#state.counts[phase * REASONS + reason]!;
+    for (let phase = 0; phase < PHASES.length; phase++) sum += this.#counts[phase * REASONS + reason]!;
     return sum;
   }
 
@@ -100,14 +122,14 @@ export class Ledger {
     PHASES.forEach((phase, p) => {
       for (let reason = 0; reason < REASONS; reason++) {
         const index = p * REASONS + reason;
-        const count = this.#state.counts[index]!;
+        const count = this.#counts[index]!;
         if (count === 0) continue;
         rows.push({
           reason: exitReasonName(reason),
           phase,
           count,
-          directCycles: Number(this.#state.direct[index]),
-          synchronousCycles: Number(this.#state.synchronous[index]),
+          directCycles: this.#direct[index]!,
+          synchronousCycles: this.#synchronous[index]!,
         });
       }
     });

@@ -3,18 +3,19 @@
  * Interrupt Controller (APIC)", xAPIC and x2APIC modes. Its timer is a slot of the board's event queue.
  */
 import type { Clock, DeviceContext, Timer } from "../devices/ports.ts";
-import { array, struct, u32, u53, u64, u8, type ViewOf } from "../layout/struct.ts";
+import { array, struct, u32, u53, u64, type ViewOf } from "../layout/struct.ts";
 
 export const VirtualApicStruct = struct("VirtualApic", {
   registers: array("u32", 64),
-  base: u64,
+  /** IA32_APIC_BASE: below 2^36 (MAXPHYADDR bits are refused above). */
+  base: array("f64", 1),
   timerStart: u53,
   /** Cycle at which the timer fires; 0 when it does not run. */
   timerDeadline: u53,
   tscDeadline: u64,
   errorPending: u32,
   /** INTR of the VM's 8259 pair. */
-  intr: u8,
+  intr: array("u32", 1),
 });
 
 const ID = 0x02;
@@ -29,7 +30,6 @@ const ISR = 0x10;
 const TMR = 0x18;
 const IRR = 0x20;
 const ESR = 0x28;
-const LVT_CMCI = 0x2f;
 const ICR_LOW = 0x30;
 const ICR_HIGH = 0x31;
 const LVT_TIMER = 0x32;
@@ -46,9 +46,11 @@ const SVR_ENABLE = 1 << 8;
 const MODE_MASK = 3 << 17;
 const MODE_PERIODIC = 1 << 17;
 const MODE_TSC_DEADLINE = 2 << 17;
-const BASE_BSP = 1n << 8n;
-const BASE_X2APIC = 1n << 10n;
-const BASE_ENABLE = 1n << 11n;
+const BASE_BSP = 1 << 8;
+const BASE_X2APIC = 1 << 10;
+const BASE_ENABLE = 1 << 11;
+/** Address bits 35:12 and the three above. */
+const BASE_BITS = 0xfffffff00n | BigInt(BASE_BSP | BASE_X2APIC | BASE_ENABLE);
 /** Cycles per tick of the undivided timer: as the physical one. */
 const CYCLES_PER_TICK = 16;
 
@@ -72,67 +74,73 @@ export class VirtualApic {
   readonly #wiring: VirtualApicWiring;
   readonly #clock: Clock;
   readonly #timer: Timer;
+  /** Kept from `state`: every entry looks at them. */
+  readonly #registers: Uint32Array;
+  readonly #base: Float64Array;
+  readonly #intr: Uint32Array;
 
   constructor(wiring: VirtualApicWiring) {
     this.id = wiring.id;
     this.#wiring = wiring;
     this.state = wiring.context.state.place(wiring.label, VirtualApicStruct);
+    this.#registers = this.state.registers;
+    this.#base = this.state.base;
+    this.#intr = this.state.intr;
     this.#clock = wiring.context.clock;
     this.#timer = wiring.context.timer(`${wiring.label} timer`, () => this.#timerFired());
   }
 
   /** Power-on: enabled, xAPIC mode. */
   reset(): void {
-    this.state.base = 0xfee00000n | BASE_ENABLE | (this.id === 0 ? BASE_BSP : 0n);
+    this.#base[0] = 0xfee00000 + BASE_ENABLE + (this.id === 0 ? BASE_BSP : 0);
     this.resetRegisters();
-    this.state.intr = 0;
+    this.#intr[0] = 0;
   }
 
   /** INIT: registers, not the base. */
   resetRegisters(): void {
-    const r = this.state.registers;
+    const r = this.#registers;
     r.fill(0);
     this.#setId();
     r[VERSION] = 0x00050014;
     r[DFR] = 0xffffffff;
     r[SVR] = 0xff;
     for (let lvt = LVT_TIMER; lvt <= LVT_ERROR; lvt++) r[lvt] = LVT_MASKED;
-    r[LVT_CMCI] = LVT_MASKED;
     this.state.errorPending = 0;
     this.#stopTimer();
   }
 
   #setId(): void {
-    const r = this.state.registers;
+    const r = this.#registers;
     r[ID] = this.isX2apic ? this.id : (this.id << 24) >>> 0;
     if (this.isX2apic) r[LDR] = (((this.id >> 4) << 16) | (1 << (this.id & 15))) >>> 0;
   }
 
+  /** IA32_APIC_BASE. */
+  get base(): number {
+    return this.#base[0]!;
+  }
   get isX2apic(): boolean {
-    return (this.state.base & BASE_X2APIC) !== 0n;
+    return (this.#base[0]! & BASE_X2APIC) !== 0;
   }
   get isEnabled(): boolean {
-    return (this.state.base & BASE_ENABLE) !== 0n;
+    return (this.#base[0]! & BASE_ENABLE) !== 0;
   }
 
   /** Writes IA32_APIC_BASE. False: #GP (SDM, "x2APIC State Transitions"). */
   writeBase(value: bigint): boolean {
-    const before = this.state.base;
+    if ((value & ~BASE_BITS) !== 0n || (value & 0x2ffn) !== 0n) return false;
+    const before = this.base;
+    const after = Number(value);
     const both = BASE_ENABLE | BASE_X2APIC;
     const from = before & both;
-    const to = value & both;
-    const isBad = to === BASE_X2APIC || (from === both && to === BASE_ENABLE) || (from === 0n && to === both);
-    if (
-      isBad ||
-      (value & ~0xfffffff00n & ~both) !== 0n ||
-      (value & 0x2ffn) !== 0n ||
-      ((value ^ before) & BASE_BSP) !== 0n
-    )
-      return false;
-    this.state.base = value;
-    if (to === 0n) this.resetRegisters();
-    else if ((before ^ value) & BASE_X2APIC) {
-      if (!this.isX2apic) this.state.registers[LDR] = 0;
+    const to = after & both;
+    const isBad = to === BASE_X2APIC || (from === both && to === BASE_ENABLE) || (from === 0 && to === both);
+    if (isBad || ((after ^ before) & BASE_BSP) !== 0) return false;
+    this.#base[0] = after;
+    if (to === 0) this.resetRegisters();
+    else if ((before ^ after) & BASE_X2APIC) {
+      if (!this.isX2apic) this.#registers[LDR] = 0;
       this.#setId();
     }
     this.#wiring.changed();
@@ -142,7 +150,7 @@ export class VirtualApic {
   // --- interrupts
 
   #highest(first: number): number {
-    const r = this.state.registers;
+    const r = this.#registers;
     for (let word = 7; word >= 0; word--) {
       const bits = r[first + word]!;
       if (bits !== 0) return (word << 5) + 31 - Math.clz32(bits);
@@ -156,7 +164,7 @@ export class VirtualApic {
       this.#error(1 << 6);
       return;
     }
-    const r = this.state.registers;
+    const r = this.#registers;
     const word = vector >> 5;
     const bit = (1 << (vector & 31)) >>> 0;
     Atomics.and(r, TMR + word, ~bit >>> 0);
@@ -165,7 +173,7 @@ export class VirtualApic {
   }
 
   #priority(): number {
-    const tpr = this.state.registers[TPR]! & 0xff;
+    const tpr = this.#registers[TPR]! & 0xff;
     const inService = this.#highest(ISR);
     const isrClass = inService < 0 ? 0 : inService & 0xf0;
     return (tpr & 0xf0) >= isrClass ? tpr : isrClass;
@@ -178,21 +186,36 @@ export class VirtualApic {
 
   /** The vector that would be delivered now, or -1. */
   pendingVector(): number {
-    if (!this.isEnabled || (this.state.registers[SVR]! & SVR_ENABLE) === 0) return -1;
     const vector = this.#highest(IRR);
-    return vector < 0 || (vector & 0xf0) <= (this.#priority() & 0xf0) ? -1 : vector;
+    if (vector < 0 || !this.isEnabled || (this.#registers[SVR]! & SVR_ENABLE) === 0) return -1;
+    return (vector & 0xf0) <= (this.#priority() & 0xf0) ? -1 : vector;
   }
 
   /** The 8259's interrupt reaches this CPU: APIC off, or LINT0 as ExtINT. */
   isExternalPending(): boolean {
-    if (this.state.intr === 0) return false;
+    if (this.#intr[0] === 0) return false;
     if (!this.isEnabled) return true;
-    const lint0 = this.state.registers[LVT_LINT0]!;
+    const lint0 = this.#registers[LVT_LINT0]!;
     return (lint0 & LVT_MASKED) === 0 && ((lint0 >>> 8) & 7) === 7;
   }
 
+  /** The output of the VM's 8259 pair. */
+  setIntr(level: boolean): void {
+    this.#intr[0] = level ? 1 : 0;
+  }
+
+  /** There is something to deliver: an interrupt of its own, or the 8259's. */
+  hasInterrupt(): boolean {
+    const r = this.#registers;
+    // Nothing requested is the usual case, at every entry: written out, since the engine does not unroll the loop.
+    const low = r[IRR]! | r[IRR + 1]! | r[IRR + 2]! | r[IRR + 3]!;
+    const high = r[IRR + 4]! | r[IRR + 5]! | r[IRR + 6]! | r[IRR + 7]!;
+    if ((low | high | this.#intr[0]!) === 0) return false;
+    return this.isExternalPending() || this.pendingVector() >= 0;
+  }
+
   acknowledge(vector: number): void {
-    const r = this.state.registers;
+    const r = this.#registers;
     const bit = (1 << (vector & 31)) >>> 0;
     Atomics.and(r, IRR + (vector >> 5), ~bit >>> 0);
     Atomics.or(r, ISR + (vector >> 5), bit);
@@ -202,7 +225,7 @@ export class VirtualApic {
   eoi(): number {
     const vector = this.#highest(ISR);
     if (vector < 0) return -1;
-    const r = this.state.registers;
+    const r = this.#registers;
     const bit = (1 << (vector & 31)) >>> 0;
     Atomics.and(r, ISR + (vector >> 5), ~bit >>> 0);
     if ((r[TMR + (vector >> 5)]! & bit) !== 0 && (r[SVR]! & (1 << 12)) === 0)
@@ -212,18 +235,18 @@ export class VirtualApic {
 
   #error(bits: number): void {
     this.state.errorPending |= bits;
-    const lvt = this.state.registers[LVT_ERROR]!;
+    const lvt = this.#registers[LVT_ERROR]!;
     if ((lvt & LVT_MASKED) === 0 && (lvt & 0xff) >= 16) this.accept(lvt & 0xff);
   }
 
   // --- timer
 
   #mode(): number {
-    return this.state.registers[LVT_TIMER]! & MODE_MASK;
+    return this.#registers[LVT_TIMER]! & MODE_MASK;
   }
 
   #cyclesPerCount(): number {
-    const divide = this.state.registers[TIMER_DIVIDE]!;
+    const divide = this.#registers[TIMER_DIVIDE]!;
     const code = (divide & 3) | ((divide >>> 1) & 4);
     return CYCLES_PER_TICK * (code === 7 ? 1 : 2 ** (code + 1));
   }
@@ -295,7 +318,6 @@ export class VirtualApic {
       index === LDR ||
       index === DFR ||
       (index >= SVR && index <= ESR) ||
-      index === LVT_CMCI ||
       (index >= ICR_LOW && index <= TIMER_CURRENT) ||
       index === TIMER_DIVIDE
     );
@@ -312,14 +334,14 @@ export class VirtualApic {
       case SELF_IPI:
         return 0;
       default:
-        if (VirtualApic.#isImplemented(index)) return this.state.registers[index]!;
+        if (VirtualApic.#isImplemented(index)) return this.#registers[index]!;
         this.#error(1 << 7);
         return 0;
     }
   }
 
   write(index: number, value: number): void {
-    const r = this.state.registers;
+    const r = this.#registers;
     switch (index) {
       case TPR:
         r[TPR] = value & 0xff;
@@ -364,7 +386,7 @@ export class VirtualApic {
           this.#startTimer(r[TIMER_INITIAL]!);
         return;
       default:
-        if (index === LVT_CMCI || (index > LVT_TIMER && index <= LVT_ERROR)) this.#writeLvt(index, value);
+        if (index > LVT_TIMER && index <= LVT_ERROR) this.#writeLvt(index, value);
         else if (!VirtualApic.#isImplemented(index)) this.#error(1 << 7);
     }
   }
@@ -372,13 +394,13 @@ export class VirtualApic {
   #writeLvt(index: number, value: number): void {
     const writable =
       index === LVT_LINT0 || index === LVT_LINT1 ? 0x1a7ff : index === LVT_ERROR ? 0x100ff : 0x107ff;
-    const masked = (this.state.registers[SVR]! & SVR_ENABLE) === 0 ? LVT_MASKED : 0;
-    this.state.registers[index] = (value & writable) | masked;
+    const masked = (this.#registers[SVR]! & SVR_ENABLE) === 0 ? LVT_MASKED : 0;
+    this.#registers[index] = (value & writable) | masked;
     this.#wiring.changed();
   }
 
   #writeLvtTimer(value: number): void {
-    const r = this.state.registers;
+    const r = this.#registers;
     const before = this.#mode();
     let next = value & 0x700ff;
     if ((next & MODE_MASK) === MODE_MASK) next &= ~MODE_MASK;
@@ -418,7 +440,7 @@ export class VirtualApic {
     )
       return undefined;
     if (index === ICR_LOW)
-      return BigInt(this.state.registers[ICR_LOW]!) | (BigInt(this.state.registers[ICR_HIGH]!) << 32n);
+      return BigInt(this.#registers[ICR_LOW]!) | (BigInt(this.#registers[ICR_HIGH]!) << 32n);
     return BigInt(this.read(index) >>> 0);
   }
 
@@ -426,8 +448,8 @@ export class VirtualApic {
   writeX2(index: number, low: number, high: number): boolean {
     if (!this.isX2apic) return false;
     if (index === ICR_LOW) {
-      this.state.registers[ICR_LOW] = low & 0xccfff;
-      this.state.registers[ICR_HIGH] = high;
+      this.#registers[ICR_LOW] = low & 0xccfff;
+      this.#registers[ICR_HIGH] = high;
       this.#send(low, high);
       return true;
     }
@@ -445,7 +467,6 @@ export class VirtualApic {
         this.accept(low);
         return true;
       case SVR:
-      case LVT_CMCI:
       case TIMER_INITIAL:
       case TIMER_DIVIDE:
         break;

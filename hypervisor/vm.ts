@@ -6,6 +6,8 @@
  * that watches the queues, so that no notification is ever needed. Completion: `inject`, or `eli`.
  */
 import type { Core } from "../emulator/host/core.ts";
+import { CpuidTable } from "../emulator/host/cpuid-answer.ts";
+import type { CpuidRow } from "../emulator/host/cpu-models.ts";
 import { LocalApics, type ApicTarget } from "../emulator/machine/apic-bus.ts";
 import {
   readMmio,
@@ -16,7 +18,7 @@ import {
   type Board,
   BoardRequest,
 } from "../emulator/machine/board.ts";
-import type { ChargeName, CostProfile } from "../emulator/machine/cost-profile.ts";
+import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { Dma } from "../emulator/machine/dma.ts";
 import * as at from "../emulator/machine/layout.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
@@ -26,8 +28,10 @@ import type { DeviceContext, MessageSink, Timer } from "../devices/ports.ts";
 import type { VirtioBlk } from "../devices/virtio/blk/device.ts";
 import { ExtendedPageTables } from "./ept.ts";
 import { HostThread, PollThread } from "./host-thread.ts";
-import type { LedgerEntry, Phase } from "./ledger.ts";
-import { KICK_VECTOR, Vcpu } from "./vcpu.ts";
+import { PhaseCode, type LedgerEntry } from "./ledger.ts";
+import { Vcpu } from "./vcpu.ts";
+import { setEntryState } from "./vcpu-setup.ts";
+import { KICK_VECTOR } from "./vcpu-state.ts";
 
 export type RequestPath = "user" | "in-vmm" | "poll";
 export type CompletionPath = "inject" | "eli";
@@ -36,9 +40,6 @@ const PAGE = 4096;
 const PAGES_FIXED = 4;
 const PAGES_PER_VCPU = 2;
 const LARGE_PAGE = 0x200000;
-
-/** CPUID entries as configureCpu takes them. */
-export type CpuidEntry = readonly [number, number | undefined, number, number, number, number];
 
 export interface VmOptions {
   readonly label: string;
@@ -52,7 +53,7 @@ export interface VmOptions {
   readonly path: RequestPath;
   readonly completion: CompletionPath;
   readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
-  readonly cpuid: readonly CpuidEntry[];
+  readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly onExit?: (entry: LedgerEntry) => void;
 }
@@ -61,7 +62,7 @@ export interface VmOptions {
 interface Owner {
   readonly label: string;
   readonly isInKernel: boolean;
-  readonly phase: Phase;
+  readonly phase: PhaseCode;
 }
 
 export class Vm {
@@ -79,6 +80,8 @@ export class Vm {
     readonly msrBitmap: number;
     readonly msrBitmapExitless: number;
   };
+  /** Cycles of everything that is charged. */
+  readonly costs: Readonly<Record<ChargeName, number>>;
   readonly onExit: ((entry: LedgerEntry) => void) | undefined;
   /** The user process's main loop, or the hypervisor's device-emulation thread: whoever moves disk data. */
   readonly ioThread: HostThread;
@@ -89,9 +92,10 @@ export class Vm {
   pauseAt: ((entry: LedgerEntry) => boolean) | undefined;
   /** `pauseAt` has answered true in this run. Not part of the machine's state: it ends a run, it changes nothing. */
   isPausing = false;
+  /** What its processors answer to CPUID. */
+  readonly cpuid: CpuidTable;
   readonly #options: VmOptions;
   readonly #ramBase: number;
-  readonly #costs: Readonly<Record<ChargeName, number>>;
   readonly #owners = new Map<number, Owner>();
   readonly #diskTimers: Timer[] = [];
 
@@ -112,9 +116,8 @@ export class Vm {
     this.path = options.path;
     this.completion = options.completion;
     this.onExit = options.onExit;
-    this.#costs = Object.fromEntries(
-      Object.entries(options.profile.charges).map(([name, cost]) => [name, cost.cycles]),
-    ) as Record<ChargeName, number>;
+    this.costs = cyclesOf(options.profile);
+    this.cpuid = new CpuidTable(options.cpuid);
     const { board, machineBase, vcpus, ramBytes } = options;
     this.pages = {
       ioBitmapA: machineBase,
@@ -140,7 +143,7 @@ export class Vm {
       now: () => board.clock.now(),
       woken: (time) => board.woken(time),
       isParallel: board.lock !== undefined,
-      wakeCycles: this.path === "poll" ? this.cost("queueHandOff") : this.cost("threadWake"),
+      wakeCycles: this.path === "poll" ? this.costs.queueHandOff : this.costs.threadWake,
     });
     const memory = new Dma(
       board.memory,
@@ -165,7 +168,7 @@ export class Vm {
       intr: {
         set: (level) => {
           const apic = this.vcpus[0]!.apic;
-          apic.state.intr = level ? 1 : 0;
+          apic.setIntr(level);
           if (level) this.vcpus[0]!.notify();
         },
       },
@@ -237,7 +240,7 @@ export class Vm {
         throw new RangeError(`segment at ${segment.physical.toString(16)} is outside the VM's RAM`);
       this.board.memory.state.bytes.set(segment.bytes, offset);
     }
-    this.vcpus[0]!.setEntryState(entry);
+    setEntryState(this.vcpus[0]!, entry);
   }
 
   // --- memory
@@ -271,17 +274,24 @@ export class Vm {
 
   // --- costs
 
-  cost(name: ChargeName): number {
-    return this.#costs[name];
-  }
-
   /** Charges whoever acts now; a cost of the hypervisor's own on that thread. */
   chargeActing(name: ChargeName): void {
     const acting = this.#actingThread;
-    acting?.charge(this.#costs[name]);
+    acting?.charge(this.costs[name]);
   }
 
   #actingThread: HostThread | PollThread | undefined;
+
+  /** Somebody sees every exit's entry. */
+  get isTraced(): boolean {
+    return this.onExit !== undefined || this.pauseAt !== undefined;
+  }
+
+  /** Shows an entry to whoever wants it. */
+  trace(entry: LedgerEntry): void {
+    this.onExit?.(entry);
+    if (this.pauseAt?.(entry) === true) this.isPausing = true;
+  }
 
   get isStopping(): boolean {
     return this.board.isStopping;
@@ -292,27 +302,6 @@ export class Vm {
   }
 
   // --- what exits ask
-
-  /** CPUID as this VM's processors have it. */
-  cpuid(leaf: number, subleaf: number, index: number): readonly [number, number, number, number] {
-    const { cpuid } = this.#options;
-    const find = (wanted: number): CpuidEntry | undefined =>
-      cpuid.find(([l, s]) => l === wanted && (s === undefined || s === subleaf));
-    let entry = find(leaf);
-    if (entry === undefined && leaf < 0x40000000) {
-      const highest = Math.max(...cpuid.map(([l]) => l).filter((l) => l < 0x40000000));
-      if (leaf > highest) entry = find(highest);
-    }
-    if (entry === undefined) return [0, 0, leaf === 0xb ? subleaf & 0xff : 0, leaf === 0xb ? index : 0];
-    const [, , eax] = entry;
-    let [, , , ebx, ecx, edx] = entry;
-    if (leaf === 1) {
-      ebx = ((ebx & 0x00ffffff) | (index << 24)) >>> 0;
-      ecx = (ecx | 0x80000000) >>> 0;
-      if (!this.vcpus[index]!.apic.isEnabled) edx &= ~(1 << 9);
-    } else if (leaf === 0xb) edx = index;
-    return [eax >>> 0, ebx >>> 0, ecx >>> 0, edx >>> 0];
-  }
 
   /** Device, place and phase of a port, for an access of `size` bytes (CF8H is a register only as a doubleword). */
   portOwner(port: number, size: 1 | 2 | 4): Owner {
@@ -325,7 +314,7 @@ export class Vm {
       label: name,
       // The interrupt controllers and the interval timer are in the kernel, everything else in the user process.
       isInKernel: /^(PIC|ELCR|PIT|port 61H)/.test(name),
-      phase: name.startsWith("IDE") ? "request" : "other",
+      phase: name.startsWith("IDE") ? PhaseCode.REQUEST : PhaseCode.OTHER,
     };
     // Fixed ports only: where a base address register decides, the answer may change.
     if (port < 0x1000) this.#owners.set(key, owner);
@@ -404,8 +393,8 @@ export class Vm {
           label,
           run: (thread) => {
             this.#onThread(thread, () => {
-              thread.charge(this.cost("completionHandling"));
-              if (this.path === "user") thread.charge(this.cost("userModeHop"));
+              thread.charge(this.costs.completionHandling);
+              if (this.path === "user") thread.charge(this.costs.userModeHop);
               fire();
             });
           },
@@ -440,16 +429,16 @@ export class Vm {
               if (now === 0) break;
               started += now;
             }
-            thread.charge(started * this.cost("requestHandling"));
+            thread.charge(started * this.costs.requestHandling);
           }
-          if (this.path === "user") thread.charge(this.cost("userModeHop"));
+          if (this.path === "user") thread.charge(this.costs.userModeHop);
           armFor(device, completions);
         });
       };
       const complete = (thread: HostThread): void => {
         this.#onThread(thread, () => {
-          thread.charge(this.cost("completionHandling"));
-          if (this.path === "user") thread.charge(this.cost("userModeHop"));
+          thread.charge(this.costs.completionHandling);
+          if (this.path === "user") thread.charge(this.costs.userModeHop);
           device.completeDue(board.clock.now());
           device.signalCompleted();
           // Requests that found the in-flight table full go on now.
@@ -474,7 +463,7 @@ export class Vm {
     if (this.path !== "poll") return undefined;
     return new PollThread(board.allocator, {
       label: `${this.label} polling`,
-      iterationCycles: this.cost("pollIteration"),
+      iterationCycles: this.costs.pollIteration,
       woken: (time) => board.woken(time),
       poll: (thread) => this.#poll(thread, serveBits),
       peek: () => this.#mayHaveRequests(serveBits),
@@ -493,7 +482,7 @@ export class Vm {
         // No notification, ever: asked for at each look, since the driver may have set the queue up again.
         device.setNotificationsEnabled(queue, false);
         if (!device.hasWork(queue) || (this.ioThread.state.work & serveBit) !== 0) continue;
-        thread.charge(this.cost("queueHandOff"));
+        thread.charge(this.costs.queueHandOff);
         this.#onThread(thread, () => this.ioThread.post(serveBit));
         found = true;
       }
@@ -520,8 +509,9 @@ export class Vm {
 
   /** A virtual CPU is about to run: the polling thread has something to watch again. */
   entering(): void {
-    if (this.board.lock !== undefined) return;
-    this.pollThread?.unpark(this.board.clock.now());
+    const { pollThread } = this;
+    if (pollThread === undefined || this.board.lock !== undefined || !pollThread.isIdle()) return;
+    pollThread.unpark(this.board.clock.now());
   }
 }
 
@@ -536,7 +526,7 @@ function apicTarget(vcpu: Vcpu): ApicTarget {
   return {
     id: vcpu.index,
     registers: vcpu.apic.state.registers,
-    base: () => vcpu.apic.state.base,
+    base: () => vcpu.apic.base,
     setSipiVector: (vector) => void (vcpu.state.sipiVector = vector),
     notify: (bit) => vcpu.attend(bit),
   };

@@ -79,6 +79,8 @@ export const CpuStruct = struct(
     /** jumpKey where RIP is the linear address of the next instruction; else a value that no entry has. */
     followKey: u32,
     a20Mask: u32,
+    /** Contexts have been forgotten since `asid` was looked up. */
+    contextStale: u32,
 
     // --- run loop
     /** Executing a block stops when the record pointer reaches this; 0 stops after the current record. */
@@ -102,8 +104,9 @@ export const CpuStruct = struct(
     injecting: u32,
     nmiPending: u32,
     signature: u32,
-    /** Guest-physical page that the emulated instruction's accesses may reach through the host. */
-    emulatedPage: u64,
+    /** Guest-physical pages that the emulated instruction's accesses (fetch, source, destination, two each) may reach through the host. */
+    emulatedPages: array("u64", 6),
+    emulatedPageCount: u32,
     /** 1 when an access handed to the host is guest-physical (emulator), 0 when machine-physical. */
     ioGuest: u32,
     /** A REP instruction stopped between iterations: RIP stays at it. */
@@ -112,7 +115,7 @@ export const CpuStruct = struct(
     targetInstructions: u64,
     /** CR4 bits that the CPU model has. */
     cr4Allowed: u64,
-    /** Instruction sets that the CPU model has: bits numbered as in emulator/isa/features.ts. */
+    /** Instruction sets that the CPU model has: bits numbered as in emulator/host/instruction-sets.ts. */
     features: bytes(16, 16),
     pdpteScratch: array("u64", 4),
     pauses: u64,
@@ -212,17 +215,21 @@ export const CpuStruct = struct(
     exceptionBitmap: u32,
     eptp: u64,
     vpid: u32,
-    /** 1: the exit in progress has been recorded; the block must be left. */
-    vmExited: u32,
+    /**
+     * Wasm offset of the VMCS whose controls and guest state this block still holds, since it left them there at its last
+     * exit; 0 when that is not so. Then an entry loads only what software writes between exits (vmx/entry.ts).
+     */
+    vmcsKept: u32,
     tscOffset: u64,
     preemptionDeadline: u53,
-    idtVectoringInfo: u32,
-    idtVectoringError: u32,
-    eptViolationLinear: u64,
+    /** Guest state that exits save has been written since it was last saved, beyond RIP, RSP, RFLAGS and blocking. */
+    guestStateChanged: u32,
+    /** 1: every register group that entries load is saved by exits: the condition for keeping it. */
+    vmcsSavesAll: u32,
+    /** RFLAGS as the last exit saved them. */
+    flagsSaved: u64,
     vmxEntryChecksSkipped: u64,
     vmxEntryChecksDone: u64,
-    vmcsChecked: u64,
-    spareVmx: u64,
 
     // --- counters
     exits: array("u64", 72),
@@ -251,6 +258,12 @@ export const CpuStruct = struct(
     x87DataSelector: u32,
     x87CodeOffset: u64,
     x87DataOffset: u64,
+    /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
+    breakpoints: u32,
+    /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
+    debugHits: u32,
+    /** Where vector instructions take operands apart and put results together. */
+    lanes: bytes(96, 16),
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
     mediaFaults: u32,
 

@@ -275,6 +275,8 @@ export const VMCS_LAUNCH_STATE_AT = 8;
 export const VMCS_DIRTY_AT = 12;
 export const VMCS_FIELDS_AT = 128;
 export const VMCS_FIELDS_PER_GROUP = 31;
+/** First byte behind the fields. */
+export const VMCS_FIELDS_END = VMCS_FIELDS_AT + 16 * VMCS_FIELDS_PER_GROUP * 8;
 
 /** Offset of a field's slot in the region. */
 export function vmcsFieldOffset(encoding: number): number {

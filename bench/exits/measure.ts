@@ -4,29 +4,38 @@
  */
 import { Stop } from "../../emulator/host/core.ts";
 import { Machine } from "../../hypervisor/machine.ts";
+import { ExitDispatch } from "../../hypervisor/exit-dispatch.ts";
+import { PhaseCode } from "../../hypervisor/ledger.ts";
 import type { Vcpu } from "../../hypervisor/vcpu.ts";
-import * as X from "../../layout/vmx.ts";
 import { median } from "../cpu/compare.ts";
 import { startClock } from "../cpu/engine.ts";
 import { cpuidGuest } from "./cpuid-guest.ts";
 
-const F = X.VmcsField;
 const EXIT_REASON_CPUID = 10;
 
 const EMPTY_TRIPS = 5_000_000;
-const EXITS = 200_000;
+const EXITS = 400_000;
+/** Rounds of the guest's loop without exits. */
+const LOOPS = 2_000_000;
 /** Before each measurement, for the engine to compile what will be measured. */
 const WARM_UP_EXITS = 100_000;
 
+/** Nanoseconds of processor time; everything but `empty` and `loop` is for one CPUID exit, without the guest's loop around it. */
 export interface ExitTrip {
   /** JavaScript → an empty exported function → JavaScript. */
-  readonly emptyNanoseconds: number;
-  /** VM entry, the guest's four instructions, CPUID's exit, and RIP moved on: without our hypervisor's own work. */
-  readonly coreNanoseconds: number;
-  /** Of that, moving guest RIP on, in TypeScript. */
-  readonly skipNanoseconds: number;
-  /** An exit as the product handles it: scheduler, dispatch, costs, ledger, injection check, entry. */
-  readonly hypervisorNanoseconds: number;
+  readonly empty: number;
+  /** One round of the guest's loop with NOPs in the place of CPUID: what the others do not contain. */
+  readonly loop: number;
+  /** VM entry, CPUID's exit, and RIP moved on by TypeScript: without our hypervisor's own work. */
+  readonly core: number;
+  /** The same with the exit handler: CPUID's answer in the guest's registers. */
+  readonly handled: number;
+  /** As the product does it: clock, charges, ledger, what to inject, limits and requests, too. */
+  readonly hypervisor: number;
+  /** Of `core`: moving RIP on. */
+  readonly skip: number;
+  /** Of `hypervisor`: one entry in the ledger. */
+  readonly ledger: number;
   readonly coreMultiple: number;
   readonly hypervisorMultiple: number;
 }
@@ -78,72 +87,93 @@ function perRound(rounds: number, exits: boolean): number {
   }
 }
 
-/** One entry and the exit after it, without the hypervisor's dispatch. */
+/** One entry and the exit after it. */
 function trip({ core, vmcs }: Vcpu): void {
-  if (core.state.vmxNonRoot === 0 && core.exports.vmEnter() !== 0) throw new Error("VM entry failed");
-  const stop = core.exports.run();
-  const reason = vmcs.read32(F.EXIT_REASON);
+  const stop = core.isInGuest ? core.exports.run() : core.exports.enterAndRun();
+  const reason = vmcs.exitReason;
   if (stop !== Stop.VM_EXIT || reason !== EXIT_REASON_CPUID)
     throw new Error(`stopped with ${stop}, exit reason ${reason}`);
-  skip(vmcs);
 }
 
-function skip(vmcs: Vcpu["vmcs"]): void {
-  vmcs.skipInstruction(F.GUEST_RIP, F.EXIT_INSTRUCTION_LENGTH, F.GUEST_INTERRUPTIBILITY, false);
-}
-
-function coreTrip(): { core: number; skip: number } {
+/** Exits of a guest in a loop of CPUID, with as much of what happens at each as `act` says. */
+function tripsWith(act: (vcpu: Vcpu, count: number) => void): number {
   const machine = new Machine({ kernel: cpuidGuest(0xffffffff, true), memory: 16, mode: "vm" });
   try {
     machine.run({ untilInstruction: 1000 });
     const vcpu = machine.vm!.vcpus[0]!;
     const { state } = vcpu.core;
     state.stopAt = state.stopAtInstruction = state.yieldAbove = Number.MAX_SAFE_INTEGER;
-    const trips = (count: number) => (): void => {
-      for (let i = 0; i < count; i++) trip(vcpu);
-    };
-    trips(WARM_UP_EXITS)();
-    const core = nanosecondsEach(EXITS, trips(EXITS));
-    const skips = (): void => {
-      for (let i = 0; i < EXITS; i++) skip(vcpu.vmcs);
-    };
-    skips();
-    return { core, skip: nanosecondsEach(EXITS, skips) };
+    act(vcpu, WARM_UP_EXITS);
+    return nanosecondsEach(EXITS, () => act(vcpu, EXITS));
   } finally {
     machine.close();
   }
 }
 
+function coreTrips(vcpu: Vcpu, count: number): void {
+  for (let i = 0; i < count; i++) {
+    trip(vcpu);
+    vcpu.vmcs.skipInstruction(false);
+  }
+}
+
+function handledTrips(vcpu: Vcpu, count: number): void {
+  const dispatch = new ExitDispatch(vcpu);
+  for (let i = 0; i < count; i++) {
+    trip(vcpu);
+    dispatch.handle(EXIT_REASON_CPUID);
+  }
+}
+
+function skips({ vmcs }: Vcpu, count: number): void {
+  for (let i = 0; i < count; i++) vmcs.skipInstruction(false);
+}
+
+function ledgerEntries({ ledger }: Vcpu, count: number): void {
+  for (let i = 0; i < count; i++) ledger.enter(EXIT_REASON_CPUID, PhaseCode.OTHER, 2000, i & 0xff);
+}
+
+const PARTS = ["empty", "loop", "core", "handled", "hypervisor", "skip", "ledger"] as const;
+
 /** Measures everything `rounds` times, interleaved, and takes medians. */
 export function measureExitTrip(rounds: number): ExitTrip {
   perRound(WARM_UP_EXITS, true);
-  const all = Array.from({ length: rounds }, () => ({
-    empty: emptyTrip(),
-    ...coreTrip(),
-    hypervisor: perRound(EXITS, true) - perRound(EXITS, false),
-  }));
-  const by = (name: "empty" | "core" | "skip" | "hypervisor"): number => median(all.map((one) => one[name]));
-  const empty = by("empty");
+  const all = Array.from({ length: rounds }, () => {
+    const loop = perRound(LOOPS, false);
+    return {
+      empty: emptyTrip(),
+      loop,
+      core: tripsWith(coreTrips) - loop,
+      handled: tripsWith(handledTrips) - loop,
+      hypervisor: perRound(EXITS, true) - loop,
+      skip: tripsWith(skips),
+      ledger: tripsWith(ledgerEntries),
+    };
+  });
+  const medians = Object.fromEntries(
+    PARTS.map((part) => [part, median(all.map((one) => one[part]))]),
+  ) as Record<(typeof PARTS)[number], number>;
   return {
-    emptyNanoseconds: empty,
-    coreNanoseconds: by("core"),
-    skipNanoseconds: by("skip"),
-    hypervisorNanoseconds: by("hypervisor"),
-    coreMultiple: by("core") / empty,
-    hypervisorMultiple: by("hypervisor") / empty,
+    ...medians,
+    coreMultiple: medians.core / medians.empty,
+    hypervisorMultiple: medians.hypervisor / medians.empty,
   };
 }
 
 /** The result as text for a person. */
 export function exitTripText(trip: ExitTrip): string {
   const line = (what: string, nanoseconds: number): string =>
-    `${what.padEnd(72)}${nanoseconds.toFixed(1).padStart(9)} ns${(nanoseconds / trip.emptyNanoseconds).toFixed(1).padStart(8)} x`;
+    `${what.padEnd(72)}${nanoseconds.toFixed(1).padStart(9)} ns${(nanoseconds / trip.empty).toFixed(1).padStart(8)} x`;
   return [
-    line("empty trip: JavaScript → WebAssembly → JavaScript", trip.emptyNanoseconds),
-    line("CPUID exit, core alone: VM entry, 4 instructions, exit, RIP moved on", trip.coreNanoseconds),
-    line("  of that, moving RIP on in TypeScript", trip.skipNanoseconds),
-    line("CPUID exit through the hypervisor", trip.hypervisorNanoseconds),
-    line("  of that, the hypervisor's own work", trip.hypervisorNanoseconds - trip.coreNanoseconds),
+    line("empty trip: JavaScript → WebAssembly → JavaScript", trip.empty),
+    line("the guest's loop around CPUID, not contained below", trip.loop),
+    "",
+    line("CPUID exit, core alone: VM entry, exit, RIP moved on", trip.core),
+    line("  of that, moving RIP on in TypeScript", trip.skip),
+    line("+ its handler: CPUID's answer", trip.handled - trip.core),
+    line("+ clock, charges, ledger, injection, limits", trip.hypervisor - trip.handled),
+    line("  of that, one entry in the ledger", trip.ledger),
+    line("= CPUID exit through the hypervisor", trip.hypervisor),
     "",
     "Processor time of the host, medians; x: as a multiple of the empty trip.",
   ].join("\n");

@@ -5,7 +5,7 @@
  * wasm offset.
  */
 import { CpuStruct } from "../../layout/cpu.ts";
-import { featureBits } from "../isa/features.ts";
+import { featureBits } from "./instruction-sets.ts";
 import { MACHINE, MachineStruct, type MemoryPlan } from "../../layout/memory-map.ts";
 import { StateMemory, type ViewOf } from "../../layout/struct.ts";
 
@@ -21,6 +21,10 @@ export const Stop = {
   REQUESTED: 5,
   WAIT_FOR_SIPI: 6,
   RETRY: 7,
+  /** From `enterAndRun` alone: a physical interrupt waits for the host; the guest has not been entered. */
+  HOST_INTERRUPT: 8,
+  /** And above, from `enterAndRun` alone: this plus what `vmEnter` answered. */
+  ENTRY_FAILED: 16,
 } as const;
 
 export const Attention = {
@@ -56,6 +60,8 @@ export interface CoreExports {
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
+  /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
+  enterAndRun(): number;
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;
@@ -140,7 +146,26 @@ export class MachineMemory {
   }
 }
 
-/** One physical CPU on this thread. */
+// Fields of the CPU block that are looked at in every exit, as 32-bit words from its start.
+const GPR = CpuStruct.offsets.gpr >>> 2;
+const CODE_SIZE = CpuStruct.offsets.codeSize >>> 2;
+const RECORD = CpuStruct.offsets.record >>> 2;
+const BLOCK_FIRST = CpuStruct.offsets.blockFirst >>> 2;
+const INSTRUCTIONS = CpuStruct.offsets.instructions >>> 2;
+const CHARGED = CpuStruct.offsets.charged >>> 2;
+const STOP_AT = CpuStruct.offsets.stopAt >>> 2;
+const STOP_AT_INSTRUCTION = CpuStruct.offsets.stopAtInstruction >>> 2;
+const CYCLES_PER_INSTRUCTION = CpuStruct.offsets.cyclesPerInstruction >>> 2;
+const VMX_NON_ROOT = CpuStruct.offsets.vmxNonRoot >>> 2;
+
+/** Bytes of a decoded record, as a shift; records of the running block are instructions that are not counted yet. */
+const RECORD_SHIFT = 5;
+const TWO_TO_32 = 4294967296;
+
+/**
+ * One physical CPU on this thread. What happens in every exit has methods here that read the block directly; everything else
+ * goes through `state` (docs/performance.md).
+ */
 export class Core {
   readonly index: number;
   readonly memory: MachineMemory;
@@ -148,6 +173,8 @@ export class Core {
   readonly exports: CoreExports;
   /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
   readonly ioValueAt: number;
+  /** The CPU's block. */
+  readonly #block: Uint32Array;
 
   constructor(module: WebAssembly.Module, memory: MachineMemory, index: number, host: CoreHost) {
     this.index = index;
@@ -155,6 +182,7 @@ export class Core {
     this.state = memory.cpuState(index);
     const offset = memory.cpuOffset(index);
     this.ioValueAt = offset + CpuStruct.offsets.ioValue;
+    this.#block = memory.state.u32.subarray(offset >>> 2, (offset + CpuStruct.size) >>> 2);
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
@@ -176,19 +204,71 @@ export class Core {
 
   /** Low 32 bits of a general register. */
   gprLow(register: number): number {
-    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2]!;
+    return this.#block[GPR + register * 2]!;
   }
 
   /** The high 32 bits. */
   gprHigh(register: number): number {
-    return this.memory.state.u32[(this.memory.cpuOffset(this.index) >>> 2) + register * 2 + 1]!;
+    return this.#block[GPR + register * 2 + 1]!;
   }
 
   /** Sets a general register to a 32-bit value, as a 32-bit write does. */
   setGprLow(register: number, value: number): void {
-    const at = (this.memory.cpuOffset(this.index) >>> 2) + register * 2;
-    this.memory.state.u32[at] = value;
-    this.memory.state.u32[at + 1] = 0;
+    const at = GPR + register * 2;
+    this.#block[at] = value;
+    this.#block[at + 1] = 0;
+  }
+
+  /** Sets the low 1, 2 or 4 bytes of a general register, as a write of that size does: 4 bytes clear the upper half. */
+  setGprSized(register: number, size: 1 | 2 | 4, value: number): void {
+    if (size === 4) {
+      this.setGprLow(register, value);
+      return;
+    }
+    const at = GPR + register * 2;
+    const mask = size === 1 ? 0xff : 0xffff;
+    this.#block[at] = (this.#block[at]! & ~mask) | (value & mask);
+  }
+
+  /** 64-bit code: RIP is not cut to 32 bits. */
+  get is64BitCode(): boolean {
+    return this.#block[CODE_SIZE] === 2;
+  }
+
+  /** In VMX non-root operation. */
+  get isInGuest(): boolean {
+    return this.#block[VMX_NON_ROOT] !== 0;
+  }
+
+  /** Cycles on this CPU's own clock in virtual time, exact inside a block too. Does not change the CPU's state. */
+  clock(): number {
+    const block = this.#block;
+    const pending = (block[RECORD]! - block[BLOCK_FIRST]!) >>> RECORD_SHIFT;
+    const instructions = block[INSTRUCTIONS + 1]! * TWO_TO_32 + block[INSTRUCTIONS]! + pending;
+    return (
+      instructions * block[CYCLES_PER_INSTRUCTION]! + (block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]!)
+    );
+  }
+
+  /** Adds cycles beside instructions to the clock. */
+  charge(cycles: number): void {
+    const block = this.#block;
+    const sum = block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]! + cycles;
+    block[CHARGED] = sum >>> 0;
+    block[CHARGED + 1] = (sum / TWO_TO_32) >>> 0;
+  }
+
+  /** The cycle at which this CPU is to stop. */
+  get stopAt(): number {
+    return this.#block[STOP_AT + 1]! * TWO_TO_32 + this.#block[STOP_AT]!;
+  }
+
+  /** The count of instructions at which it is to stop has been reached. */
+  get hasReachedInstruction(): boolean {
+    const block = this.#block;
+    const high = block[INSTRUCTIONS + 1]!;
+    const highest = block[STOP_AT_INSTRUCTION + 1]!;
+    return high > highest || (high === highest && block[INSTRUCTIONS]! >= block[STOP_AT_INSTRUCTION]!);
   }
 }
 

@@ -20,42 +20,94 @@ export interface CpuidAnswer {
   readonly edx: number;
 }
 
+/** What the answer depends on besides, as flags: the APIC is on in IA32_APIC_BASE; CR4.OSXSAVE, at its place in CR4. */
+export const CPUID_APIC_ON = 1 << 0;
+export const CPUID_OSXSAVE = 1 << 18;
+
 const OSXSAVE = 1 << 27;
 const APIC = 1 << 9;
 const TOPOLOGY_LEAF = 0xb;
 const isHypervisorLeaf = (leaf: number): boolean => leaf >= 0x40000000 && leaf < 0x50000000;
 
-/** @param leaf EAX, `subleaf` ECX, both unsigned */
+/** Words of a row in the table: leaf, 1 where any subleaf is meant, subleaf, EAX, EBX, ECX, EDX, and one unused. */
+const ROW_SHIFT = 3;
+const ANY_SUBLEAF = 1;
+const SUBLEAF = 2;
+const REGISTERS = 3;
+
+/** The rows of a CPU model as a table that is looked up without allocating. */
+export class CpuidTable {
+  readonly #words: Uint32Array;
+  readonly #highest: number;
+  readonly #highestExtended: number;
+
+  constructor(rows: readonly CpuidRow[]) {
+    this.#words = new Uint32Array(rows.length << ROW_SHIFT);
+    rows.forEach(([leaf, subleaf, ...registers], row) => {
+      this.#words.set([leaf, subleaf === undefined ? 1 : 0, subleaf ?? 0, ...registers], row << ROW_SHIFT);
+    });
+    const leaves = rows.map(([leaf]) => leaf);
+    this.#highest = Math.max(...leaves.filter((leaf) => leaf < 0x40000000));
+    this.#highestExtended = Math.max(...leaves);
+  }
+
+  /** Index of a row's first word, or -1. */
+  #find(leaf: number, subleaf: number): number {
+    const words = this.#words;
+    for (let row = 0; row < words.length; row += 1 << ROW_SHIFT)
+      if (words[row] === leaf && (words[row + ANY_SUBLEAF] !== 0 || words[row + SUBLEAF] === subleaf))
+        return row;
+    return -1;
+  }
+
+  /**
+   * Answers CPUID.
+   *
+   * @param leaf EAX, `subleaf` ECX, both unsigned
+   * @param state CPUID_APIC_ON and CPUID_OSXSAVE, where they hold
+   * @param into takes EAX, EBX, ECX, EDX
+   */
+  answer(leaf: number, subleaf: number, apicId: number, state: number, into: Uint32Array): void {
+    let effective = leaf;
+    let row = this.#find(leaf, subleaf);
+    if (row < 0) {
+      // Beyond the highest basic or extended leaf: the data of the highest basic one.
+      const isExtended = leaf >= 0x80000000 && leaf <= this.#highestExtended;
+      if (leaf > this.#highest && !isExtended && !isHypervisorLeaf(leaf)) {
+        effective = this.#highest;
+        row = this.#find(effective, subleaf);
+      }
+    }
+    if (row < 0) into.fill(0);
+    else {
+      const words = this.#words;
+      into[0] = words[row + REGISTERS]!;
+      into[1] = words[row + REGISTERS + 1]!;
+      into[2] = words[row + REGISTERS + 2]!;
+      into[3] = words[row + REGISTERS + 3]!;
+    }
+    if (effective === 1) {
+      into[1] = (into[1]! & 0x00ffffff) | (apicId << 24);
+      if ((state & CPUID_OSXSAVE) !== 0) into[2]! |= OSXSAVE;
+      if ((state & CPUID_APIC_ON) === 0) into[3]! &= ~APIC;
+    } else if (effective === TOPOLOGY_LEAF) {
+      into[3] = apicId;
+      // An invalid level: ECX[7:0] is still the subleaf, and EDX the x2APIC ID.
+      if (row < 0) into[2] = subleaf & 0xff;
+    }
+  }
+}
+
+/** As `CpuidTable.answer`, for one question. */
 export function answerCpuid(
   rows: readonly CpuidRow[],
   leaf: number,
   subleaf: number,
   state: CpuidState,
 ): CpuidAnswer {
-  const find = (wanted: number): CpuidRow | undefined =>
-    rows.find(([rowLeaf, rowSubleaf]) => rowLeaf === wanted && (rowSubleaf ?? subleaf) === subleaf);
-  let effective = leaf;
-  let row = find(leaf);
-  if (!row) {
-    // Beyond the highest basic or extended leaf: the data of the highest basic one.
-    const highest = Math.max(...rows.map(([rowLeaf]) => rowLeaf).filter((rowLeaf) => rowLeaf < 0x40000000));
-    const highestExtended = Math.max(...rows.map(([rowLeaf]) => rowLeaf));
-    const isExtended = leaf >= 0x80000000 && leaf <= highestExtended;
-    if (leaf > highest && !isExtended && !isHypervisorLeaf(leaf)) {
-      effective = highest;
-      row = find(highest);
-    }
-  }
-  const [, , eax, rowEbx, rowEcx, rowEdx] = row ?? [0, 0, 0, 0, 0, 0];
-  let [ebx, ecx, edx] = [rowEbx, rowEcx, rowEdx];
-  if (effective === 1) {
-    ebx = ((ebx & 0x00ffffff) | (state.apicId << 24)) >>> 0;
-    if (state.osxsave) ecx = (ecx | OSXSAVE) >>> 0;
-    if (!state.apicEnabled) edx = (edx & ~APIC) >>> 0;
-  } else if (effective === TOPOLOGY_LEAF) {
-    edx = state.apicId;
-    // An invalid level: ECX[7:0] is still the subleaf, and EDX the x2APIC ID.
-    if (!row) ecx = subleaf & 0xff;
-  }
+  const into = new Uint32Array(4);
+  const flags = (state.apicEnabled ? CPUID_APIC_ON : 0) | (state.osxsave ? CPUID_OSXSAVE : 0);
+  new CpuidTable(rows).answer(leaf, subleaf, state.apicId, flags, into);
+  const [eax = 0, ebx = 0, ecx = 0, edx = 0] = into;
   return { eax, ebx, ecx, edx };
 }

@@ -18,8 +18,8 @@ const IMPORTS: Readonly<Record<string, string>> = {
   "../interrupts/raise": "faultPending",
   "../records/chain": "Chain",
   "../env": "next",
-  "../records/record": "RECORD_SIZE",
-  "../layout.generated": "CPU_SCRATCH",
+  "../records/record": "RECORD_SIZE, R_EXTRA",
+  "../layout.generated": "CPU_SCRATCH, CPU_VECTOR",
 };
 
 const FIRST_VEX_MAP = 4;
@@ -149,11 +149,18 @@ function importedNames(functions: readonly string[]): string[] {
     "if",
     "for",
     "return",
+    "v128",
+    "i8x16",
+    "i16x8",
+    "i32x4",
+    "i64x2",
+    "f32x4",
+    "f64x2",
   ]);
   const names = new Set<string>(["ud"]);
   for (const text of functions) {
     const body = text.slice(text.indexOf("{"));
-    for (const match of body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:<[a-z0-9]+>)?[(.])/g))
+    for (const match of body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:<[a-z0-9, ]+>)?[(.])/g))
       if (!known.has(match[1]!)) names.add(match[1]!);
   }
   return [...names].sort();

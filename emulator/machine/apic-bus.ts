@@ -11,8 +11,8 @@ const REG_DFR = 0xe0 >> 4;
 const REG_SVR = 0xf0 >> 4;
 const REG_TMR = 0x180 >> 4;
 const REG_IRR = 0x200 >> 4;
-const APIC_ENABLE = 1n << 11n;
-const X2APIC = 1n << 10n;
+const APIC_ENABLE = 1 << 11;
+const X2APIC = 1 << 10;
 
 export const Delivery = { FIXED: 0, LOWEST: 1, SMI: 2, NMI: 4, INIT: 5, SIPI: 6, EXTINT: 7 } as const;
 
@@ -22,7 +22,7 @@ export interface ApicTarget {
   /** Registers at (offset >> 4), as the register page has them. */
   readonly registers: Uint32Array;
   /** IA32_APIC_BASE. */
-  base(): bigint;
+  base(): number;
   setSipiVector(vector: number): void;
   /** Something to look at: a bit of `Attention`. The CPU may be running, halted, or on another thread. */
   notify(bit: number): void;
@@ -71,7 +71,7 @@ export class LocalApics implements ApicBus, MessageSink {
     const shorthand = (icrLow >>> 18) & 3;
     // INIT level de-assert does nothing on processors since the Pentium 4.
     if (mode === Delivery.INIT && (icrLow & 0xc000) === 0x8000) return;
-    const isX2 = (this.#targets[sender]!.base() & X2APIC) !== 0n;
+    const isX2 = (this.#targets[sender]!.base() & X2APIC) !== 0;
     if (shorthand === 0) {
       this.#deliver(destination, (icrLow & 0x800) !== 0, mode, vector, false, isX2);
       return;
@@ -104,8 +104,8 @@ export class LocalApics implements ApicBus, MessageSink {
 
   #matches(target: ApicTarget, destination: number, isLogical: boolean, isX2: boolean): boolean {
     const base = target.base();
-    if ((base & APIC_ENABLE) === 0n) return false;
-    const inX2 = (base & X2APIC) !== 0n;
+    if ((base & APIC_ENABLE) === 0) return false;
+    const inX2 = (base & X2APIC) !== 0;
     if (!isLogical) return destination === (isX2 ? 0xffffffff : 0xff) || destination === target.id;
     const ldr = target.registers[REG_LDR]!;
     if (inX2) {

@@ -11,7 +11,7 @@ import { CpuStruct } from "../../layout/cpu.ts";
 import { LocalApics, type ApicTarget } from "./apic-bus.ts";
 import { BoardLock } from "./board-lock.ts";
 import { BoardClock } from "./clock.ts";
-import { cpuClock, leaveSoon } from "./cpu-actor.ts";
+import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import { EventQueue, NEVER } from "./events.ts";
 import { MSI_BASE, MSI_END } from "./layout.ts";
@@ -80,6 +80,9 @@ export class Board {
   kicked: (index: number) => void = () => undefined;
   /** A host thread has come to have something to do at this time on its own clock. */
   woken: (time: number) => void = () => undefined;
+  /** Where `state.request` is: every exit looks at it. */
+  readonly #bytes: Uint8Array;
+  readonly #requestAt: number;
   readonly #ipiTimer: Timer;
   readonly #options: BoardOptions;
 
@@ -89,7 +92,10 @@ export class Board {
     this.memory = memory;
     const { stateBase, stateEnd, cpus } = memory.plan;
     this.allocator = new StateAllocator(memory.state, stateBase, stateEnd);
-    this.state = this.allocator.place("board", BoardStruct);
+    const at = this.allocator.take("board", BoardStruct.size, BoardStruct.align);
+    this.state = BoardStruct.at(memory.state, at);
+    this.#bytes = memory.state.bytes;
+    this.#requestAt = at + BoardStruct.offsets.request;
     this.clock = options.clock;
     this.events = new EventQueue(this.allocator);
     this.lock = options.deterministic ? undefined : new BoardLock(this.allocator, this.events, this.clock);
@@ -182,7 +188,8 @@ export class Board {
   /** The guest has asked for something that ends the run, or (parallel mode) the threads were told to stop. */
   get isStopping(): boolean {
     return (
-      this.state.request !== BoardRequest.NONE || (this.lock !== undefined && this.lock.state.stop !== 0)
+      this.#bytes[this.#requestAt] !== BoardRequest.NONE ||
+      (this.lock !== undefined && this.lock.state.stop !== 0)
     );
   }
 
@@ -212,7 +219,7 @@ export class Board {
     return {
       id: index,
       registers: cpu.apicRegister,
-      base: () => cpu.apicBase,
+      base: () => Number(cpu.apicBase),
       setSipiVector: (vector) => void (cpu.sipiVector = vector),
       notify: (bit) => {
         Atomics.or(this.memory.state.u32, attention, bit);
@@ -327,7 +334,7 @@ export class Board {
       sender,
       icrLow,
       destination,
-      this.#options.deterministic ? cpuClock(this.cores[sender]!) : 0,
+      this.#options.deterministic ? this.cores[sender]!.clock() : 0,
     );
   }
 

@@ -43,6 +43,29 @@ export interface CostProfile {
   readonly charges: Readonly<Record<ChargeName, Cost>>;
 }
 
+/** What everything costs in a profile, as plain numbers of cycles. */
+export function cyclesOf({ charges }: CostProfile): Readonly<Record<ChargeName, number>> {
+  return {
+    exitAndEntry: charges.exitAndEntry.cycles,
+    exitDispatch: charges.exitDispatch.cycles,
+    userModeHop: charges.userModeHop.cycles,
+    instructionEmulation: charges.instructionEmulation.cycles,
+    interruptInjection: charges.interruptInjection.cycles,
+    msrEmulation: charges.msrEmulation.cycles,
+    hypercall: charges.hypercall.cycles,
+    eptFault: charges.eptFault.cycles,
+    kickSignal: charges.kickSignal.cycles,
+    threadWake: charges.threadWake.cycles,
+    haltWake: charges.haltWake.cycles,
+    ipiSend: charges.ipiSend.cycles,
+    deviceRegister: charges.deviceRegister.cycles,
+    requestHandling: charges.requestHandling.cycles,
+    completionHandling: charges.completionHandling.cycles,
+    pollIteration: charges.pollIteration.cycles,
+    queueHandOff: charges.queueHandOff.cycles,
+  };
+}
+
 /** A profile file that is not what it must be. */
 export class CostProfileError extends Error {
   override readonly name = "CostProfileError";

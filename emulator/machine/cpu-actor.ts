@@ -3,16 +3,6 @@ import { Activity, Stop, type Core } from "../host/core.ts";
 import { NEVER } from "./events.ts";
 import type { Actor } from "./scheduler.ts";
 
-/** Bytes of a decoded record; instructions of the running block that are not counted yet are records apart. */
-const RECORD_SHIFT = 5;
-
-/** The CPU's clock, exact inside a block too. Does not change the CPU's state. */
-export function cpuClock(core: Core): number {
-  const cpu = core.state;
-  const pending = (cpu.record - cpu.blockFirst) >>> RECORD_SHIFT;
-  return (cpu.instructions + pending) * cpu.cyclesPerInstruction + cpu.charged;
-}
-
 /** Makes a running CPU look at its limits and requests before its next block; harmless when it is not running. */
 export function leaveSoon(core: Core): void {
   core.state.leave = 1;
@@ -37,7 +27,7 @@ export class CpuActor implements Actor {
   }
 
   clock(): number {
-    return cpuClock(this.core);
+    return this.core.clock();
   }
 
   isIdle(): boolean {
@@ -56,7 +46,7 @@ export class CpuActor implements Actor {
 
   waitUntil(time: number): void {
     const behind = time - this.clock();
-    if (behind > 0) this.core.state.charged += behind;
+    if (behind > 0) this.core.charge(behind);
   }
 
   act(limit: number, others: number): boolean {

@@ -12,6 +12,8 @@ import {
   TEST_IRQ_PORTS,
   TEST_LATCH_PORT,
   TEST_LATCH_PORTS,
+  TEST_MEMORY_BASE,
+  TEST_MEMORY_BYTES,
   TestDevice,
 } from "../../devices/debug/test-device.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
@@ -180,6 +182,12 @@ export class Pc {
       base: at.IOAPIC_BASE,
       size: IOAPIC_WINDOW,
       device: this.ioapic,
+    });
+    this.mmio.addFixed({
+      label: name("test memory"),
+      base: TEST_MEMORY_BASE,
+      size: TEST_MEMORY_BYTES,
+      device: testDevice.memory,
     });
     this.mmio.addFixed({
       label: name("ECAM"),

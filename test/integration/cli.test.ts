@@ -141,8 +141,18 @@ describe("--stats and --trace", () => {
     };
     const lines = readFileSync(trace, "utf8").trimEnd().split("\n");
     const entries = lines.map(
-      (line) => JSON.parse(line) as { reason: string; vcpu: number; pcpu: number; handler: string },
+      (line) =>
+        JSON.parse(line) as {
+          reason: string;
+          vcpu: number;
+          pcpu: number;
+          handler: string;
+          rip: string;
+          qualification: string;
+        },
     );
+    for (const { rip, qualification } of entries)
+      expect(`${rip} ${qualification}`).toMatch(/^0x[0-9a-f]+ 0x[0-9a-f]+$/);
     const byReason: Record<string, number> = {};
     for (const { reason } of entries) byReason[reason] = (byReason[reason] ?? 0) + 1;
     expect(counted.exits).toEqual(byReason);

@@ -1,7 +1,7 @@
 /** A run that is paused at exits goes on as if it had not been: same trace, same final state. */
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { Machine, type LedgerEntry, type RunLimits } from "../../index.ts";
+import { Machine, traceLine, type LedgerEntry, type RunLimits } from "../../index.ts";
 import { KERNEL, temporaryDisk } from "../support/cli.ts";
 
 interface Outcome {
@@ -32,7 +32,7 @@ function outcome(
     let result = machine.run(limits(entries, machine.cycles));
     for (; result.end === "paused"; runs++) result = machine.run(limits(entries, machine.cycles));
     expect(result.end).toBe("power-off");
-    const trace = createHash("sha256").update(JSON.stringify(entries)).digest("hex");
+    const trace = createHash("sha256").update(entries.map(traceLine).join("\n")).digest("hex");
     return { runs, exits: entries.length, trace, state: machine.hash() };
   } finally {
     machine.close();

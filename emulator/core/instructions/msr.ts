@@ -149,6 +149,8 @@ export function setMsr(index: u32, value: u64): void {
     if (areMemoryTypesValid(value, false)) store<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3), value);
     return;
   }
+  // Some of those below are guest state that exits save.
+  cpu.guestStateChanged = 1;
   switch (index) {
     case MSR.TSC:
       cpu.tscAdjust += value - timeStamp();
@@ -302,7 +304,6 @@ function writeX2apic(index: u32, value: u64): void {
       else apicWrite(offset, <u32>value);
       return;
     case 0xf0:
-    case 0x2f0:
     case 0x320:
     case 0x330:
     case 0x340:

@@ -1,4 +1,11 @@
 /** System instructions: control and debug registers, HLT, CPUID, time-stamp counter, TLB, and what only changes RFLAGS.IF or AC. SDM Vol. 2. */
+import {
+  DR6_BD,
+  debugRegister,
+  noteDebugCondition,
+  setDebugRegister,
+  updateBreakpoints,
+} from "../interrupts/debug";
 import { updateMedia } from "../state/media";
 import {
   CR0_CD,
@@ -27,7 +34,7 @@ import {
   PTE_P,
   VECTOR_DB,
 } from "../spec/architecture";
-import { CPU_ATTENTION, CPU_CPUID, CPU_DR, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
+import { CPU_ATTENTION, CPU_CPUID, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
 import { CPU, CS, FS, GS, HALTED, RAX, RBX, RCX, RDX, cpu, getGpr, machine, setGpr } from "../state/cpu";
 import { guestTimeStamp, mustWait } from "../state/clock";
 import {
@@ -165,6 +172,7 @@ export function loadPdptes(cr3: u64): bool {
     return false;
   }
   memory.copy(CPU + CPU_PDPTE, CPU + CPU_PDPTE_SCRATCH, 32);
+  cpu.guestStateChanged = 1;
   return true;
 }
 
@@ -201,6 +209,7 @@ export function writeCr0(value: u64): void {
   )
     return;
   cpu.cr0 = next;
+  cpu.guestStateChanged = 1;
   if (pagingOn && (cpu.efer & EFER_LME) != 0) cpu.efer |= EFER_LMA;
   if (pagingOff) cpu.efer &= ~EFER_LMA;
   if ((before ^ next) & (CR0_PE | CR0_PG | CR0_WP)) {
@@ -222,6 +231,7 @@ export function writeCr3(value: u64): void {
   }
   if (usesPdptes(cpu.cr0, cpu.cr4) && !loadPdptes(next)) return;
   cpu.cr3 = next;
+  cpu.guestStateChanged = 1;
   if (!keep) dropContexts(cpu.vpid, <i32>currentPcid());
   updateContext();
 }
@@ -243,10 +253,12 @@ export function writeCr4(value: u64): void {
   )
     return;
   cpu.cr4 = value;
+  cpu.guestStateChanged = 1;
   if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
     dropContexts(cpu.vpid, -1);
   updateContext();
   updateMedia();
+  if ((before ^ value) & CR4_DE) updateBreakpoints();
   cpu.leave = 1;
 }
 
@@ -331,7 +343,9 @@ export function lmsw(record: usize): void {
 
 export function clts(record: usize): void {
   if (!requireRing0() || (cpu.vmxNonRoot != 0 && exitOnClts(record))) return;
-  if (cpu.vmxNonRoot == 0 || (cpu.cr0Mask & CR0_TS) == 0) cpu.cr0 &= ~CR0_TS;
+  if (cpu.vmxNonRoot != 0 && (cpu.cr0Mask & CR0_TS) != 0) return;
+  cpu.cr0 &= ~CR0_TS;
+  cpu.guestStateChanged = 1;
   updateMedia();
 }
 
@@ -349,17 +363,13 @@ function debugNumber(number: u32): u32 {
   return number;
 }
 
-function dr(number: u32): usize {
-  return CPU + CPU_DR + ((<usize>number) << 3);
-}
-
 const DR7_GD: u64 = 1 << 13;
 
 /** General detect: any access is #DB. */
 function isDetected(): bool {
-  if ((load<u64>(dr(7)) & DR7_GD) == 0) return false;
-  store<u64>(dr(6), load<u64>(dr(6)) | (1 << 13));
-  store<u64>(dr(7), load<u64>(dr(7)) & ~DR7_GD);
+  if ((debugRegister(7) & DR7_GD) == 0) return false;
+  noteDebugCondition(DR6_BD);
+  setDebugRegister(7, debugRegister(7) & ~DR7_GD);
   raise(VECTOR_DB);
   return true;
 }
@@ -381,7 +391,8 @@ export function moveToDebug(record: usize): void {
     }
     value = number == 6 ? (value & 0xe00f) | 0xffff0ff0 : (value & 0xffff2bff) | 0x400;
   }
-  store<u64>(dr(number), value);
+  setDebugRegister(number, value);
+  if (number != 6) updateBreakpoints();
 }
 
 export function moveFromDebug(record: usize): void {
@@ -393,7 +404,7 @@ export function moveFromDebug(record: usize): void {
     isDetected()
   )
     return;
-  const value = load<u64>(dr(number));
+  const value = debugRegister(number);
   if (is64()) Op.setDst<u64>(record, value);
   else Op.setDst<u32>(record, <u32>value);
 }

@@ -52,10 +52,12 @@ export function flushAllContexts(): void {
   memory.fill(CPU + CPU_TLB_EXECUTE, 0, TLB_ENTRIES << 4);
   memory.fill(CPU + CPU_CONTEXTS, 0, <usize>CONTEXT_COUNT * CONTEXT_SIZE);
   cpu.asidNext = 1;
+  cpu.contextStale = 1;
 }
 
 /** Forgets contexts by VPID, and by PCID unless `pcid` is negative. The caller then calls `updateContext`. */
 export function dropContexts(vpid: u32, pcid: i32): void {
+  cpu.contextStale = 1;
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) {
     const at = contextAt(index);
     const key = load<u64>(at, KEY);
@@ -67,11 +69,13 @@ export function dropContexts(vpid: u32, pcid: i32): void {
 
 /** Forgets every context of one VPID whatever its PCID; `allVpids` forgets those of all non-zero VPIDs. */
 export function dropContextsOfVpids(): void {
+  cpu.contextStale = 1;
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) store<u64>(contextAt(index), 0, KEY);
 }
 
 /** Forgets contexts that use an EPT hierarchy (0: any). */
 export function dropContextsOfEpt(eptp: u64): void {
+  cpu.contextStale = 1;
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) {
     const at = contextAt(index);
     const has = load<u64>(at, EPTP);
@@ -94,6 +98,7 @@ export function invalidatePage(linear: u64): void {
   store<u64>(CPU + CPU_TLB_READ + slot, 0);
   store<u64>(CPU + CPU_TLB_WRITE + slot, 0);
   store<u64>(CPU + CPU_TLB_EXECUTE + slot, 0);
+  cpu.contextStale = 1;
   const vpid = cpu.vpid;
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) {
     const at = contextAt(index);

@@ -14,6 +14,7 @@ import {
   OPERAND_GPR,
   OPERAND_GPR_HIGH,
   OPERAND_IMMEDIATE,
+  OPERAND_MEMORY_DI,
   OPERAND_SEGMENT,
   OPERAND_CONTROL,
   OPERAND_DEBUG,
@@ -206,6 +207,8 @@ function bindOperands(record: usize, x: Decoded): void {
   let dst: u32 = 0;
   let src: u32 = 0;
   if (isRegisterKind(x.operand0Kind)) dst = operandOffset(x.operand0Kind, x.operand0Reg);
+  // MASKMOVQ and MASKMOVDQU: the register of masks.
+  else if (x.operand0Kind == OPERAND_MEMORY_DI) dst = x.operand2Reg;
   const at = changetype<usize>(x) + <usize>load<u8>(ROW_SOURCES + <usize>x.row) * OPERAND_BYTES;
   const kind = <u32>load<u8>(at, DECODED_OPERAND0_KIND);
   if (isRegisterKind(kind)) src = operandOffset(kind, <u32>load<u8>(at, DECODED_OPERAND0_REG));

@@ -25,6 +25,12 @@ export function now(): u64 {
   return cpu.instructions * <u64>cpu.cyclesPerInstruction + cpu.charged;
 }
 
+/** As `now`, between instructions: no block runs, so the count is exact as it is. */
+export function boundaryTime(): u64 {
+  if (cpu.clockMode != CLOCK_VIRTUAL) return <u64>wallClock();
+  return cpu.instructions * <u64>cpu.cyclesPerInstruction + cpu.charged;
+}
+
 /**
  * In virtual mode, what depends on time waits until this CPU is not ahead of the others (DESIGN §5). True: the
  * instruction must be made again (the fault is recorded).

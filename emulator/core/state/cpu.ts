@@ -75,3 +75,7 @@ export const STOP_REQUESTED: u32 = 5;
 export const STOP_WAIT_FOR_SIPI: u32 = 6;
 /** A host access asked for a retry: the instruction has not been executed. */
 export const STOP_RETRY: u32 = 7;
+/** From `enterAndRun` alone: a physical interrupt waits for the host; the guest has not been entered. */
+export const STOP_HOST_INTERRUPT: u32 = 8;
+/** And above, from `enterAndRun` alone: the entry failed. */
+export const STOP_ENTRY_FAILED: u32 = 16;

@@ -11,6 +11,7 @@ import {
   AR_RW,
   AR_S,
   AR_UNUSABLE,
+  CR0_AM,
   CR0_PE,
   CR0_PG,
   CR0_WP,
@@ -47,9 +48,11 @@ export function setSegment(index: u32, selector: u32, base: u64, limit: u32, rig
   store<u64>(at + CPU_SEG_BASE, base);
   store<u64>(at + CPU_SEG_LIMIT, <u64>limit);
   store<u64>(at + CPU_SEG_RIGHTS, rights);
+  cpu.guestStateChanged = 1;
 }
 export function setSegBase(index: u32, base: u64): void {
   store<u64>(CPU + CPU_SEG_BASE + ((<usize>index) << 3), base);
+  cpu.guestStateChanged = 1;
 }
 
 export function isProtected(): bool {
@@ -130,11 +133,16 @@ export const CONTEXT_LONG: u32 = 1 << 5;
 export const CONTEXT_NX: u32 = 1 << 6;
 export const CONTEXT_SMEP: u32 = 1 << 7;
 export const CONTEXT_SMAP: u32 = 1 << 8;
+/** Alignment is checked: a context of its own, whose accesses find no TLB entry. */
+export const CONTEXT_ALIGNMENT: u32 = 1 << 9;
 
 /** The paging mode and privilege that decide what a TLB entry allows, as one word. */
 export function contextFlavor(user: bool): u32 {
   let flavor: u32 = 0;
-  if (user) flavor |= CONTEXT_USER;
+  if (user) {
+    flavor |= CONTEXT_USER;
+    if ((cpu.rflags & FLAG_AC) != 0 && (cpu.cr0 & CR0_AM) != 0) flavor |= CONTEXT_ALIGNMENT;
+  }
   if ((cpu.cr0 & CR0_PG) == 0) return flavor;
   flavor |= CONTEXT_PAGING;
   if (cpu.cr0 & CR0_WP) flavor |= CONTEXT_WP;
@@ -155,5 +163,6 @@ export function currentPcid(): u32 {
 /** After CPL, RFLAGS.AC, CR0, CR3, CR4, EFER, EPTP or VPID changed. */
 export function updateContext(): void {
   cpu.asid = contextAsid(contextFlavor(cpu.cpl == 3));
+  cpu.contextStale = 0;
   updateJumpKey();
 }

@@ -36,6 +36,8 @@ export function resetForInit(): void {
   for (let i: usize = 0; i < 8; i++) store<u64>(CPU + CPU_DR + (i << 3), 0);
   store<u64>(CPU + CPU_DR + 48, 0xffff0ff0);
   store<u64>(CPU + CPU_DR + 56, 0x400);
+  cpu.breakpoints = 0;
+  cpu.debugHits = 0;
   cpu.cpl = 0;
   cpu.interruptibility = 0;
   cpu.faultVector = -1;
@@ -43,6 +45,7 @@ export function resetForInit(): void {
   cpu.deliveringVector = -1;
   cpu.nmiPending = 0;
   cpu.vmxNonRoot = 0;
+  cpu.vmcsKept = 0;
   cpu.eptp = 0;
   cpu.vpid = 0;
   cpu.preemptionDeadline = NEVER;

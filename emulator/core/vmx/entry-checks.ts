@@ -135,6 +135,23 @@ export function checkHostState(): u32 {
   return ERROR_NONE;
 }
 
+/**
+ * True where `isVolatileGuestStateValid` need not look: no event, no blocking, active, RFLAGS as the last exit saved them with
+ * the mode unchanged since, and RIP one that every mode takes.
+ */
+export function isVolatileGuestStatePlain(): bool {
+  const vmcs = <usize>cpu.vmcs;
+  return (
+    cpu.vmcsKept == cpu.vmcs &&
+    load<u64>(vmcs, X.VMCS_GUEST_RFLAGS) == cpu.flagsSaved &&
+    ((load<u32>(vmcs, X.VMCS_ENTRY_INTERRUPTION_INFO) & 0x80000000) |
+      load<u32>(vmcs, X.VMCS_GUEST_ACTIVITY_STATE) |
+      load<u32>(vmcs, X.VMCS_GUEST_INTERRUPTIBILITY) |
+      load<u32>(vmcs, X.VMCS_GUEST_RIP + 4)) ==
+      0
+  );
+}
+
 /** "Checks on Guest RIP, RFLAGS, and SSP" and "Checks on Guest Non-Register State": at every entry. */
 export function isVolatileGuestStateValid(): bool {
   const flags = Vmcs.get(X.VMCS_GUEST_RFLAGS);

@@ -15,6 +15,7 @@ import {
   EFER_LMA,
   EFER_LME,
   FLAGS_ARITHMETIC,
+  FLAG_AC,
   FLAG_VM,
 } from "../spec/architecture";
 import { ACTIVE, CPU, HALTED, RSP, SHUTDOWN, SS, cpu, setGpr } from "../state/cpu";
@@ -28,9 +29,11 @@ import {
   checkHostState,
   checkInjection,
   isGuestStateValid,
+  isVolatileGuestStatePlain,
   isVolatileGuestStateValid,
 } from "./entry-checks";
-import { ENTRY_FAILURE, PREEMPTION_SHIFT, vmExit } from "./exit";
+import { ENTRY_FAILURE, INFO_VALID, PREEMPTION_SHIFT, vmExit } from "./exit";
+import { updateBreakpoints } from "../interrupts/debug";
 import { Vmcs } from "./vmcs";
 
 /** What `vmEnter` answers. */
@@ -48,8 +51,8 @@ function failValid(error: u32): u32 {
 /**
  * Enters the guest of the current VMCS. After ENTERED the CPU is in VMX non-root operation and `run` runs the guest.
  *
- * Checks of fields that have not been written since they last passed are skipped; the CPU's own saving of guest state
- * leaves a state that passes (a test holds cached and full checks to the same outcome).
+ * Checks of fields that have not been written since they last passed are skipped, and so is loading them where the block
+ * still holds them; the CPU's own saving of guest state leaves a state that passes.
  */
 export function vmEnter(): u32 {
   const region = <usize>cpu.vmcs;
@@ -61,6 +64,10 @@ export function vmEnter(): u32 {
     if (hostError != 0) return failValid(hostError);
     cpu.vmxEntryChecksDone++;
   } else cpu.vmxEntryChecksSkipped++;
+  if (!dirty && isVolatileGuestStatePlain()) {
+    loadWritable();
+    return ENTERED;
+  }
   const injection = checkInjection();
   if (injection != 0) return failValid(injection);
   if (!isVolatileGuestStateValid() || (dirty && !isGuestStateValid())) {
@@ -68,12 +75,24 @@ export function vmEnter(): u32 {
     cpu.faultVector = -1;
     return FAILED_EXIT;
   }
-  store<u32>(region, 0, X.VMCS_DIRTY_AT);
   store<u32>(region, 1, X.VMCS_LAUNCH_STATE_AT);
-  loadControls();
-  loadGuestState();
-  injectEvent();
+  loadState(dirty);
+  store<u32>(region, 0, X.VMCS_DIRTY_AT);
+  if ((Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO) & INFO_VALID) != 0) injectEvent();
   return ENTERED;
+}
+
+/** Loads controls and guest state: all of them, or what can differ from what the block has kept since the last exit. */
+function loadState(dirty: bool): void {
+  if (!dirty && cpu.vmcsKept == cpu.vmcs) {
+    loadWritable();
+    return;
+  }
+  cpu.vmcsSavesAll = savesAllThatIsLoaded() ? 1 : 0;
+  cpu.guestStateChanged = 1;
+  loadControls();
+  loadWritableControls();
+  loadGuestState();
 }
 
 function loadControls(): void {
@@ -81,17 +100,21 @@ function loadControls(): void {
   cpu.procControls = Vmcs.get32(X.VMCS_PRIMARY_CONTROLS);
   cpu.proc2Controls =
     (cpu.procControls & X.PRIMARY_SECONDARY_CONTROLS) != 0 ? Vmcs.get32(X.VMCS_SECONDARY_CONTROLS) : 0;
-  cpu.exceptionBitmap = Vmcs.get32(X.VMCS_EXCEPTION_BITMAP);
   cpu.cr0Mask = Vmcs.get(X.VMCS_CR0_MASK);
   cpu.cr0Shadow = Vmcs.get(X.VMCS_CR0_READ_SHADOW);
   cpu.cr4Mask = Vmcs.get(X.VMCS_CR4_MASK);
   cpu.cr4Shadow = Vmcs.get(X.VMCS_CR4_READ_SHADOW);
-  cpu.tscOffset = (cpu.procControls & X.PRIMARY_TSC_OFFSETTING) != 0 ? Vmcs.get(X.VMCS_TSC_OFFSET) : 0;
   cpu.eptp = (cpu.proc2Controls & X.SECONDARY_ENABLE_EPT) != 0 ? Vmcs.get(X.VMCS_EPT_POINTER) : 0;
   cpu.vpid =
     (cpu.proc2Controls & X.SECONDARY_ENABLE_VPID) != 0
       ? (<u32>Vmcs.get(X.VMCS_VIRTUAL_PROCESSOR_ID)) & 0xffff
       : 0;
+}
+
+/** Controls that do not make the VMCS dirty: loaded at every entry. */
+function loadWritableControls(): void {
+  cpu.exceptionBitmap = Vmcs.get32(X.VMCS_EXCEPTION_BITMAP);
+  cpu.tscOffset = (cpu.procControls & X.PRIMARY_TSC_OFFSETTING) != 0 ? Vmcs.get(X.VMCS_TSC_OFFSET) : 0;
   cpu.preemptionDeadline =
     (cpu.pinControls & X.PIN_PREEMPTION_TIMER) != 0
       ? now() + (Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) << PREEMPTION_SHIFT)
@@ -100,9 +123,60 @@ function loadControls(): void {
 
 /** Loads controls and guest state for one instruction of the hypervisor's emulator: no checks, no event. */
 export function loadForEmulation(): void {
-  loadControls();
-  loadGuestState();
+  loadState(load<u32>(<usize>cpu.vmcs, X.VMCS_DIRTY_AT) != 0);
   cpu.activity = ACTIVE;
+}
+
+/** Fields that do not make the VMCS dirty, where all others are as the last exit left them. */
+function loadWritable(): void {
+  loadWritableControls();
+  loadWritableState();
+  cpu.vmxNonRoot = 1;
+  const flags = Vmcs.get(X.VMCS_GUEST_RFLAGS);
+  if (flags != cpu.flagsSaved) {
+    loadFlags(flags);
+    // RFLAGS.VM and AC decide on mode, privilege and translation context.
+    if (((flags ^ cpu.flagsSaved) & (FLAG_VM | FLAG_AC)) != 0) derive();
+  }
+  // Without VPID, entry and exit flush linear and combined mappings.
+  if (cpu.vpid == 0) dropContexts(0, -1);
+  if (cpu.contextStale != 0) updateContext();
+}
+
+function loadWritableState(): void {
+  setGpr(RSP, Vmcs.get(X.VMCS_GUEST_RSP));
+  cpu.rip = Vmcs.get(X.VMCS_GUEST_RIP);
+  cpu.interruptibility = Vmcs.get32(X.VMCS_GUEST_INTERRUPTIBILITY);
+  const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
+  cpu.activity = activity == 1 ? HALTED : activity == 2 ? SHUTDOWN : ACTIVE;
+}
+
+function loadFlags(image: u64): void {
+  setArithmeticFlags(image);
+  cpu.rflags = image & ~FLAGS_ARITHMETIC;
+}
+
+/** What follows from the guest state that has been loaded. */
+function derive(): void {
+  cpu.cpl =
+    (cpu.cr0 & CR0_PE) == 0
+      ? 0
+      : (cpu.rflags & FLAG_VM) != 0
+        ? 3
+        : (<u32>(segRights(SS) >> AR_DPL_SHIFT)) & 3;
+  updateMode();
+  updateContext();
+}
+
+/** Each optional group that entries load is one that exits save: so the block and the VMCS agree after an exit. */
+function savesAllThatIsLoaded(): bool {
+  const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
+  const exit = Vmcs.get32(X.VMCS_EXIT_CONTROLS);
+  return (
+    ((entry & X.ENTRY_LOAD_DEBUG_CONTROLS) == 0 || (exit & X.EXIT_SAVE_DEBUG_CONTROLS) != 0) &&
+    ((entry & X.ENTRY_LOAD_PAT) == 0 || (exit & X.EXIT_SAVE_PAT) != 0) &&
+    ((entry & X.ENTRY_LOAD_EFER) == 0 || (exit & X.EXIT_SAVE_EFER) != 0)
+  );
 }
 
 function restore(slot: usize, at: usize): void {
@@ -124,17 +198,12 @@ function loadGuestState(): void {
     v128.store(CPU + CPU_SEG_BASE + i, v128.load(vmcs + X.VMCS_GUEST_ES_BASE + i));
     v128.store(CPU + CPU_SEG_LIMIT + i, v128.load(vmcs + X.VMCS_GUEST_ES_LIMIT + i));
   }
-  setGpr(RSP, Vmcs.get(X.VMCS_GUEST_RSP));
-  cpu.rip = Vmcs.get(X.VMCS_GUEST_RIP);
-  const flags = Vmcs.get(X.VMCS_GUEST_RFLAGS);
-  setArithmeticFlags(flags);
-  cpu.rflags = flags & ~FLAGS_ARITHMETIC;
   cpu.sysenterCs = Vmcs.get(X.VMCS_GUEST_SYSENTER_CS);
   cpu.sysenterEsp = Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP);
   cpu.sysenterEip = Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP);
-  cpu.interruptibility = Vmcs.get32(X.VMCS_GUEST_INTERRUPTIBILITY);
   if (entry & X.ENTRY_LOAD_DEBUG_CONTROLS) {
     restore(X.VMCS_GUEST_DR7, CPU_DR + 56);
+    updateBreakpoints();
     cpu.debugCtl = Vmcs.get(X.VMCS_GUEST_DEBUGCTL);
   }
   if (entry & X.ENTRY_LOAD_PAT) cpu.pat = Vmcs.get(X.VMCS_GUEST_PAT);
@@ -146,24 +215,15 @@ function loadGuestState(): void {
   }
   if ((cpu.proc2Controls & X.SECONDARY_ENABLE_EPT) != 0)
     for (let i: usize = 0; i < 4; i++) restore(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
-  const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
-  cpu.activity = activity == 1 ? HALTED : activity == 2 ? SHUTDOWN : ACTIVE;
-  cpu.cpl =
-    (cpu.cr0 & CR0_PE) == 0
-      ? 0
-      : (cpu.rflags & FLAG_VM) != 0
-        ? 3
-        : (<u32>(segRights(SS) >> AR_DPL_SHIFT)) & 3;
+  loadWritableState();
+  loadFlags(Vmcs.get(X.VMCS_GUEST_RFLAGS));
   cpu.vmxNonRoot = 1;
-  // Without VPID, entry and exit flush linear and combined mappings.
   if (cpu.vpid == 0) dropContexts(0, -1);
-  updateMode();
-  updateContext();
+  derive();
 }
 
 function injectEvent(): void {
   const info = Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO);
-  if ((info & 0x80000000) == 0) return;
   Vmcs.set(X.VMCS_ENTRY_INTERRUPTION_INFO, <u64>(info & 0x7fffffff));
   const source = (info >> 8) & 7;
   const vector = <i32>(info & 0xff);

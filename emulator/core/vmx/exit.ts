@@ -34,6 +34,7 @@ import { getFlags, setArithmeticFlags } from "../state/flags";
 import { now, NEVER } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
+import { updateBreakpoints } from "../interrupts/debug";
 import { FAULT_VM_EXIT } from "../interrupts/raise";
 import { R_LENGTH } from "../records/record";
 import {
@@ -64,11 +65,12 @@ export const INFO_NMI_UNBLOCKING: u32 = 1 << 12;
  * back (`completeExit`).
  */
 export function vmExit(reason: u32, qualification: u64): void {
-  Vmcs.set(X.VMCS_EXIT_REASON, <u64>reason);
-  Vmcs.set(X.VMCS_EXIT_QUALIFICATION, qualification);
-  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, 0);
-  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, 0);
-  Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, 0);
+  const vmcs = <usize>cpu.vmcs;
+  store<u64>(vmcs, <u64>reason, X.VMCS_EXIT_REASON);
+  store<u64>(vmcs, qualification, X.VMCS_EXIT_QUALIFICATION);
+  store<u64>(vmcs, 0, X.VMCS_EXIT_INTERRUPTION_INFO);
+  store<u64>(vmcs, 0, X.VMCS_EXIT_INSTRUCTION_LENGTH);
+  store<u64>(vmcs, 0, X.VMCS_EXIT_INSTRUCTION_INFO);
   let vectoring: u32 = 0;
   if (cpu.deliveringVector >= 0) {
     vectoring = interruptionInfo(
@@ -79,7 +81,7 @@ export function vmExit(reason: u32, qualification: u64): void {
     if (cpu.deliveringHasError != 0) Vmcs.set(X.VMCS_IDT_VECTORING_ERROR_CODE, <u64>cpu.deliveringError);
     if (cpu.deliveringSource >= 4) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
   }
-  Vmcs.set(X.VMCS_IDT_VECTORING_INFO, <u64>vectoring);
+  store<u64>(vmcs, <u64>vectoring, X.VMCS_IDT_VECTORING_INFO);
   const counter = CPU + CPU_EXITS + ((<usize>(reason & 0xffff)) << 3);
   store<u64>(counter, load<u64>(counter) + 1);
   cpu.faultVector = FAULT_VM_EXIT;
@@ -102,8 +104,35 @@ function save(slot: usize, at: usize): void {
   store<u64>(<usize>cpu.vmcs + slot, load<u64>(CPU + at));
 }
 
-/** Saves the guest state (SDM, "Saving Guest State"). RIP and RFLAGS are those that the run loop left. */
+/**
+ * Saves the guest state (SDM, "Saving Guest State"). RIP and RFLAGS are those that the run loop left. What has not changed
+ * since it was last saved is in the VMCS already.
+ */
 export function saveGuestState(): void {
+  const vmcs = <usize>cpu.vmcs;
+  const flags = getFlags();
+  cpu.flagsSaved = flags;
+  store<u64>(vmcs, getGpr(RSP), X.VMCS_GUEST_RSP);
+  store<u64>(vmcs, cpu.rip, X.VMCS_GUEST_RIP);
+  store<u64>(vmcs, flags, X.VMCS_GUEST_RFLAGS);
+  store<u64>(vmcs, <u64>cpu.interruptibility, X.VMCS_GUEST_INTERRUPTIBILITY);
+  const activity = cpu.activity;
+  store<u64>(vmcs, activity == HALTED ? 1 : activity == SHUTDOWN ? 2 : 0, X.VMCS_GUEST_ACTIVITY_STATE);
+  store<u64>(vmcs, 0, X.VMCS_GUEST_PENDING_DEBUG);
+  if (cpu.preemptionDeadline != NEVER) savePreemptionTimer();
+  if (cpu.guestStateChanged != 0) saveChangedState();
+}
+
+function savePreemptionTimer(): void {
+  if ((Vmcs.get32(X.VMCS_EXIT_CONTROLS) & X.EXIT_SAVE_PREEMPTION_TIMER) == 0) return;
+  const at = now();
+  const left = cpu.preemptionDeadline <= at ? 0 : (cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT;
+  Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, left);
+}
+
+/** The rest of the guest state: what `Cpu.guestStateChanged` stands for. */
+function saveChangedState(): void {
+  cpu.guestStateChanged = 0;
   const exitControls = Vmcs.get32(X.VMCS_EXIT_CONTROLS);
   Vmcs.set(X.VMCS_GUEST_CR0, cpu.cr0);
   Vmcs.set(X.VMCS_GUEST_CR3, cpu.cr3);
@@ -118,15 +147,9 @@ export function saveGuestState(): void {
     v128.store(vmcs + X.VMCS_GUEST_ES_BASE + i, v128.load(CPU + CPU_SEG_BASE + i));
     v128.store(vmcs + X.VMCS_GUEST_ES_LIMIT + i, v128.load(CPU + CPU_SEG_LIMIT + i));
   }
-  Vmcs.set(X.VMCS_GUEST_RSP, getGpr(RSP));
-  Vmcs.set(X.VMCS_GUEST_RIP, cpu.rip);
-  Vmcs.set(X.VMCS_GUEST_RFLAGS, getFlags());
   Vmcs.set(X.VMCS_GUEST_SYSENTER_CS, cpu.sysenterCs);
   Vmcs.set(X.VMCS_GUEST_SYSENTER_ESP, cpu.sysenterEsp);
   Vmcs.set(X.VMCS_GUEST_SYSENTER_EIP, cpu.sysenterEip);
-  Vmcs.set(X.VMCS_GUEST_INTERRUPTIBILITY, <u64>cpu.interruptibility);
-  Vmcs.set(X.VMCS_GUEST_ACTIVITY_STATE, cpu.activity == HALTED ? 1 : cpu.activity == SHUTDOWN ? 2 : 0);
-  Vmcs.set(X.VMCS_GUEST_PENDING_DEBUG, 0);
   // The entry control follows the guest's mode, as with unrestricted guest it must.
   const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
   Vmcs.set(
@@ -139,8 +162,6 @@ export function saveGuestState(): void {
   }
   if (exitControls & X.EXIT_SAVE_PAT) Vmcs.set(X.VMCS_GUEST_PAT, cpu.pat);
   if (exitControls & X.EXIT_SAVE_EFER) Vmcs.set(X.VMCS_GUEST_EFER, cpu.efer);
-  if (exitControls & X.EXIT_SAVE_PREEMPTION_TIMER)
-    Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, preemptionTimerLeft());
   if (cpu.proc2Controls & X.SECONDARY_ENABLE_EPT)
     for (let i: usize = 0; i < 4; i++) save(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
 }
@@ -148,25 +169,25 @@ export function saveGuestState(): void {
 /** The VMX-preemption timer counts down once every 2^5 cycles of the time-stamp counter (IA32_VMX_MISC). */
 export const PREEMPTION_SHIFT: u64 = 5;
 
-function preemptionTimerLeft(): u64 {
-  if (cpu.preemptionDeadline == NEVER) return 0;
-  const at = now();
-  return cpu.preemptionDeadline <= at ? 0 : (cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT;
-}
-
 /**
  * Second half of an exit, at the instruction boundary. With the hypervisor outside the machine the CPU then waits for
- * it; else the host-state area is loaded.
+ * it, and nothing else uses the block's guest state meanwhile: it stays, for the next entry. Else the host-state area is
+ * loaded.
  */
 export function completeExit(): void {
   saveGuestState();
   cpu.vmxNonRoot = 0;
-  cpu.eptp = 0;
-  cpu.vpid = 0;
   cpu.preemptionDeadline = NEVER;
   cpu.activity = ACTIVE;
   cpu.interruptibility &= 8;
-  if (cpu.hypervisorOutside == 0) loadHostState();
+  if (cpu.hypervisorOutside != 0) {
+    cpu.vmcsKept = cpu.vmcsSavesAll != 0 ? cpu.vmcs : 0;
+    return;
+  }
+  cpu.vmcsKept = 0;
+  cpu.eptp = 0;
+  cpu.vpid = 0;
+  loadHostState();
 }
 
 /** SDM, "Loading Host State". */
@@ -177,6 +198,7 @@ function loadHostState(): void {
   cpu.cr3 = Vmcs.get(X.VMCS_HOST_CR3);
   cpu.cr4 = Vmcs.get(X.VMCS_HOST_CR4) | (is64Bit ? CR4_PAE : 0);
   store<u64>(CPU + CPU_DR + 56, 0x400);
+  updateBreakpoints();
   cpu.debugCtl = 0;
   cpu.sysenterCs = Vmcs.get(X.VMCS_HOST_SYSENTER_CS);
   cpu.sysenterEsp = Vmcs.get(X.VMCS_HOST_SYSENTER_ESP);

@@ -136,7 +136,7 @@ describe("prefixes", () => {
 
 describe("operands", () => {
   test("AH without REX, SPL with", () => {
-    const high = { ...decodeDefined(MODE_64, "88 e0") };
+    const high = decodeDefined(MODE_64, "88 e0");
     expect([high.operand1Kind, high.operand1Reg, high.operand1Size]).toEqual([OperandKind.GPR_HIGH, 0, 1]);
     const low = decodeDefined(MODE_64, "40 88 e0");
     expect([low.operand1Kind, low.operand1Reg, low.operand1Size]).toEqual([OperandKind.GPR, 4, 1]);
