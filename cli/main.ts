@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-/** The command line: `exitless boot | compare | exits | debug`. */
+/** The command line: `exitless boot | compare | exits | conformance | debug`. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
 import { StorageError } from "../devices/storage/errors.ts";
-import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { CPU_MODELS } from "../emulator/host/cpu-models.ts";
 import { CostProfileError } from "../emulator/machine/cost-profile.ts";
+import { CpuSpecError } from "../emulator/host/cpu-spec.ts";
 import { BOOT_PROTOCOLS, type BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { ImageError } from "../emulator/machine/loaders/image-error.ts";
 import { OptionError, type DriveOptions } from "../hypervisor/machine.ts";
@@ -12,6 +13,7 @@ import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
 import { normalizeArguments, parseDrive } from "./arguments.ts";
 import { boot } from "./boot.ts";
+import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
 import { Status } from "./status.ts";
@@ -53,7 +55,11 @@ function machineOptions(command: Command): Command {
     )
     .option("--m <MiB>", "guest memory", integer(2, 2600), 128)
     .option("--smp <n>", "CPUs", integer(1, 8), 1)
-    .addOption(new Option("--cpu <model>", "CPU model").choices([...CPU_MODELS]).default("nehalem"))
+    .option(
+      "--cpu <model>",
+      `${CPU_MODELS.join(", ")}; with ,+feature or ,-feature (-cpu max,-x2apic)`,
+      "nehalem",
+    )
     .option(
       "--drive <spec>",
       "file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N] (repeatable)",
@@ -82,7 +88,7 @@ interface MachineFlags {
   readonly protocol?: BootProtocol;
   readonly m: number;
   readonly smp: number;
-  readonly cpu: CpuModelName;
+  readonly cpu: string;
   readonly drive: readonly DriveOptions[];
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
@@ -190,6 +196,42 @@ program
     process.stdout.write(`${flags.json ? JSON.stringify(result, null, 2) : formatExits(result)}\n`);
   });
 
+program
+  .command("conformance")
+  .description("run a folder of built kvm-unit-tests by its unittests.cfg")
+  .argument("<folder>", "folder with unittests.cfg and the images")
+  .argument("[tests...]", "names of tests; default: all")
+  .addOption(
+    new Option("--mode <mode>", "as a virtual machine or on the bare machine")
+      .choices(["vm", "metal"])
+      .default("metal"),
+  )
+  .option("--timeout <seconds>", "wall time a test; default: what the file says, or 90", integer(1, 86400))
+  .option("--logs <folder>", "write each test's output to a file there")
+  .option("--json", "print JSON")
+  .addHelpText(
+    "after",
+    `
+Exit status: 0 when no test failed or timed out, else 1.
+
+Example:
+  exitless conformance kvm-unit-tests/x86 smptest realmode --mode vm --logs /tmp/logs`,
+  )
+  .action(
+    async (
+      folder: string,
+      names: readonly string[],
+      flags: { mode: "vm" | "metal"; timeout?: number; logs?: string; json?: boolean },
+    ) => {
+      const { mode, timeout, logs } = flags;
+      const result = await conformance({ folder, names, mode, timeout, logs, progress });
+      process.stdout.write(
+        `${flags.json ? JSON.stringify(result, null, 2) : formatConformance(result, pc)}\n`,
+      );
+      if (result.rows.some((row) => row.verdict === "fail" || row.verdict === "timeout")) status = 1;
+    },
+  );
+
 machineOptions(
   program
     .command("debug")
@@ -215,6 +257,7 @@ try {
     status = Status.BAD_IMAGE;
   } else if (
     error instanceof OptionError ||
+    error instanceof CpuSpecError ||
     error instanceof CostProfileError ||
     error instanceof RangeError
   ) {

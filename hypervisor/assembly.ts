@@ -6,13 +6,15 @@ import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.t
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
-import { MachineMemory, configureCpu } from "../emulator/host/core.ts";
-import { cpuModel, hypervisorLeaves, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
+import { cpuModel, hypervisorLeaves } from "../emulator/host/cpu-models.ts";
+import type { CpuSpec } from "../emulator/host/cpu-spec.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import type { CostProfile } from "../emulator/machine/cost-profile.ts";
 import { buildFirmware } from "../emulator/machine/firmware/firmware.ts";
+import { setUpLegacyInterrupts } from "../emulator/machine/firmware/legacy-interrupts.ts";
 import { detectProtocol, loadBootImage } from "../emulator/machine/loaders/detect.ts";
 import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
@@ -30,6 +32,7 @@ const MIB = 1024 * 1024;
 const MACHINE_BASE = 2 * MIB;
 const STATE_BYTES = 16 * MIB;
 const RECORD_BYTES = 4 * MIB;
+const RFLAGS_IF = 1n << 9n;
 /** Seconds since 1970 at which virtual time begins: 2026-01-01. */
 export const VIRTUAL_EPOCH = 1767225600;
 
@@ -51,7 +54,7 @@ export interface Hardware {
   readonly smp: number;
   /** Guest RAM. */
   readonly ramBytes: number;
-  readonly model: CpuModelName;
+  readonly cpu: CpuSpec;
   /** With the wall clock nothing is charged: `wallProfile`. */
   readonly profile: CostProfile;
   readonly path: RequestPath;
@@ -72,8 +75,8 @@ export function planHardware({ mode, smp, ramBytes }: Hardware): MemoryPlan {
   return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
 }
 
-const identityOf = ({ model, smp, profile }: Hardware): ReturnType<typeof cpuModel> =>
-  cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz });
+const identityOf = ({ cpu, smp, profile }: Hardware): ReturnType<typeof cpuModel> =>
+  cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz });
 
 /** New memory with red zones and configured CPUs; the rest is zeroes. */
 export function createMemory(hardware: Hardware): MachineMemory {
@@ -154,7 +157,7 @@ export class Assembly {
   readonly #timings: DiskServiceTime[] = [];
 
   constructor(hardware: Hardware, parts: ThreadParts) {
-    const { mode, smp, profile, model } = hardware;
+    const { mode, smp, profile, cpu } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
     const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
@@ -170,7 +173,7 @@ export class Assembly {
       processors: smp,
     });
     if (mode === "vm") {
-      const guest = cpuModel({ model, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
+      const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
       this.vm = new Vm({
         label: "vm0",
         board: this.board,
@@ -202,6 +205,16 @@ export class Assembly {
     };
   }
 
+  /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
+  get isDead(): boolean {
+    if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
+    return this.board.cores.every((_, index) => {
+      const cpu = this.memory.cpuState(index);
+      if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
+      return cpu.activity !== Activity.HALTED || (cpu.rflags & RFLAGS_IF) === 0n;
+    });
+  }
+
   /** Parallel mode: wakes the host threads, so that they see that they are to stop. */
   signalHostThreads(): void {
     this.vm?.ioThread.signal();
@@ -221,6 +234,7 @@ export class Assembly {
     if (this.vm) {
       this.vm.reset();
       this.vm.load(segments, image.entry);
+      setUpLegacyInterrupts(this.vm.pc.ports, this.vm.vcpus[0]!.apic.state.registers);
       return;
     }
     for (const segment of segments) {
@@ -229,6 +243,7 @@ export class Assembly {
       this.memory.state.bytes.set(segment.bytes, offset);
     }
     const core = this.board.core(0);
+    setUpLegacyInterrupts(this.board.pc.ports, core.state.apicRegister);
     applyEntryState(core.state, image.entry);
     core.exports.updateMode();
     core.exports.updateContext();
@@ -243,7 +258,7 @@ export function placesOf({ board }: Assembly): string {
 export interface SoftwareOptions {
   /** Image of a multiboot, PVH or Linux kernel. */
   readonly kernel: string | ImageFile;
-  readonly initrd?: string;
+  readonly initrd?: string | ImageFile;
   /** The kernel's command line. */
   readonly append?: string;
   /** Chooses the boot protocol where an image has several. */
@@ -259,7 +274,7 @@ export interface Software {
 /** Reads and lays out the images. Throws ImageError with the file's name when one is not what it must be. */
 export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): Software {
   const kernel = typeof options.kernel === "string" ? readImage(options.kernel, "kernel") : options.kernel;
-  const initrd = options.initrd === undefined ? undefined : readImage(options.initrd, "initrd");
+  const initrd = typeof options.initrd === "string" ? readImage(options.initrd, "initrd") : options.initrd;
   const identity = identityOf(hardware);
   const ram = { lowRam: hardware.ramBytes, highRam: 0 };
   const featureFlags = identity.cpuid.find(([leaf]) => leaf === 1)?.[5] ?? 0;

@@ -26,7 +26,12 @@ const MSR_X2APIC_EOI = 0x80b;
 const VECTOR_NP = 11;
 const VECTOR_GP = 13;
 const VECTOR_UD = 6;
+const TYPE_EXTERNAL = 0;
+const TYPE_NMI = 2;
 const TYPE_EXCEPTION = 3;
+const BLOCKING_BY_NMI = 1 << 3;
+/** Bit 12 of the IDT-vectoring information is undefined; in what is injected it must be 0. */
+const VECTORING_UNDEFINED = 1 << 12;
 const INFO_VALID = 0x80000000;
 const INFO_HAS_ERROR = 1 << 11;
 
@@ -150,18 +155,33 @@ export class ExitDispatch {
     }
   }
 
-  /** Runs the guest's instruction with one guest-physical page handed to the VM's devices. */
+  /**
+   * Runs the guest's instruction with one more guest-physical page handed to the VM's devices: an instruction may reach
+   * several of them, each of which exits when it is first met.
+   */
   #emulate(page: number, cost = this.#vcpu.vm.costs.instructionEmulation): void {
     const vcpu = this.#vcpu;
     const { core, vm } = vcpu;
     vcpu.charge(cost);
-    core.state.emulatedPage = page < 0 ? 0xffffffffffffffffn : BigInt(page);
+    const { emulatedPages: pages, emulatedPageCount: before } = core.state;
+    if (page >= 0) {
+      const known = pages.subarray(0, before);
+      if (before === pages.length || known.includes(BigInt(page))) {
+        // A paging structure of the guest in a device's registers, say: no processor state lets this go on.
+        vcpu.handler = "instruction that cannot be emulated";
+        vcpu.state.run = VcpuRun.SHUTDOWN;
+        vm.tripleFault();
+        return;
+      }
+      pages[before] = BigInt(page);
+      core.state.emulatedPageCount = before + 1;
+    }
     vm.emulating = vcpu;
     const exited = core.exports.emulateOne();
     vm.emulating = undefined;
-    core.state.emulatedPage = 0xffffffffffffffffn;
     // The instruction was not finished: something else in it exits. That exit is counted and handled by itself.
     if (exited !== 0) vcpu.nestedExit();
+    core.state.emulatedPageCount = before;
   }
 
   #halt(): void {
@@ -195,16 +215,36 @@ export class ExitDispatch {
         return;
       }
       vcpu.handler = "guest #NP";
-      if ((vectoring & INFO_VALID) !== 0) {
-        // INT n through a gate that only the shadow has cleared: again, with the guest's own IDT.
-        vcpu.state.injectInfo = (INFO_VALID | (type << 8) | (vectoring & 0xff)) >>> 0;
-        vcpu.state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
-        return;
-      }
+      // INT n through a gate that only the shadow has cleared: again, with the guest's own IDT.
+      if (this.#injectAgain()) return;
       this.#inject(VECTOR_NP, vmcs.read32(F.EXIT_INTERRUPTION_ERROR_CODE));
       return;
     }
     throw new Error(`${vcpu.label}: exception exit ${info.toString(16)} that nobody asked for`);
+  }
+
+  /**
+   * An event whose delivery the exit has cut short is delivered again at the next entry. SDM Vol. 3C, "Information for VM Exits
+   * That Occur During Event Delivery". False when there was none.
+   */
+  #injectAgain(): boolean {
+    const { core, state, vmcs } = this.#vcpu;
+    const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
+    if ((vectoring & INFO_VALID) === 0) return false;
+    const type = (vectoring >>> 8) & 7;
+    if (type === TYPE_EXTERNAL && state.exitless !== 0) {
+      // The physical APIC has acknowledged it: ended there, and on by way of the virtual one.
+      core.exports.apicWrite(0xb0, 0);
+      this.#vcpu.hostInterrupt(vectoring & 0xff);
+      return true;
+    }
+    state.injectInfo = (vectoring & ~VECTORING_UNDEFINED) >>> 0;
+    state.injectError = vmcs.read32(F.IDT_VECTORING_ERROR_CODE);
+    state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
+    const blocking = vmcs.read32(F.GUEST_INTERRUPTIBILITY);
+    // An NMI that is injected while NMIs are blocked would not pass the entry checks of virtual NMIs.
+    if (type === TYPE_NMI) vmcs.write(F.GUEST_INTERRUPTIBILITY, blocking & ~BLOCKING_BY_NMI);
+    return true;
   }
 
   #cpuid(): void {
@@ -355,14 +395,22 @@ export class ExitDispatch {
     const { vmcs, vm } = vcpu;
     const address = vmcs.read(F.GUEST_PHYSICAL_ADDRESS);
     const page = address - (address % PAGE);
+    const isDelivering = this.#injectAgain();
     if (vm.memory.isRam(page)) {
       if (vm.completion === "eli" && vcpu.shadowIdt.covers(page) && vcpu.shadowIdt.state.mapped !== 0) {
-        this.#writeToIdtPage(page);
+        this.#writeToIdtPage(page, isDelivering);
         return;
       }
       vcpu.handler = "memory";
       vcpu.charge(vm.costs.eptFault);
       vm.ept.map(page, vm.memory.machineAddress(page));
+      return;
+    }
+    if (isDelivering) {
+      // Stack or tables of the guest in a device's registers: there is no instruction to emulate.
+      vcpu.handler = "event delivery to a device";
+      vcpu.state.run = VcpuRun.SHUTDOWN;
+      vm.tripleFault();
       return;
     }
     if (vm.owners.isKick(address)) {
@@ -384,13 +432,14 @@ export class ExitDispatch {
   }
 
   /** A guest write to the page whose shadow is mapped: made to the guest's own page, then copied. */
-  #writeToIdtPage(page: number): void {
+  #writeToIdtPage(page: number, isDelivering: boolean): void {
     const vcpu = this.#vcpu;
     vcpu.handler = "idt page";
     vcpu.shadowIdt.unmap();
     vcpu.core.exports.flushAllContexts();
     vcpu.vm.ept.map(page, vcpu.vm.memory.machineAddress(page));
-    this.#emulate(-1);
+    // The delivery's own write is made again with it: with something to inject there is no shadow.
+    if (!isDelivering) this.#emulate(-1);
     vcpu.shadowIdt.written();
     vcpu.state.flush = 1;
   }

@@ -6,8 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { Activity, type MachineMemory } from "../emulator/host/core.ts";
-import { CPU_MODELS, type CpuModelName } from "../emulator/host/cpu-models.ts";
+import type { MachineMemory } from "../emulator/host/core.ts";
+import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { parseCostProfile, type CostProfile } from "../emulator/machine/cost-profile.ts";
@@ -44,7 +44,8 @@ export interface MachineOptions extends SoftwareOptions {
   readonly memory?: number;
   /** CPUs of the guest, 1 to 8. Default 1. */
   readonly smp?: number;
-  readonly cpu?: CpuModelName;
+  /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
+  readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
   /** `metal`: the guest owns the machine; `vm`: it runs under the hypervisor. Default `vm`. */
   readonly mode?: "metal" | "vm";
@@ -210,7 +211,7 @@ export class Machine {
     }
     const outcome = this.scheduler.run(
       () =>
-        (++looks % LOOKS_PER_DEATH_CHECK === 0 && this.isDead) ||
+        (++looks % LOOKS_PER_DEATH_CHECK === 0 && this.#assembly.isDead) ||
         state.request !== BoardRequest.NONE ||
         vm?.isPausing === true ||
         cpu.instructions >= untilInstruction ||
@@ -231,18 +232,13 @@ export class Machine {
       case BoardRequest.CPU_RESET:
         return { end: "reset", code: 0 };
       default:
-        return { end: outcome === "idle" || this.isDead ? "idle" : "paused", code: 0 };
+        return { end: outcome === "idle" || this.#assembly.isDead ? "idle" : "paused", code: 0 };
     }
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
   get isDead(): boolean {
-    if (this.vm) return this.vm.vcpus.every((vcpu) => vcpu.isDead);
-    return this.board.cores.every((core) => {
-      const cpu = core!.state;
-      if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
-      return cpu.activity !== Activity.HALTED || (cpu.rflags & 0x200n) === 0n;
-    });
+    return this.#assembly.isDead;
   }
 
   /** Carries out a reset that the guest asked for: devices, CPUs, and the image loaded again. */
@@ -383,9 +379,6 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const memory = options.memory ?? 128;
   if (!Number.isInteger(memory) || memory < 2 || memory > 2600 || memory % 2 !== 0)
     throw new OptionError(`-m ${memory}: must be an even number of MiB from 2 to 2600`);
-  const model = options.cpu ?? "nehalem";
-  if (!CPU_MODELS.includes(model))
-    throw new OptionError(`-cpu ${model}: must be one of ${CPU_MODELS.join(", ")}`);
   const mode = options.mode ?? "vm";
   if (mode === "metal" && (options.path !== undefined || options.completion !== undefined))
     throw new OptionError("--path and --completion need --mode vm: on metal there is no hypervisor");
@@ -400,7 +393,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     clock,
     smp,
     ramBytes: memory * MIB,
-    model,
+    cpu: parseCpuSpec(options.cpu ?? "nehalem"),
     profile: clock === "wall" ? wallProfile(profile) : profile,
     path: options.path ?? "user",
     completion: options.completion ?? "inject",

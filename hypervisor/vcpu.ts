@@ -11,7 +11,7 @@ import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { ViewOf } from "../layout/struct.ts";
 import * as X from "../layout/vmx.ts";
 import { ExitDispatch } from "./exit-dispatch.ts";
-import { prepareInjection } from "./injection.ts";
+import { canTakeInterrupt, prepareInjection } from "./injection.ts";
 import { Ledger, PHASES, PhaseCode, exitReasonName } from "./ledger.ts";
 import { ShadowIdt } from "./shadow-idt.ts";
 import { initialiseVmcs, setLongModeControl, setRealModeStart } from "./vcpu-setup.ts";
@@ -105,7 +105,7 @@ export class Vcpu implements Actor {
     const cpu = this.core.state;
     cpu.vmcs = this.vmcs.offset;
     cpu.vmcsPointer = BigInt(this.vmcs.offset - this.vm.board.memory.plan.ramBase);
-    cpu.emulatedPage = 0xffffffffffffffffn;
+    cpu.emulatedPageCount = 0;
     cpu.hypervisorOutside = 1;
     cpu.vmxOn = 1;
     cpu.activity = Activity.ACTIVE;
@@ -258,18 +258,16 @@ export class Vcpu implements Actor {
   /** An entry that injects nothing, after an exit that changed nothing: `#prepareEntry` would find nothing to do. */
   #isPlainEntry(): boolean {
     const { words } = this;
-    return (
-      (words[VcpuWord.RUN]! |
-        words[VcpuWord.ATTENTION]! |
-        words[VcpuWord.FLUSH]! |
-        words[VcpuWord.NMI_PENDING]! |
-        words[VcpuWord.INJECT_INFO]!) ===
-        0 &&
-      !this.#isExitless &&
-      (this.vmcs.primaryControls & X.Primary.INTERRUPT_WINDOW_EXITING) === 0 &&
-      !this.core.hasReachedInstruction &&
-      !this.apic.hasInterrupt()
-    );
+    const special =
+      words[VcpuWord.RUN]! |
+      words[VcpuWord.ATTENTION]! |
+      words[VcpuWord.FLUSH]! |
+      words[VcpuWord.NMI_PENDING]! |
+      words[VcpuWord.INJECT_INFO]!;
+    if (special !== 0 || this.#isExitless || this.core.hasReachedInstruction) return false;
+    const hasWindow = (this.vmcs.primaryControls & X.Primary.INTERRUPT_WINDOW_EXITING) !== 0;
+    // With an interrupt that the guest cannot take yet, the window is asked for, and that is all.
+    return this.apic.hasInterrupt() ? hasWindow && !canTakeInterrupt(this.vmcs) : !hasWindow;
   }
 
   #enterUnderLock(lock: BoardLock): boolean {

@@ -30,7 +30,6 @@ const ISR = 0x10;
 const TMR = 0x18;
 const IRR = 0x20;
 const ESR = 0x28;
-const LVT_CMCI = 0x2f;
 const ICR_LOW = 0x30;
 const ICR_HIGH = 0x31;
 const LVT_TIMER = 0x32;
@@ -107,7 +106,6 @@ export class VirtualApic {
     r[DFR] = 0xffffffff;
     r[SVR] = 0xff;
     for (let lvt = LVT_TIMER; lvt <= LVT_ERROR; lvt++) r[lvt] = LVT_MASKED;
-    r[LVT_CMCI] = LVT_MASKED;
     this.state.errorPending = 0;
     this.#stopTimer();
   }
@@ -320,7 +318,6 @@ export class VirtualApic {
       index === LDR ||
       index === DFR ||
       (index >= SVR && index <= ESR) ||
-      index === LVT_CMCI ||
       (index >= ICR_LOW && index <= TIMER_CURRENT) ||
       index === TIMER_DIVIDE
     );
@@ -389,7 +386,7 @@ export class VirtualApic {
           this.#startTimer(r[TIMER_INITIAL]!);
         return;
       default:
-        if (index === LVT_CMCI || (index > LVT_TIMER && index <= LVT_ERROR)) this.#writeLvt(index, value);
+        if (index > LVT_TIMER && index <= LVT_ERROR) this.#writeLvt(index, value);
         else if (!VirtualApic.#isImplemented(index)) this.#error(1 << 7);
     }
   }
@@ -470,7 +467,6 @@ export class VirtualApic {
         this.accept(low);
         return true;
       case SVR:
-      case LVT_CMCI:
       case TIMER_INITIAL:
       case TIMER_DIVIDE:
         break;

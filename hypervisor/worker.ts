@@ -70,7 +70,10 @@ function loop(): void {
       while (!board.isStopping) vm!.pollThread!.turn(board.lock!);
       return;
     case "timekeeper":
-      runTimekeeper(board, () => vm !== undefined && !vm.ioThread.isIdle());
+      runTimekeeper(board, {
+        hasHostWork: () => vm !== undefined && !vm.ioThread.isIdle(),
+        isDead: () => assembly.isDead,
+      });
   }
 }
 

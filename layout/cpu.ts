@@ -104,8 +104,9 @@ export const CpuStruct = struct(
     injecting: u32,
     nmiPending: u32,
     signature: u32,
-    /** Guest-physical page that the emulated instruction's accesses may reach through the host. */
-    emulatedPage: u64,
+    /** Guest-physical pages that the emulated instruction's accesses (fetch, source, destination, two each) may reach through the host. */
+    emulatedPages: array("u64", 6),
+    emulatedPageCount: u32,
     /** 1 when an access handed to the host is guest-physical (emulator), 0 when machine-physical. */
     ioGuest: u32,
     /** A REP instruction stopped between iterations: RIP stays at it. */
@@ -114,6 +115,8 @@ export const CpuStruct = struct(
     targetInstructions: u64,
     /** CR4 bits that the CPU model has. */
     cr4Allowed: u64,
+    /** Instruction sets that the CPU model has: bits numbered as in emulator/host/instruction-sets.ts. */
+    features: bytes(16, 16),
     pdpteScratch: array("u64", 4),
     pauses: u64,
     /** Written by any thread (atomically): bits of ATTENTION_*. Stands before `leave`: both are looked at as one u64. */
@@ -235,12 +238,57 @@ export const CpuStruct = struct(
     blocksDecoded: u64,
     interruptsTaken: u64,
 
-    // --- 16-byte media state
-    xmm: bytes(512, 16),
+    // --- media state
+    /** YMM registers, 32 bytes each; an XMM register is the lower half of its slot. */
+    vector: bytes(512, 16),
+    /**
+     * x87 data registers R0 to R7 (physical numbers, not relative to TOP), 16 bytes each: significand in bytes 7:0, sign and
+     * exponent in bytes 9:8. MMX register n is the significand of Rn.
+     */
+    x87: bytes(128, 16),
     mxcsr: u32,
     x87Control: u32,
+    /** With TOP in bits 13:11. */
     x87Status: u32,
+    /** Bit n: Rn is not empty (the form of FXSAVE). */
     x87Tag: u32,
+    /** Last x87 instruction (bits 10:0) and last operand, as FXSAVE shows them. */
+    x87Opcode: u32,
+    x87CodeSelector: u32,
+    x87DataSelector: u32,
+    x87CodeOffset: u64,
+    x87DataOffset: u64,
+    /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
+    breakpoints: u32,
+    /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
+    debugHits: u32,
+    /** Where vector instructions take operands apart and put results together. */
+    lanes: bytes(96, 16),
+    /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */
+    mediaFaults: u32,
+
+    // --- floating-point operations (emulator/core/float)
+    /** Masks, rounding and DAZ/FTZ of F32 and F64 operations, in the x87 control word's layout (float/environment.ts). */
+    floatControl: u32,
+    /** Exceptions of the operations so far, IE in bit 0 to PE in bit 5. */
+    floatFlags: u32,
+    /** 1: the last rounding made the magnitude larger (C1 of the x87 status word). */
+    floatRoundedUp: u32,
+    /** Sign (bit 15) and exponent of a double extended result; its significand is what the operation returns. */
+    floatExponent: u32,
+    /** Second result of wide integer operations. */
+    floatRemainder: u64,
+    /** Results of 128-bit operations beside the upper word, which they return (float/series.ts). */
+    wideLow: u64,
+    wideExponent: i32,
+    /** Of an argument's reduction: how often π/2 was taken from it, modulo 4, and whether the rest is negative. */
+    quadrant: u32,
+    restSign: u32,
+    /** An x87 instruction's operand from memory as a double extended number, or its result to go there. */
+    operandSignificand: u64,
+    operandExponent: u32,
+    /** Where images of x87 and SSE state are put together on their way to and from memory. */
+    image: bytes(512, 16),
 
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),

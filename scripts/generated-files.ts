@@ -1,5 +1,8 @@
 /** The generated files of the repository and what makes each. `scripts/generate.mjs` writes or checks them. */
 import { handlerFunctions } from "../emulator/isa/generate-handlers.ts";
+import { TABLE_FEATURES } from "../emulator/isa/features.ts";
+import { floatTables } from "../emulator/isa/generate-float-tables.ts";
+import { MEDIA_BITS } from "../emulator/isa/media-kinds.ts";
 import { decoderTables } from "../emulator/isa/generate.ts";
 import {
   DecodedFlag,
@@ -76,4 +79,9 @@ export const GENERATED_FILES: Readonly<Record<string, () => string>> = {
   "emulator/core/spec/vmx.ts": vmxConstants,
   "emulator/core/instructions/handlers.generated.ts": handlerFunctions,
   "emulator/core/decode/decoded.generated.ts": decodedStruct,
+  "emulator/host/instruction-sets.generated.ts": () =>
+    `/** Features of the instruction table; the order numbers the bits of \`Cpu.features\`. */\nexport const TABLE_FEATURES: readonly string[] = ${JSON.stringify(TABLE_FEATURES)};\n`,
+  "emulator/core/float/tables.generated.ts": floatTables,
+  "emulator/core/spec/media.generated.ts": () =>
+    "// Kinds of media instructions, bits of `Cpu.mediaFaults`.\n" + constants("MEDIA_", "u32", MEDIA_BITS),
 };

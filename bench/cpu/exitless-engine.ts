@@ -64,6 +64,7 @@ export function prepareRun(module: WebAssembly.Module, path: string): { core: Co
     tscFrequency: 1e9,
     signature: 0x106a5,
     cr4Allowed: 0n,
+    instructionSets: new Set(["BASE", "CMOV"]),
     cpuid: [
       [0, undefined, 1, 0, 0, 0],
       [0x80000000, undefined, 0x80000000, 0, 0, 0],

@@ -3,7 +3,7 @@
  * interrupts, VM exits and requests of other threads are looked at.
  */
 import { acknowledgeInterrupt } from "./env";
-import { CPU_ATTENTION, CPU_DR } from "./layout.generated";
+import { CPU_ATTENTION } from "./layout.generated";
 import {
   ACTIVE,
   ATTENTION_INIT,
@@ -28,7 +28,7 @@ import {
   machine,
 } from "./state/cpu";
 import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
-import { FLAG_IF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
+import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
 import { setSegment, updateMode } from "./state/mode";
 import { answerShootdown, blockAtRip, startRunning, stopRunning } from "./records/block-cache";
@@ -44,12 +44,13 @@ import {
   RECORD_SIZE,
   RECORD_STACK,
 } from "./records/record";
-import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT } from "./interrupts/raise";
+import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT, raise } from "./interrupts/raise";
 import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interrupts/deliver";
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
 import { ENTERED, loadForEmulation, vmEnter } from "./vmx/entry";
+import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
 import { resetForInit } from "./state/reset";
 
 /** In wall mode the clock is looked at after so many instructions. */
@@ -120,8 +121,9 @@ export function run(): u32 {
   let stop: u32 = 0;
   const isParallel = machine.parallel != 0;
   if (isParallel) startRunning();
-  do stop = turn();
-  while (stop == 0);
+  // The event that a VM entry injects may have met an exit on its way.
+  if (settle()) stop = STOP_VM_EXIT;
+  while (stop == 0) stop = turn();
   if (isParallel) stopRunning();
   return stop;
 }
@@ -156,7 +158,7 @@ function turn(): u32 {
     step();
   } else {
     if (recognizeEvent(time)) return settle() ? STOP_VM_EXIT : 0;
-    if (cpu.rflags & FLAG_TF) step();
+    if ((cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || cpu.breakpoints != 0) step();
     else execute(budgetEnd(time));
   }
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
@@ -183,17 +185,34 @@ export function settle(): bool {
   return cpu.hypervisorOutside != 0;
 }
 
-/** One instruction; a trap flag that was set before it gives #DB after it. */
+/**
+ * One instruction with everything about it that can trap: an instruction breakpoint before it, data and I/O breakpoints and
+ * the trap flag (as it was before) after it.
+ */
 function step(): void {
+  if (meetsInstructionBreakpoint()) {
+    raise(VECTOR_DB);
+    return;
+  }
   const traps = (cpu.rflags & FLAG_TF) != 0;
+  // RF holds for one instruction; one that does not finish keeps it.
+  const resume = cpu.rflags & FLAG_RF;
+  cpu.rflags &= ~FLAG_RF;
   const before = cpu.instructions;
   execute(cpu.instructions + 1);
-  if (traps && cpu.faultVector == NO_FAULT && cpu.instructions != before && cpu.softwareVector < 0) {
-    if (cpu.interruptibility & 2) return;
-    const dr6 = CPU + CPU_DR + 48;
-    store<u64>(dr6, load<u64>(dr6) | 0x4000);
-    deliver(VECTOR_DB, SOURCE_EXCEPTION, false, 0, cpu.rip);
+  if (cpu.faultVector != NO_FAULT || cpu.instructions == before) {
+    cpu.rflags |= resume;
+    cpu.debugHits = 0;
+    return;
   }
+  // Blocking by MOV SS holds debug traps back, for the next instruction to deliver.
+  if ((cpu.interruptibility & 2) != 0 || cpu.softwareVector >= 0) return;
+  const conditions = (<u64>cpu.debugHits) | (traps ? DR6_BS : 0);
+  if (conditions == 0) return;
+  cpu.debugHits = 0;
+  noteDebugCondition(conditions);
+  cpu.activity = ACTIVE;
+  deliver(VECTOR_DB, SOURCE_EXCEPTION, false, 0, cpu.rip);
 }
 
 /** The count at which the next deadline of this CPU falls. */
@@ -321,7 +340,7 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
 
 /**
  * Runs exactly one instruction of the guest whose state is in the current VMCS, for the hypervisor's emulator: accesses
- * to the guest-physical page in `Cpu.emulatedPage` reach the host's `memoryAccess` import instead of causing an EPT
+ * to the guest-physical pages in `Cpu.emulatedPages` reach the host's `memoryAccess` import instead of causing an EPT
  * violation. The state is saved back.
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */

@@ -5,6 +5,7 @@
  * wasm offset.
  */
 import { CpuStruct } from "../../layout/cpu.ts";
+import { featureBits } from "./instruction-sets.ts";
 import { MACHINE, MachineStruct, type MemoryPlan } from "../../layout/memory-map.ts";
 import { StateMemory, type ViewOf } from "../../layout/struct.ts";
 
@@ -280,6 +281,8 @@ export interface CpuConfiguration {
   readonly tscFrequency: number;
   readonly signature: number;
   readonly cr4Allowed: bigint;
+  /** Features of the instruction table (emulator/isa/features.ts) that execute; all others raise #UD. */
+  readonly instructionSets: ReadonlySet<string>;
   /** [leaf, subleaf or undefined for any, eax, ebx, ecx, edx] */
   readonly cpuid: readonly (readonly [number, number | undefined, number, number, number, number])[];
   readonly recordBytes: number;
@@ -294,6 +297,7 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   cpu.tscFrequency = BigInt(configuration.tscFrequency);
   cpu.signature = configuration.signature;
   cpu.cr4Allowed = configuration.cr4Allowed;
+  cpu.features.set(featureBits(configuration.instructionSets));
   // The last place of the record area is the transient block's (records/block-cache.ts).
   cpu.recordCacheSize = configuration.recordBytes - 256;
   const table = new DataView(memory.state.buffer, cpu.cpuid.byteOffset, cpu.cpuid.byteLength);

@@ -6,6 +6,7 @@
  * `IMPLEMENTED_FEATURES`; a test holds that the instruction table then has all of its rows.
  */
 import type { CpuConfiguration } from "./core.ts";
+import { tableFeatures } from "./instruction-sets.ts";
 import { FEATURES, featureNames } from "./cpu-features.ts";
 import type { CpuidRegister } from "./cpu-features.ts";
 
@@ -18,7 +19,7 @@ export type CpuidRow = CpuConfiguration["cpuid"][number];
 /** What the core executes, or has as state and behaviour. */
 export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   featureNames(`
-    PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
+    DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
     CMPXCHG16B PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
     ARAT
     FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP RDPID
@@ -143,6 +144,9 @@ const LINE_BYTES = 64;
 
 export interface CpuModelOptions {
   readonly model: CpuModelName;
+  /** Features beyond the model's, and those that it is to lack. */
+  readonly added?: readonly string[];
+  readonly removed?: readonly string[];
   /** CPUs of the machine, all in one package, one thread a core. */
   readonly cpus: number;
   /** Hz; a multiple of CYCLES_PER_TIMER_TICK, so that leaf 15H is exact. */
@@ -151,7 +155,7 @@ export interface CpuModelOptions {
   readonly hypervisor?: boolean;
 }
 
-export type CpuIdentity = Pick<CpuConfiguration, "signature" | "cr4Allowed" | "cpuid">;
+export type CpuIdentity = Pick<CpuConfiguration, "signature" | "cr4Allowed" | "cpuid" | "instructionSets">;
 
 /** CPUID.1:EAX: SDM Vol. 2A, "CPUID", "Version Information Returned by CPUID in EAX". Family 6 only. */
 function signatureOf({ family, model, stepping }: CpuModel): number {
@@ -160,9 +164,11 @@ function signatureOf({ family, model, stepping }: CpuModel): number {
 
 /** The features that a model claims: what its namesake has and the core executes. */
 export function claimedFeatures(
-  options: Pick<CpuModelOptions, "model" | "cpus" | "hypervisor">,
+  options: Pick<CpuModelOptions, "model" | "added" | "removed" | "cpus" | "hypervisor">,
 ): ReadonlySet<string> {
-  const claimed = new Set(MODELS[options.model].features.filter((name) => IMPLEMENTED_FEATURES.has(name)));
+  const wanted = [...MODELS[options.model].features, ...(options.added ?? [])];
+  const claimed = new Set(wanted.filter((name) => IMPLEMENTED_FEATURES.has(name)));
+  for (const name of options.removed ?? []) claimed.delete(name);
   // HTT: CPUID.1:EBX[23:16] is valid, that is, the package has more than one logical processor.
   if (options.cpus === 1) claimed.delete("HTT");
   if (options.hypervisor) claimed.add("HYPERVISOR");
@@ -220,7 +226,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   let cr4Allowed = 0n;
   for (const [feature, bit] of CR4_OF_FEATURE) if (features.has(feature)) cr4Allowed |= 1n << BigInt(bit);
   const cpuid = rows.filter(([leaf]) => leaf <= model.highestLeaf || leaf >= 0x80000000);
-  return { signature, cr4Allowed, cpuid };
+  return { signature, cr4Allowed, cpuid, instructionSets: tableFeatures(features) };
 }
 
 function featureWord(features: ReadonlySet<string>, leaf: number, register: CpuidRegister): number {

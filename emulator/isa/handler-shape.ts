@@ -21,7 +21,13 @@ const PURE = new Set(
   (
     "load store sizeof Op Flags Condition Address add adc sub sbb and or xor inc dec neg not adcx adox shl shr sar rol ror " +
     "rcl rcr shld shrd bt bts btr btc bsf bsr popCount lzcnt tzcnt crc32 byteSwap cbw cwd mul imul imulTruncated " +
-    "Access lea if return"
+    "Access lea if return andn blsr blsmsk blsi bextr bzhi pext pdep shlx shrx sarx rorx mulx " +
+    // x87.
+    "Last Stack Take Load Result Arithmetic Compare Control Move Integral Transcendental " +
+    // Vectors.
+    "v128 i8x16 i16x8 i32x4 i64x2 Vec Mmx Lanes Shift Shuffle Across Insert Aes Carryless Sha Text f64x2 Memory Float Single Double Singles " +
+    "Doubles Convert Fused Round Approximate signedInteger setRelation joinQuads ptest ptestWide emms " +
+    "clearUpperHalves clearVectors"
   ).split(" "),
 );
 
@@ -32,11 +38,15 @@ const BRANCH = /^Chain\.branch<T>\(record, (.*)\);$/;
 const FOLLOWED =
   /\b(?:jumpTo|callRelative|callTo|ret|retPop|loop|loopz|loopnz|jcxz|movs|stos|lods|cmps|scas)</;
 
-const ACCESS = /\bLinear\.(readable|writable|storable)</;
+/** An access whose check stands in the handler, or behind a call (vector-access.ts of the core). */
+const ACCESS = /\bLinear\.(readable|writable|storable)(?=<|32\()/;
+const CALLED_ACCESS = /\bMemory\.(read|store)\d/;
 
 /** Everything that a body calls, by its first name. */
 function calledNames(body: string): string[] {
-  return [...body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:\.\w+)?(?:<\w+>)?\()/g)].map((match) => match[1]!);
+  return [...body.matchAll(/(?<![.\w])([A-Za-z_]\w*)(?=(?:\.\w+)?(?:<[\w, ]+>)?\()/g)].map(
+    (match) => match[1]!,
+  );
 }
 
 /** The statements of a handler, for a rule's body. `T` still stands for the operand type. */
@@ -47,13 +57,21 @@ export function handlerBody(body: string, ends: boolean): string {
   if (ends)
     return `cpu.record = record; ${stopping} return ${FOLLOWED.test(body) ? "Chain.follow(record)" : "record"};`;
   const viaAccess = stopping
-    .replace(new RegExp(ACCESS, "g"), "Access.$1<")
-    .replaceAll(/(Access\.\w+<\w+>\()/g, "$1record, ");
-  const withoutCommit = viaAccess.replace("Linear.commit(at);", "");
+    .replace(new RegExp(ACCESS, "g"), "Access.$1")
+    .replaceAll(/(Access\.\w+(?:<\w+>)?\()/g, "$1record, ");
+  // What stands behind the commit is done only once the store has reached its place.
+  const [before, after = ""] = viaAccess.split("Linear.commit(at);").map((part) => part.trim()) as [
+    string,
+    string?,
+  ];
+  const withoutCommit = `${before} ${after}`.trim();
   const isPure = calledNames(withoutCommit).every((name) => PURE.has(name));
   if (!isPure)
     return `cpu.record = record; ${stopping} if (cpu.recordEnd == 0) return record; return next(record);`;
-  if (!ACCESS.test(body)) return `${stopping} return next(record);`;
-  const commit = viaAccess === withoutCommit ? "" : "commitSlow(); ";
-  return `${withoutCommit} if (at == CPU + CPU_SCRATCH) { ${commit}return record; } return next(record);`;
+  if (!ACCESS.test(body) && !CALLED_ACCESS.test(body)) return `${stopping} return next(record);`;
+  const commits = viaAccess.includes("Linear.commit(at);");
+  const rest = after === "" ? "" : `${after} `;
+  if (!commits) return `${before} if (at == CPU + CPU_SCRATCH) return record; return next(record);`;
+  const slow = `commitSlow(); ${after === "" ? "" : `if (faultPending()) return record; ${rest}`}return record;`;
+  return `${before} if (at == CPU + CPU_SCRATCH) { ${slow} } ${rest}return next(record);`;
 }

@@ -6,17 +6,9 @@
  * without a rule raise #UD.
  */
 import type { Row } from "./format.ts";
-
-/** AssemblyScript statements for one handler. `T` stands for the operand type. */
-export interface Rule {
-  /** All operands in registers (or no ModR/M operand). */
-  readonly register?: string;
-  readonly memory?: string;
-  /** Memory form with LOCK; without one, LOCK rows use `memory`. */
-  readonly locked?: string;
-  /** The instruction ends a block: it may change RIP, mode, translation or what interrupts can do. */
-  readonly ends?: boolean;
-}
+import type { Rule } from "./rule.ts";
+import { vectorRule } from "./rules-vector.ts";
+import { x87Rule } from "./rules-x87.ts";
 
 const D = "Op.dst<T>(record)";
 const S = "Op.src<T>(record)";
@@ -399,6 +391,10 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   RDGSBASE: () => callTyped("rdgsbase"),
   WRFSBASE: () => callTyped("wrfsbase", true),
   WRGSBASE: () => callTyped("wrgsbase", true),
+  // A pending exception is found by the check before it (media-kinds.ts).
+  FWAIT: () => ({ register: "" }),
+  FXSAVE: () => call("fxsave"),
+  FXRSTOR: () => call("fxrstor"),
   VMCALL: () => call("vmcall", true),
 };
 
@@ -425,6 +421,11 @@ function crc32(row: Row): Rule {
 
 /** The rule of a row, or undefined: the row raises #UD. */
 export function ruleOf(row: Row): Rule | undefined {
+  if (row.feature === "X87") return x87Rule(row);
+  return generalRule(row) ?? vectorRule(row);
+}
+
+function generalRule(row: Row): Rule | undefined {
   if (row.map >= 4) return undefined;
   const simple = SIMPLE[row.mnemonic];
   if (simple && row.operands.every((operand) => GENERAL.has(operand.method))) return simple(row);
@@ -481,7 +482,9 @@ const UNTYPED = new Set(["rDX", "1", "I", "J", "A", "ES", "CS", "SS", "DS", "FS"
 
 /** The handler's operand type at an operand size: that of the row's first typed operand. */
 export function typeAt(row: Row, operandSize: 2 | 4 | 8): "u8" | "u16" | "u32" | "u64" {
-  const operands = row.operands.filter((operand) => !UNTYPED.has(operand.method));
+  const typed = row.operands.filter((operand) => !UNTYPED.has(operand.method));
+  const general = typed.filter((operand) => GENERAL.has(operand.method));
+  const operands = general.length > 0 ? general : typed;
   const type = (row.mnemonic === "CRC32" ? operands[1] : operands[0])?.registerType;
   if (type === "b") return "u8";
   if (type === "w") return "u16";

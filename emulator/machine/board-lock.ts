@@ -118,7 +118,7 @@ export class BoardLock {
   /**
    * The timekeeper's one turn: fires what is due, then sleeps until the next event or until something earlier has been
    * armed.
-   * @returns true when nothing was armed and nobody armed anything for a while: perhaps nothing can ever happen again
+   * @returns true when nobody armed anything earlier in the meantime: a good moment to ask whether anything can still happen
    */
   keepTime(): boolean {
     this.enter();
@@ -129,7 +129,7 @@ export class BoardLock {
     this.leave();
     if (this.state.stop !== 0) return false;
     const milliseconds = next === NEVER ? QUIET_CHECK : millisecondsUntil(this.#clock, next);
-    return Atomics.wait(this.#words, this.#keeper, signal, milliseconds) === "timed-out" && next === NEVER;
+    return Atomics.wait(this.#words, this.#keeper, signal, milliseconds) === "timed-out";
   }
 }
 

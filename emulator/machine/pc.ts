@@ -12,6 +12,8 @@ import {
   TEST_IRQ_PORTS,
   TEST_LATCH_PORT,
   TEST_LATCH_PORTS,
+  TEST_MEMORY_BASE,
+  TEST_MEMORY_BYTES,
   TestDevice,
 } from "../../devices/debug/test-device.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
@@ -183,6 +185,12 @@ export class Pc {
       size: IOAPIC_WINDOW,
       device: this.ioapic,
       ...interrupts,
+    });
+    this.mmio.addFixed({
+      label: name("test memory"),
+      base: TEST_MEMORY_BASE,
+      size: TEST_MEMORY_BYTES,
+      device: testDevice.memory,
     });
     this.mmio.addFixed({
       label: name("ECAM"),

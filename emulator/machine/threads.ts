@@ -33,18 +33,26 @@ export function runCpuThread(board: Board, index: number, actor: Actor): void {
 }
 
 /**
- * Fires the board's timers until it stops, and stops it when nothing can ever happen again: all CPUs sleep without a timer,
- * none has been woken, no event is armed and no host thread has work.
+ * Fires the board's timers until it stops, and stops it when nothing can ever happen again: all CPUs have halted for good,
+ * or they sleep without a timer, none has been woken, no event is armed and no host thread has work.
  */
-export function runTimekeeper(board: Board, hasHostWork: () => boolean): void {
+export function runTimekeeper(
+  board: Board,
+  machine: {
+    readonly hasHostWork: () => boolean;
+    /** No interrupt can wake any CPU. */
+    readonly isDead: () => boolean;
+  },
+): void {
   const lock = board.lock!;
   const { i32 } = board.memory.state;
   const isQuiet = (): boolean =>
     lock.state.asleep === board.cores.length &&
     board.events.next === NEVER &&
-    !hasHostWork() &&
+    !machine.hasHostWork() &&
     board.cores.every(
       (_, index) => (Atomics.load(i32, board.attentionAt(index)) & ~Attention.SHOOTDOWN) === 0,
     );
-  while (!board.isStopping) if (lock.keepTime() && lock.hold(isQuiet)) board.stopThreads();
+  while (!board.isStopping)
+    if (lock.keepTime() && lock.hold(() => machine.isDead() || isQuiet())) board.stopThreads();
 }

@@ -10,7 +10,7 @@ import { ParallelMachine } from "../../hypervisor/parallel-machine.ts";
 import type { MachineOptions, RunResult } from "../../hypervisor/machine.ts";
 import type { LedgerEntry } from "../../hypervisor/ledger.ts";
 import type { MachineStats } from "../../hypervisor/stats.ts";
-import { TemporaryFolder, runGuest } from "../support/machine.ts";
+import { TemporaryFolder, runGuest, multiboot } from "../support/machine.ts";
 
 /** Generous: the test machine may be busy. */
 const PATIENCE = 120_000;
@@ -371,19 +371,4 @@ describe("code that changes under a running CPU", () => {
 /** Four bytes, little-endian. */
 function long(value: number): number[] {
   return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
-}
-
-/** A multiboot 1 image that gives its addresses in its header; `code` is entered in 32-bit mode, at 100040H. */
-function multiboot(code: readonly number[]): NonNullable<MachineOptions["kernel"]> {
-  const load = 0x100000;
-  const bytes = new Uint8Array(4096);
-  const view = new DataView(bytes.buffer);
-  const flags = 1 << 16;
-  const magic = 0x1badb002;
-  const end = load + bytes.length;
-  [magic, flags, -(magic + flags), load, load, end, end, load + 64].forEach((value, index) =>
-    view.setUint32(index * 4, value >>> 0, true),
-  );
-  bytes.set(code, 64);
-  return { path: "code", name: "code", bytes };
 }

@@ -6,7 +6,7 @@ export interface CaseInput {
   readonly mode: Mode;
   /** The instruction, 1 to 15 bytes, at `CODE`. */
   readonly code: Uint8Array;
-  /** A repeated string instruction: it is stepped until it is complete. */
+  /** A repeated string instruction, or a gather: it is stepped until it is complete. */
   readonly isRepeated: boolean;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8 to R15. In compatibility mode all below 2^32, and R8 to R15 are 0. */
   readonly gpr: BigUint64Array;
@@ -16,6 +16,8 @@ export interface CaseInput {
   readonly poke: Uint8Array;
   /** Number of the general register that the first operand is, undefined when it is in memory or there is none. */
   readonly destination: number | undefined;
+  /** x87, MMX, SSE and AVX state in the form of `media.ts`; undefined for integer instructions, which have none. */
+  readonly media?: Uint8Array;
 }
 
 /** What the instruction did. */
@@ -31,4 +33,6 @@ export interface CaseOutcome {
   readonly gpr: BigUint64Array;
   /** Bytes of the window that changed: offset and new value, by rising offset. */
   readonly changes: readonly (readonly [offset: number, value: number])[];
+  /** State after the instruction, where the case has one. */
+  readonly media?: Uint8Array;
 }

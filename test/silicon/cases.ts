@@ -19,7 +19,8 @@ import {
   WINDOW_BYTES,
   type Mode,
 } from "./environment.ts";
-import type { Form } from "./forms.ts";
+import { isMediaRecorded, type Form } from "./forms.ts";
+import { LaneSource, makeMedia, MXCSR_OFFSET, setVector } from "./media.ts";
 
 const RAX = 0;
 const RCX = 1;
@@ -135,6 +136,10 @@ function aimImplicitOperands(draft: Draft): void {
   const { mnemonic, operands } = form.row;
   const at = target(random, form.mode, 8);
   const offset = offsetOf(form.mode, at);
+  if (operands[0]?.method === "DI") {
+    setLow(gpr, RDI, offset, encoding.addressSize);
+    draft.pokeAt = at;
+  }
   if (/^(PUSH|POP|CALL|RET|ENTER|LEAVE)/.test(mnemonic)) {
     gpr[RSP] = offset;
     draft.pokeAt = at;
@@ -222,7 +227,7 @@ function draftCase(random: Random, form: Form): Draft {
   aimImplicitOperands(draft);
   const { address } = encoding;
   if (address) {
-    const at = target(random, form.mode, form.row.mnemonic === "CMPXCHG16B" ? 16 : 8);
+    const at = target(random, form.mode, alignmentOf(form));
     aimAddress(draft, address, at);
     draft.pokeAt = at;
   }
@@ -238,20 +243,83 @@ function destinationOf({ form, encoding }: Draft): number | undefined {
     : undefined;
 }
 
+/** Bytes of a media instruction's memory operand, and as many before and behind as there is room for. */
+function pokeLanes(draft: Draft, source: LaneSource, media: Uint8Array): Uint8Array {
+  const poke = new Uint8Array(POKE_BYTES);
+  const view = new DataView(poke.buffer);
+  for (let i = 0; i < POKE_BYTES; i += 8) view.setBigUint64(i, source.next(), true);
+  // Reserved bits are #GP: mostly none.
+  if (/LDMXCSR$/.test(draft.form.row.mnemonic) && draft.random.chance(80))
+    view.setUint32(0, draft.random.next() & 0xffff, true);
+  if (draft.random.chance(15)) poke.set(media.subarray(160, 160 + 16));
+  return poke;
+}
+
+/** Gathers: indices that stay near the base, and some elements that are not asked for. */
+function aimGather(draft: Draft, media: Uint8Array): void {
+  const { random, form, encoding } = draft;
+  const { vectorIndex, vvvv, address } = encoding;
+  if (vectorIndex === undefined || !address) return;
+  const isWide = form.row.operands[1]!.registerType === "q";
+  const indices = new Uint8Array(32);
+  const mask = new Uint8Array(32);
+  const view = new DataView(indices.buffer);
+  const isTame = random.chance(80);
+  for (let i = 0; i < 32; i += isWide ? 8 : 4) {
+    const index = isTame || random.chance(70) ? random.below(64) - 32 : (random.next() | 0) >> 4;
+    if (isWide) view.setBigInt64(i, BigInt(index), true);
+    else view.setInt32(i, index, true);
+  }
+  for (let i = 0; i < 32; i++) mask[i] = random.next() >>> 24;
+  setVector(media, vectorIndex, indices);
+  if (random.chance(90)) setVector(media, vvvv, mask);
+}
+
+/** PCMPESTRI and PCMPESTRM take lengths from EAX and EDX. */
+function tameMediaOperands(draft: Draft): void {
+  const { random, form, gpr } = draft;
+  if (!/^V?PCMPESTR/.test(form.row.mnemonic)) return;
+  for (const register of [RAX, RDX])
+    if (random.chance(85)) {
+      const length = random.below(44) - 22;
+      gpr[register] = BigInt.asUintN(form.mode === MODE_64 && random.chance(50) ? 64 : 32, BigInt(length));
+    }
+}
+
+/** How a row's memory operand is aligned where alignment matters. */
+function alignmentOf(form: Form): number {
+  if (form.row.mnemonic === "CMPXCHG16B") return 16;
+  if (!isMediaRecorded(form.row)) return 8;
+  return form.is256 ? 32 : 16;
+}
+
 /** Case number `number` of a form under a corpus seed. */
 export function makeCase(seed: number, form: Form, number: number): CaseInput {
   const random = new Random(fnv1a(`${seed}/${form.mode}/${form.key}/${number}`));
   let draft = draftCase(random, form);
   while (mayWrap(draft)) draft = draftCase(random, form);
+  const source = new LaneSource(random, form);
+  let media: Uint8Array | undefined;
+  if (isMediaRecorded(form.row)) {
+    media = makeMedia(random, form, source);
+    aimGather(draft, media);
+    tameMediaOperands(draft);
+    // Exceptions that are unmasked on purpose stay; LDMXCSR and STMXCSR see any state that is valid.
+    if (/MXCSR$/.test(form.row.mnemonic))
+      new DataView(media.buffer).setUint32(MXCSR_OFFSET, random.next() & 0xffff, true);
+  }
   const pokeOffset = Math.max(0, Math.min(WINDOW_BYTES - POKE_BYTES, draft.pokeAt - WINDOW));
   return {
     mode: form.mode,
     code: Uint8Array.from(draft.encoding.bytes),
-    isRepeated: form.group === "REP" || form.group === "REPNE",
+    // A gather whose element faults takes the single-step trap in the place of the fault, and begins again (SDM Vol. 2,
+    // "VGATHERDPS").
+    isRepeated: form.group === "REP" || form.group === "REPNE" || draft.encoding.vectorIndex !== undefined,
     gpr: draft.gpr,
     rflags: INITIAL_RFLAGS | BigInt(random.next() & RANDOM_RFLAGS),
     pokeOffset,
-    poke: pokeBytes(draft),
+    poke: media ? pokeLanes(draft, source, media) : pokeBytes(draft),
     destination: destinationOf(draft),
+    ...(media && { media }),
   };
 }

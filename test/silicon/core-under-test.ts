@@ -14,6 +14,7 @@ import {
   type CpuState,
 } from "../../emulator/host/core.ts";
 import { planMemory } from "../../layout/memory-map.ts";
+import { TABLE_FEATURES } from "../../emulator/host/instruction-sets.ts";
 import {
   CODE_LIMIT_16,
   CODE_PAGE,
@@ -25,6 +26,19 @@ import {
   WINDOW_BYTES,
   type Mode,
 } from "./environment.ts";
+import {
+  CODE_OFFSET,
+  CONTROL_OFFSET,
+  DATA_OFFSET,
+  MEDIA_BYTES,
+  MXCSR_OFFSET,
+  OPCODE_OFFSET,
+  STATUS_OFFSET,
+  ST_OFFSET,
+  TAG_OFFSET,
+  UPPER_OFFSET,
+  XMM_OFFSET,
+} from "./media.ts";
 import type { SiliconCore, SiliconException } from "./replay.ts";
 
 const RAM_BYTES = 4 << 20;
@@ -84,7 +98,8 @@ const SEGMENTS: Readonly<Record<Mode, readonly [code: Segment, data: Segment]>> 
 };
 
 const CR0 = 0x80050033n; // PE MP ET NE WP AM PG
-const CR4 = 0x6b8n; // DE PSE PAE PGE OSFXSR OSXMMEXCPT
+const CR4 = 0x406b8n; // DE PSE PAE PGE OSFXSR OSXMMEXCPT OSXSAVE
+const XCR0 = 7n; // x87 SSE AVX
 const EFER = 0xd01n; // SCE LME LMA NXE
 
 /** No board: nothing that a case does reaches beyond RAM. */
@@ -121,6 +136,7 @@ export class CoreUnderTest implements SiliconCore {
       tscFrequency: 1_000_000_000,
       signature: 0x106a5,
       cr4Allowed: CR4,
+      instructionSets: new Set(TABLE_FEATURES),
       cpuid: [
         [0, undefined, 1, 0, 0, 0],
         [0x80000000, undefined, 0x80000000, 0, 0, 0],
@@ -133,12 +149,21 @@ export class CoreUnderTest implements SiliconCore {
     this.#core.exports.resetForPowerOn();
     this.#buildKernel();
     const cr3 = this.#buildPageTables();
-    Object.assign(this.#cpu, { cr0: CR0, cr3: BigInt(cr3), cr4: CR4, efer: EFER });
+    Object.assign(this.#cpu, { cr0: CR0, cr3: BigInt(cr3), cr4: CR4, efer: EFER, xcr0: XCR0 });
     Object.assign(this.#cpu, { idtrBase: KERNEL + BigInt(IDT), idtrLimit: BigInt(VECTORS * 16 - 1) });
     Object.assign(this.#cpu, { gdtrBase: KERNEL + BigInt(GDT), gdtrLimit: 0x4fn });
     this.#setSegment(TR, { selector: TSS_SELECTOR, base: KERNEL + BigInt(TSS), limit: 0x67, rights: 0x8b });
     this.#core.exports.updateMode();
     this.#core.exports.updateContext();
+  }
+
+  /** The CPU's state, for what `setRegisters` does not set. Call `updateMedia` after a change of x87 words. */
+  get state(): CpuState {
+    return this.#cpu;
+  }
+
+  updateMedia(): void {
+    this.#core.exports.updateMode();
   }
 
   enter(mode: Mode): void {
@@ -171,6 +196,50 @@ export class CoreUnderTest implements SiliconCore {
     this.#saved = undefined;
     this.#core.exports.updateMode();
     this.#core.exports.updateContext();
+  }
+
+  setMedia(image: Uint8Array): void {
+    const cpu = this.#cpu;
+    const view = new DataView(image.buffer, image.byteOffset);
+    cpu.x87Control = view.getUint16(CONTROL_OFFSET, true);
+    cpu.x87Status = view.getUint16(STATUS_OFFSET, true);
+    cpu.x87Tag = image[TAG_OFFSET]!;
+    cpu.x87Opcode = view.getUint16(OPCODE_OFFSET, true);
+    cpu.x87CodeOffset = view.getBigUint64(CODE_OFFSET, true);
+    cpu.x87DataOffset = view.getBigUint64(DATA_OFFSET, true);
+    cpu.mxcsr = view.getUint32(MXCSR_OFFSET, true);
+    const top = (cpu.x87Status >> 11) & 7;
+    for (let i = 0; i < 8; i++)
+      cpu.x87.set(image.subarray(ST_OFFSET + 16 * i, ST_OFFSET + 16 * i + 10), 16 * ((top + i) & 7));
+    for (let i = 0; i < 16; i++) {
+      cpu.vector.set(image.subarray(XMM_OFFSET + 16 * i, XMM_OFFSET + 16 * i + 16), 32 * i);
+      cpu.vector.set(image.subarray(UPPER_OFFSET + 16 * i, UPPER_OFFSET + 16 * i + 16), 32 * i + 16);
+    }
+    // Derived state: what faults.
+    this.#core.exports.updateMode();
+  }
+
+  media(): Uint8Array {
+    const cpu = this.#cpu;
+    const image = new Uint8Array(MEDIA_BYTES);
+    const view = new DataView(image.buffer);
+    view.setUint16(CONTROL_OFFSET, cpu.x87Control, true);
+    view.setUint16(STATUS_OFFSET, cpu.x87Status, true);
+    image[TAG_OFFSET] = cpu.x87Tag;
+    view.setUint16(OPCODE_OFFSET, cpu.x87Opcode, true);
+    view.setBigUint64(CODE_OFFSET, cpu.x87CodeOffset, true);
+    view.setBigUint64(DATA_OFFSET, cpu.x87DataOffset, true);
+    view.setUint32(MXCSR_OFFSET, cpu.mxcsr, true);
+    const top = (cpu.x87Status >> 11) & 7;
+    for (let i = 0; i < 8; i++) {
+      const at = 16 * ((top + i) & 7);
+      image.set(cpu.x87.subarray(at, at + 10), ST_OFFSET + 16 * i);
+    }
+    for (let i = 0; i < 16; i++) {
+      image.set(cpu.vector.subarray(32 * i, 32 * i + 16), XMM_OFFSET + 16 * i);
+      image.set(cpu.vector.subarray(32 * i + 16, 32 * i + 32), UPPER_OFFSET + 16 * i);
+    }
+    return image;
   }
 
   step(): SiliconException | undefined {

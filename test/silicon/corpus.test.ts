@@ -6,37 +6,40 @@
 import { describe, expect, test } from "vitest";
 import { ROWS } from "../../emulator/isa/table.ts";
 import type { CaseOutcome } from "./case.ts";
-import { MODE_16, MODE_64, MODE_COMPATIBILITY } from "./environment.ts";
-import { formsOf, isRecorded, type Form } from "./forms.ts";
+import { isMediaRecorded, isRecorded, type Form } from "./forms.ts";
 import { buildHarness, canRunNative, runNative, thisProcessor } from "./native-core.ts";
 import { RecordedCore } from "./recorded-core.ts";
 import { compareOutcomes, loadCorpus, replay, type ReplayResult } from "./replay.ts";
+import { SUITES } from "./suites.ts";
 import { isVendorDifference } from "./vendor-differences.ts";
 
-const MODES = [
-  { name: "64-bit", mode: MODE_64 },
-  { name: "compatibility", mode: MODE_COMPATIBILITY },
-  { name: "16-bit", mode: MODE_16 },
-] as const;
-
 const everything = (): boolean => true;
-const corpora = new Map(MODES.map(({ mode }) => [mode, loadCorpus(mode)]));
+const corpora = new Map(SUITES.map((suite) => [suite, loadCorpus(suite)]));
 
 /** Linux's name of a feature, where it is not the table's in lower case. */
-const LINUX_FLAGS: Readonly<Record<string, string>> = { LZCNT: "abm", PREFETCHW: "3dnowprefetch" };
+const LINUX_FLAGS: Readonly<Record<string, string>> = {
+  LZCNT: "abm",
+  PREFETCHW: "3dnowprefetch",
+  X87: "fpu",
+  SSE3: "pni",
+  SHA: "sha_ni",
+};
 /** Whether the processor at hand has what the form needs; PREFETCHW and other hints are NOPs where they are missing. */
 function isSupported(form: Form, flags: ReadonlySet<string>): boolean {
   const { feature } = form.row;
-  return feature === "BASE" || flags.has(LINUX_FLAGS[feature] ?? feature.toLowerCase());
+  return feature
+    .split("+")
+    .every((name) => name === "BASE" || flags.has(LINUX_FLAGS[name] ?? name.toLowerCase()));
 }
 
-describe.each(MODES)("$name corpus", ({ mode }) => {
-  const corpus = corpora.get(mode)!;
+describe.each(SUITES)("$name corpus", (suite) => {
+  const corpus = corpora.get(suite)!;
 
-  test("has every integer form of the table", () => {
+  test("has every form of the table that belongs to it", () => {
     const recorded = new Set(corpus.header.forms);
     expect(
-      formsOf(mode)
+      suite
+        .forms()
         .filter((form) => !recorded.has(form.key))
         .map((form) => form.key),
     ).toEqual([]);
@@ -67,6 +70,14 @@ describe.each(MODES)("$name corpus", ({ mode }) => {
     ],
     ["RIP", (o: CaseOutcome) => ({ ...o, rip: o.rip + 1n }), /RIP/],
     ["memory", (o: CaseOutcome) => ({ ...o, changes: [...o.changes, [8191, 0x5a] as const] }), /memory/],
+    [
+      "an XMM register",
+      (o: CaseOutcome) =>
+        o.media
+          ? { ...o, media: o.media.map((byte, i) => (i === 200 ? byte ^ 1 : byte)) }
+          : { ...o, rip: 0n },
+      /XMM2|RIP/,
+    ],
     ["an exception", (o: CaseOutcome) => ({ ...o, vector: 6 }), /vector 6/],
   ])("notices a wrong %s", (_, alter, message) => {
     const result = replayAltered(alter);
@@ -109,7 +120,7 @@ test("every recorded row is met, and completes at least once unless it always fa
       met.add(form.row.id);
       if (outcome.vector === undefined) completed.add(form.row.id);
     }
-  const rows = ROWS.filter(isRecorded);
+  const rows = ROWS.filter((row) => isRecorded(row) || isMediaRecorded(row));
   expect(rows.filter((row) => !met.has(row.id)).map((row) => row.id)).toEqual([]);
   const alwaysFaults = /^(UD[012]|INT3|INTO|IN|OUT|INS|OUTS|CLI|STI)$/;
   const never = rows.filter(

@@ -4,7 +4,8 @@
  * A line of JSON (the header) and a newline, then Brotli-compressed outcomes, all cases of the first form, then of the second, and
  * so on. An outcome is: a byte of `HAS_` bits; with an exception vector, error code and for page faults CR2; RIP if it is
  * neither the next instruction nor, with an exception, the instruction; changes of RFLAGS; a mask of changed general
- * registers and their values; runs of changed memory. Numbers are LEB128. Values are stored as exclusive-or with the input.
+ * registers and their values; runs of changed memory; a mask of changed 16-byte parts of the media image, and the parts. Numbers
+ * are LEB128. Values are stored as exclusive-or with the input.
  */
 import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
 import type { CaseInput, CaseOutcome } from "./case.ts";
@@ -29,6 +30,9 @@ export interface CorpusHeader {
 const HAS_EXCEPTION = 1;
 const HAS_RIP = 2;
 const HAS_MEMORY = 4;
+const HAS_MEDIA = 8;
+/** Bytes of the media image that one bit of the mask stands for. */
+const MEDIA_PART = 16;
 const PAGE_FAULT = 14;
 
 class ByteWriter {
@@ -88,7 +92,8 @@ function writeOutcome(out: ByteWriter, input: CaseInput, outcome: CaseOutcome): 
   out.byte(
     (hasException ? HAS_EXCEPTION : 0) |
       (hasRip ? HAS_RIP : 0) |
-      (outcome.changes.length > 0 ? HAS_MEMORY : 0),
+      (outcome.changes.length > 0 ? HAS_MEMORY : 0) |
+      (input.media && outcome.media && Buffer.compare(input.media, outcome.media) !== 0 ? HAS_MEDIA : 0),
   );
   if (outcome.vector !== undefined) {
     out.byte(outcome.vector);
@@ -104,6 +109,29 @@ function writeOutcome(out: ByteWriter, input: CaseInput, outcome: CaseOutcome): 
     if (value !== input.gpr[i]) out.number(value ^ input.gpr[i]!);
   });
   if (outcome.changes.length > 0) writeChanges(out, outcome.changes);
+  if (input.media && outcome.media && Buffer.compare(input.media, outcome.media) !== 0)
+    writeMedia(out, input.media, outcome.media);
+}
+
+const isSame = (a: Uint8Array, b: Uint8Array, at: number): boolean =>
+  Buffer.compare(a.subarray(at, at + MEDIA_PART), b.subarray(at, at + MEDIA_PART)) === 0;
+
+function writeMedia(out: ByteWriter, before: Uint8Array, after: Uint8Array): void {
+  let mask = 0n;
+  for (let at = 0; at < after.length; at += MEDIA_PART)
+    if (!isSame(before, after, at)) mask |= 1n << BigInt(at / MEDIA_PART);
+  out.number(mask);
+  for (let at = 0; at < after.length; at += MEDIA_PART)
+    if (!isSame(before, after, at))
+      for (let i = at; i < at + MEDIA_PART; i++) out.byte(before[i]! ^ after[i]!);
+}
+
+function readMedia(from: ByteReader, before: Uint8Array): Uint8Array {
+  const after = before.slice();
+  let mask = from.number();
+  for (let at = 0; mask !== 0n; at += MEDIA_PART, mask >>= 1n)
+    if ((mask & 1n) !== 0n) for (let i = at; i < at + MEDIA_PART; i++) after[i]! ^= from.byte();
+  return after;
 }
 
 function writeChanges(out: ByteWriter, changes: CaseOutcome["changes"]): void {
@@ -132,7 +160,8 @@ function readOutcome(from: ByteReader, input: CaseInput): CaseOutcome {
     changes.push([offset, from.byte()]);
     end = offset + 1;
   }
-  return { vector, error, cr2, rip, rflags, gpr, changes };
+  const media = input.media && (has & HAS_MEDIA ? readMedia(from, input.media) : input.media);
+  return { vector, error, cr2, rip, rflags, gpr, changes, ...(media && { media }) };
 }
 
 /** The file's bytes. `inputs` and `outcomes` in the order of the header's forms. */

@@ -38,6 +38,10 @@ export interface Encoding {
   readonly offsetAt: { readonly at: number; readonly size: number } | undefined;
   /** The first immediate's low byte: shift counts and bit offsets. */
   readonly immediate: number;
+  /** Number of the register in VEX.vvvv. */
+  readonly vvvv: number;
+  /** Number of the register of indices of a VSIB operand. */
+  readonly vectorIndex: number | undefined;
 }
 
 /** Operand size in bytes, as the manual's rules for the attributes say. */
@@ -66,6 +70,7 @@ interface ModrmPart {
   readonly address: Omit<EffectiveAddress, "displacementAt"> | undefined;
   /** Offset in `bytes` of a displacement as wide as an address (but at most four bytes). */
   readonly displacementAt: number | undefined;
+  readonly vectorIndex?: number;
 }
 
 const littleEndian = (value: number | bigint, count: number): number[] =>
@@ -96,20 +101,23 @@ function encodeModrm(random: Random, form: Form, addressSize: number, extensions
     };
   }
   const mod = random.below(3);
-  let rm = random.below(8);
+  const isVsib = form.row.operands.some(({ method }) => method === "VMX" || method === "VMY");
+  let rm = isVsib ? 4 : random.below(8);
   if (addressSize === 2) return encode16(random, form, mod, rm, regField, reg);
   extensions.x = extended();
   extensions.b = extended();
   const bytes = [(mod << 6) | (regField << 3) | rm];
   let index: number | undefined;
   let shift = 0;
+  let vectorIndex: number | undefined;
   const hasSib = rm === 4;
   if (hasSib) {
     const sib = random.below(256);
     bytes.push(sib);
     shift = sib >> 6;
     index = ((sib >> 3) & 7) | (extensions.x << 3);
-    if (index === RSP) index = undefined;
+    if (isVsib) vectorIndex = index;
+    if (isVsib || index === RSP) index = undefined;
     rm = sib & 7;
   }
   const hasNoBase = mod === 0 && rm === 5;
@@ -129,7 +137,14 @@ function encodeModrm(random: Random, form: Form, addressSize: number, extensions
     displacement: BigInt(displacement),
     isRipRelative: is64 && hasNoBase && !hasSib,
   };
-  return { bytes, reg, rm: 0, address, displacementAt };
+  return {
+    bytes,
+    reg,
+    rm: 0,
+    address,
+    displacementAt,
+    ...(vectorIndex !== undefined && { vectorIndex }),
+  };
 }
 
 /** Base and index by the r/m field of 16-bit addressing: BX BP SI DI. SDM Vol. 2A, Table 2-1. */
@@ -192,6 +207,9 @@ function encodeImmediates(random: Random, form: Form, operandSize: number, addre
           : immediate(random, sizeOf(registerType))),
       );
       count++;
+    } else if (method === "L") {
+      // Bits 3:0 are ignored; outside 64-bit mode bit 7 is, too.
+      bytes.push(random.below(256));
     }
   }
   return { bytes, offset };
@@ -216,8 +234,8 @@ function encodeVex(random: Random, form: Form, extensions: Extensions, vvvv: num
   const { row } = form;
   const pp =
     row.prefixes === PREFIX_66 ? 1 : row.prefixes === PREFIX_F3 ? 2 : row.prefixes === PREFIX_F2 ? 3 : 0;
-  const low = ((~vvvv & 15) << 3) | pp;
   const { w, r, x, b } = extensions;
+  const low = ((~vvvv & 15) << 3) | (form.is256 ? 4 : 0) | pp;
   if (row.map === 4 && w === 0 && x === 0 && b === 0 && random.chance(50))
     return [0xc5, ((r ^ 1) << 7) | low];
   return [0xc4, ((r ^ 1) << 7) | ((x ^ 1) << 6) | ((b ^ 1) << 5) | (row.map - 3), (w << 7) | low];
@@ -235,7 +253,8 @@ export function encode(random: Random, form: Form): Encoding {
   const hasAddressPrefix = random.chance(form.mode === MODE_COMPATIBILITY ? 4 : 12);
   const addressSize = addressSizeOf(form, hasAddressPrefix);
   const operandSize = operandSizeOf(form);
-  const extensions: Extensions = { w: form.size === "W" ? 1 : 0, r: 0, x: 0, b: 0 };
+  const isW = form.size === "W" || (row.map >= 4 && row.w === 2);
+  const extensions: Extensions = { w: isW ? 1 : 0, r: 0, x: 0, b: 0 };
 
   const opcode = row.opcode + random.below(row.opcodeCount);
   if (row.opcodeCount === 8 && is64 && random.chance(50)) extensions.b = 1;
@@ -248,9 +267,11 @@ export function encode(random: Random, form: Form): Encoding {
   if (form.group !== "") prefixes.push(form.group === "LOCK" ? 0xf0 : form.group === "REP" ? 0xf3 : 0xf2);
   if (form.size === "66") prefixes.push(0x66);
   const { w, r, x, b } = extensions;
+  let vvvv = 0;
   if (row.map >= 4) {
-    const usesVvvv = row.operands.some(({ method }) => method === "B");
-    prefixes.push(...encodeVex(random, form, extensions, usesVvvv ? random.below(is64 ? 16 : 8) : 0));
+    if (row.operands.some(({ method }) => method === "B" || method === "H"))
+      vvvv = random.below(is64 ? 16 : 8);
+    prefixes.push(...encodeVex(random, form, extensions, vvvv));
   } else {
     if (row.hasPrefixColumn) {
       if (row.prefixes === PREFIX_66) prefixes.push(0x66);
@@ -277,5 +298,7 @@ export function encode(random: Random, form: Form): Encoding {
     },
     offsetAt: immediates.offset && { at: immediatesAt + immediates.offset.at, size: immediates.offset.size },
     immediate: immediates.bytes[0] ?? 0,
+    vvvv,
+    vectorIndex: modrm?.vectorIndex,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The instruction forms that are run on silicon: every integer row of the instruction table, by operand size, register or
- * memory operand, and LOCK or repeat prefix, but for the rows that depend on more than registers and memory.
+ * The instruction forms that are run on silicon: every row of the instruction table, by operand size, register or
+ * memory operand, vector length, and LOCK or repeat prefix, but for the rows that depend on more than registers and memory.
  */
 import { PREFIX_66, PREFIX_NP } from "../../emulator/isa/format.ts";
 import type { Method, OperandType } from "../../emulator/isa/operands.ts";
@@ -18,6 +18,8 @@ export interface Form {
   readonly size: SizePrefix;
   readonly operand: "" | "reg" | "mem";
   readonly group: GroupPrefix;
+  /** VEX.L = 1. */
+  readonly is256: boolean;
 }
 
 /** CPUID features whose rows are integer instructions (SSE and SSE2 bring fences, prefetches and MOVNTI). */
@@ -61,11 +63,35 @@ const EXCLUDED: ReadonlyMap<string, string> = new Map(
         "CALLF JMPF RETF IRET INT SYSCALL SYSENTER SYSEXIT SYSRET",
       ],
       ["raises the same vector as the harness's single step", "INT1"],
-      ["accesses vector or x87 state", "LDMXCSR STMXCSR FWAIT"],
+      ["accesses vector or x87 state: a media form", "LDMXCSR STMXCSR FWAIT"],
       ["undefined outside system-management mode", "RSM"],
     ] as const
   ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
 );
+
+/** Features of the rows that work on x87, MMX, SSE or AVX state. */
+const MEDIA_FEATURES = new Set(
+  "X87 MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AES PCLMULQDQ SHA AVX AVX2 FMA F16C AVX+AES AVX+PCLMULQDQ".split(
+    " ",
+  ),
+);
+/** Media rows left out, by mnemonic, and why. */
+const MEDIA_EXCLUDED: ReadonlyMap<string, string> = new Map(
+  (
+    [
+      [
+        "an approximation that each processor makes in its own way",
+        "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS",
+      ],
+      ["raises the pending exceptions of the instruction before", "FWAIT"],
+    ] as const
+  ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
+);
+
+/** Whether the row is a media row that is run on silicon. */
+export function isMediaRecorded(row: Row): boolean {
+  return MEDIA_FEATURES.has(row.feature) && !isRecorded(row) && !MEDIA_EXCLUDED.has(row.mnemonic);
+}
 
 /** Types whose size follows the operand size. */
 const SIZED_TYPES = new Set<OperandType>(["v", "z", "y", "a"]);
@@ -117,18 +143,36 @@ function groups(row: Row, operand: Form["operand"]): GroupPrefix[] {
   return [""];
 }
 
-/** All forms of a mode, in the table's order. */
+/** Vector lengths of a media row: both where it takes both. */
+function lengths(row: Row): boolean[] {
+  if (row.map < 4) return [false];
+  return row.l === 3 ? [false, true] : [row.l === 2];
+}
+
+/** All integer forms of a mode, in the table's order. */
 export function formsOf(mode: Mode): Form[] {
+  return makeForms(mode, ROWS.filter(isRecorded), () => [false]);
+}
+
+/** All media forms of a mode, in the table's order. */
+export function mediaFormsOf(mode: Mode): Form[] {
+  return makeForms(mode, ROWS.filter(isMediaRecorded), lengths);
+}
+
+function makeForms(mode: Mode, rows: readonly Row[], lengthsOf: (row: Row) => boolean[]): Form[] {
   const forms: Form[] = [];
-  for (const row of ROWS.filter(isRecorded)) {
+  for (const row of rows) {
     if (row.attributes.has(mode === MODE_64 ? "i64" : "o64")) continue;
     if (mode !== MODE_64 && row.w === 2 && row.map < 4) continue;
     for (const size of sizes(row, mode))
       for (const operand of operands(row))
-        for (const group of groups(row, operand)) {
-          const key = [row.id, size, operand, group].filter(Boolean).join(" ");
-          forms.push({ key, row, mode, size, operand, group });
-        }
+        for (const group of groups(row, operand))
+          for (const is256 of lengthsOf(row)) {
+            const key = [row.id, size, operand, group, is256 && row.l === 3 ? "L1" : ""]
+              .filter(Boolean)
+              .join(" ");
+            forms.push({ key, row, mode, size, operand, group, is256 });
+          }
   }
   return forms;
 }

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CaseInput, CaseOutcome } from "./case.ts";
-import { dataBase, MODE_16, type Mode, WINDOW, WINDOW_BYTES, windowPattern } from "./environment.ts";
+import { dataBase, MODE_16, WINDOW, WINDOW_BYTES, windowPattern } from "./environment.ts";
 
 const SOURCE = "test/silicon/native/harness.c";
 const DIRECTORY = "build/silicon";
@@ -15,7 +15,7 @@ const COMPLETED = 1;
 const INPUT = {
   codeLength: 16,
   mode: 17,
-  isRepeated: 18,
+  flags: 18,
   pokeLength: 19,
   pokeOffset: 20,
   rflags: 24,
@@ -36,6 +36,10 @@ const OUTPUT = {
   values: 420,
   size: 552,
 };
+
+/** Bits of the input's flags. */
+const IS_REPEATED = 1;
+const HAS_MEDIA = 2;
 
 /** What the corpus says about the processor it was recorded on. */
 export interface Processor {
@@ -79,24 +83,32 @@ export function buildHarness(): string {
   return output;
 }
 
+const inputSize = (input: CaseInput): number => INPUT.size + (input.media?.length ?? 0);
+const outputSize = (input: CaseInput): number => OUTPUT.size + (input.media?.length ?? 0);
+
 function encodeInput(view: DataView, at: number, input: CaseInput): void {
-  const bytes = new Uint8Array(view.buffer, view.byteOffset + at, INPUT.size);
+  const bytes = new Uint8Array(view.buffer, view.byteOffset + at, inputSize(input));
   bytes.set(input.code);
   bytes[INPUT.codeLength] = input.code.length;
   bytes[INPUT.mode] = input.mode;
-  bytes[INPUT.isRepeated] = input.isRepeated ? 1 : 0;
+  bytes[INPUT.flags] = (input.isRepeated ? IS_REPEATED : 0) | (input.media ? HAS_MEDIA : 0);
   bytes[INPUT.pokeLength] = input.poke.length;
   view.setUint32(at + INPUT.pokeOffset, input.pokeOffset, true);
   view.setBigUint64(at + INPUT.rflags, input.rflags, true);
   input.gpr.forEach((value, i) => view.setBigUint64(at + INPUT.gpr + 8 * i, value, true));
   bytes.set(input.poke, INPUT.poke);
+  if (input.media) bytes.set(input.media, INPUT.size);
 }
 
 /** The bytes that the harness reads for these cases; their digest identifies the inputs of a corpus. */
 export function encodeInputs(inputs: readonly CaseInput[]): Uint8Array {
-  const bytes = new Uint8Array(inputs.length * INPUT.size);
+  const bytes = new Uint8Array(inputs.reduce((sum, input) => sum + inputSize(input), 0));
   const view = new DataView(bytes.buffer);
-  inputs.forEach((input, i) => encodeInput(view, i * INPUT.size, input));
+  let at = 0;
+  for (const input of inputs) {
+    encodeInput(view, at, input);
+    at += inputSize(input);
+  }
   return bytes;
 }
 
@@ -104,7 +116,7 @@ export function encodeInputs(inputs: readonly CaseInput[]): Uint8Array {
  * Reads an outcome. With a 16-bit stack segment Linux returns to user code by way of a stack whose upper half of RSP is
  * not the process's ("espfix"); outside 64-bit mode only 32 bits of a register exist.
  */
-function decodeOutcome(view: DataView, at: number, mode: Mode): CaseOutcome {
+function decodeOutcome(view: DataView, at: number, { mode, media }: CaseInput): CaseOutcome {
   const registerBits = mode === MODE_16 ? 32 : 64;
   const vector = view.getUint32(at + OUTPUT.vector, true);
   const cr2 = view.getBigUint64(at + OUTPUT.cr2, true);
@@ -124,6 +136,9 @@ function decodeOutcome(view: DataView, at: number, mode: Mode): CaseOutcome {
       view.getUint16(at + OUTPUT.offsets + 2 * i, true),
       view.getUint8(at + OUTPUT.values + i),
     ]),
+    ...(media && {
+      media: new Uint8Array(view.buffer, view.byteOffset + at + OUTPUT.size, media.length).slice(),
+    }),
   };
 }
 
@@ -151,20 +166,24 @@ export function runNative(harness: string, inputs: readonly CaseInput[]): CaseOu
   const pattern = windowPattern();
   const patternFile = join(DIRECTORY, `pattern.${process.pid}`);
   writeFileSync(patternFile, pattern);
+  const outputBytes = inputs.reduce((sum, input) => sum + outputSize(input), 0);
   const run = spawnSync(harness, [patternFile], {
     input: encodeInputs(inputs),
-    maxBuffer: inputs.length * OUTPUT.size + 4096,
+    maxBuffer: outputBytes + 4096,
   });
   if (run.status !== 0)
     throw new Error(`harness: status ${run.status ?? run.signal ?? "?"}: ${run.stderr.toString()}`, {
       cause: run.error,
     });
   const view = new DataView(run.stdout.buffer, run.stdout.byteOffset, run.stdout.byteLength);
-  if (view.byteLength !== inputs.length * OUTPUT.size)
-    throw new Error(`harness: ${view.byteLength / OUTPUT.size} outcomes of ${inputs.length}`);
-  return inputs.map((input, i) => {
+  if (view.byteLength !== outputBytes)
+    throw new Error(`harness: ${view.byteLength} bytes of outcomes, ${outputBytes} expected`);
+  let at = 0;
+  return inputs.map((input) => {
     const before = pattern.slice();
     before.set(input.poke, input.pokeOffset);
-    return withoutPushedTf(input, decodeOutcome(view, i * OUTPUT.size, input.mode), before);
+    const outcome = decodeOutcome(view, at, input);
+    at += outputSize(input);
+    return withoutPushedTf(input, outcome, before);
   });
 }

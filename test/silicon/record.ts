@@ -1,40 +1,43 @@
-/** Records the corpora on the processor at hand: `node test/silicon/record.mjs`. Takes some seconds; overwrites the files. */
+/**
+ * Records the corpora on the processor at hand: `node test/silicon/record.mjs [NAME…]`, all of them or those named. Takes some
+ * seconds each; overwrites the files.
+ */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { makeCase } from "./cases.ts";
 import { CORPUS_VERSION, encodeCorpus } from "./corpus.ts";
-import { MODE_16, MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.ts";
-import { formsOf } from "./forms.ts";
 import { buildHarness, runNative, thisProcessor } from "./native-core.ts";
 import { corpusFile, inputsDigest } from "./replay.ts";
+import { SUITES, type Suite } from "./suites.ts";
+import { recordX87 } from "./x87/record.ts";
 
 const SEED = 1;
-const CASES_PER_FORM = 60;
 
-function record(harness: string, mode: Mode): void {
-  const forms = formsOf(mode);
+function record(harness: string, suite: Suite): void {
+  const forms = suite.forms();
   const inputs = forms.flatMap((form) =>
-    Array.from({ length: CASES_PER_FORM }, (_, i) => makeCase(SEED, form, i)),
+    Array.from({ length: suite.casesPerForm }, (_, i) => makeCase(SEED, form, i)),
   );
   const outcomes = runNative(harness, inputs);
   const header = {
     version: CORPUS_VERSION,
-    mode,
+    mode: suite.mode,
     seed: SEED,
-    casesPerForm: CASES_PER_FORM,
+    casesPerForm: suite.casesPerForm,
     processor: thisProcessor().processor,
     inputs: inputsDigest(inputs),
     forms: forms.map((form) => form.key),
   };
   const bytes = encodeCorpus(header, inputs, outcomes);
-  mkdirSync(dirname(corpusFile(mode)), { recursive: true });
-  writeFileSync(corpusFile(mode), bytes);
+  mkdirSync(dirname(corpusFile(suite)), { recursive: true });
+  writeFileSync(corpusFile(suite), bytes);
   console.error(
-    `${corpusFile(mode)}: ${inputs.length} cases of ${forms.length} forms, ${bytes.length} bytes`,
+    `${corpusFile(suite)}: ${inputs.length} cases of ${forms.length} forms, ${bytes.length} bytes`,
   );
 }
 
+const names = new Set(process.argv.slice(2));
+const isWanted = (name: string): boolean => names.size === 0 || names.has(name);
 const harness = buildHarness();
-record(harness, MODE_64);
-record(harness, MODE_COMPATIBILITY);
-record(harness, MODE_16);
+for (const suite of SUITES) if (isWanted(suite.name)) record(harness, suite);
+if (isWanted("x87")) recordX87();

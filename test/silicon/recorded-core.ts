@@ -38,6 +38,14 @@ export class RecordedCore implements SiliconCore {
     this.#present = undefined;
   }
 
+  setMedia(): void {
+    this.#present = undefined;
+  }
+
+  media(): Uint8Array {
+    return this.#present!.media!;
+  }
+
   step(): SiliconException | undefined {
     const outcome = this.#alter(this.#outcomes[this.#next]!, this.#next);
     this.#next++;

@@ -20,9 +20,11 @@ import {
   windowPattern,
   type Mode,
 } from "./environment.ts";
-import { formsOf, type Form } from "./forms.ts";
+import type { Form } from "./forms.ts";
+import { mediaParts } from "./media.ts";
 import { encodeInputs } from "./native-core.ts";
-import { undefinedAfter, undefinedAfterFault } from "./undefined-results.ts";
+import type { Suite } from "./suites.ts";
+import { undefinedAfter, undefinedAfterFault, undefinedMedia } from "./undefined-results.ts";
 import { ruleOf } from "../../emulator/isa/handlers.ts";
 import { isVendorDifference } from "./vendor-differences.ts";
 
@@ -49,6 +51,10 @@ export interface SiliconCore {
    * as the exception's handler would find them saved: RIP of a fault is the instruction's, of a trap the next one's.
    */
   step(): SiliconException | undefined;
+  /** Sets x87, MMX, SSE and AVX state; the form is that of `media.ts`. */
+  setMedia(image: Uint8Array): void;
+  /** Present state. */
+  media(): Uint8Array;
   /** Present registers; `gpr` is filled in. */
   registers(gpr: BigUint64Array): { readonly rip: bigint; readonly rflags: bigint };
 }
@@ -74,22 +80,17 @@ export interface ReplayResult {
   readonly mismatches: readonly string[];
 }
 
-const CORPUS_FILES: Readonly<Record<Mode, string>> = {
-  0: "test/silicon/corpus/16-bit.bin",
-  1: "test/silicon/corpus/compatibility.bin",
-  2: "test/silicon/corpus/64-bit.bin",
-};
-export const corpusFile = (mode: Mode): string => CORPUS_FILES[mode];
+export const corpusFile = (suite: Suite): string => `test/silicon/corpus/${suite.name}.bin`;
 
 /** SHA-256 of inputs, as the header of a corpus has it. */
 export const inputsDigest = (inputs: readonly CaseInput[]): string =>
   createHash("sha256").update(encodeInputs(inputs)).digest("hex");
 
 /** Reads a committed corpus and makes its inputs anew. Throws when the table or the generator no longer gives the same ones. */
-export function loadCorpus(mode: Mode): Corpus {
-  const bytes = readFileSync(corpusFile(mode));
+export function loadCorpus(suite: Suite): Corpus {
+  const bytes = readFileSync(corpusFile(suite));
   const header = decodeHeader(bytes);
-  const known = new Map(formsOf(mode).map((form) => [form.key, form]));
+  const known = new Map(suite.forms().map((form) => [form.key, form]));
   const owners = header.forms.flatMap((key) => {
     const form = known.get(key);
     if (!form) throw new Error(`silicon corpus: the table has no form "${key}": record again`);
@@ -122,6 +123,7 @@ class Runner {
     core.writeMemory(WINDOW + input.pokeOffset, input.poke);
     core.writeMemory(CODE, input.code);
     core.setRegisters(input.gpr, startRip(input.mode), input.rflags);
+    if (input.media) core.setMedia(input.media);
     let exception = core.step();
     let after = core.registers(this.#gpr);
     for (
@@ -142,6 +144,7 @@ class Runner {
       rflags: after.rflags,
       gpr: this.#gpr.slice(),
       changes,
+      ...(input.media && { media: core.media() }),
     };
   }
 
@@ -197,15 +200,27 @@ export function compareOutcomes(
   }
   if (left.memory !== true && !(left.destination && input.destination === undefined))
     differs("memory", changesText(expected.changes), changesText(actual.changes));
+  if (expected.media && actual.media) {
+    const ignored = undefinedMedia(form);
+    const got = mediaParts(actual.media);
+    for (const [i, [name, value]] of mediaParts(expected.media).entries())
+      if (!ignored(name)) differs(name, value, got[i]![1]);
+  }
   return differences;
 }
+
+const mediaText = (image: Uint8Array): string =>
+  mediaParts(image)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");
 
 /** A mismatch with everything needed to repeat it by hand. */
 function describeMismatch(form: Form, input: CaseInput, differences: readonly string[]): string {
   const code = Buffer.from(input.code).toString("hex");
   const gpr = [...input.gpr].map((value, i) => `${REGISTER_NAMES[i]!}=${hex(value)}`).join(" ");
   const poke = `[${hex(WINDOW + input.pokeOffset)}]=${Buffer.from(input.poke).toString("hex")}`;
-  return `${form.key}: ${code}: ${differences.join("; ")} | ${gpr} RFLAGS=${hex(input.rflags)} ${poke}`;
+  const media = input.media ? ` ${mediaText(input.media)}` : "";
+  return `${form.key}: ${code}: ${differences.join("; ")} | ${gpr} RFLAGS=${hex(input.rflags)} ${poke}${media}`;
 }
 
 /**

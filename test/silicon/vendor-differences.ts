@@ -8,6 +8,7 @@
 import type { CaseInput, CaseOutcome } from "./case.ts";
 import { MODE_16 } from "./environment.ts";
 import type { Form } from "./forms.ts";
+import { MXCSR_OFFSET } from "./media.ts";
 
 export interface VendorDifference {
   readonly vendor: string;
@@ -19,7 +20,9 @@ export interface VendorDifference {
 
 const CS_OVERRIDE = 0x2e;
 const STACK_FAULT = 12;
+const GENERAL_PROTECTION = 13;
 const PAGE_FAULT = 14;
+const SIMD_EXCEPTION = 19;
 
 export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   {
@@ -47,7 +50,44 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
       form.size === "66" &&
       (outcome.vector === STACK_FAULT || outcome.vector === PAGE_FAULT),
   },
+  {
+    vendor: "AuthenticAMD",
+    what: "SHA instructions take memory operands that are not aligned",
+    manual: 'Intel SDM Vol. 2, "SHA1RNDS4" and its like: exception class 4, whose legacy forms raise #GP(0)',
+    applies: (form, _, outcome) =>
+      form.row.feature === "SHA" && form.operand === "mem" && outcome.vector !== GENERAL_PROTECTION,
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "MASKMOVQ and MASKMOVDQU raise page faults for bytes that are not selected",
+    manual: 'Intel SDM Vol. 2, "MASKMOVDQU": left to the implementation; ours faults for selected bytes only',
+    applies: (form, _, outcome) =>
+      /MASKMOV(?:Q|DQU)$/.test(form.row.mnemonic) && outcome.vector === PAGE_FAULT,
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "a conversion to or from an MMX register that raises #XM has made the transition to MMX all the same",
+    manual:
+      'Intel SDM Vol. 3A, "Exception Classifications": a fault leaves the state from before the instruction',
+    applies: (form, _, outcome) =>
+      /^CVT(?:PI|T?P[SD]2PI)/.test(form.row.mnemonic) && outcome.vector === SIMD_EXCEPTION,
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "MXCSR has bit 17, misaligned exception mask",
+    manual: 'Intel SDM Vol. 2, "LDMXCSR": #GP for an attempt to set reserved bits, of which bit 17 is one',
+    applies: (form, _, outcome) =>
+      /LDMXCSR$/.test(form.row.mnemonic) && outcome.vector === undefined && loadsBit17(outcome),
+  },
 ];
+
+const MXCSR_MM = 0x20000;
+function loadsBit17({ media }: CaseOutcome): boolean {
+  return (
+    media !== undefined &&
+    (new DataView(media.buffer, media.byteOffset).getUint32(MXCSR_OFFSET, true) & MXCSR_MM) !== 0
+  );
+}
 
 export function isVendorDifference(
   vendor: string,

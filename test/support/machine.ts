@@ -52,3 +52,18 @@ export function runGuest(
   machine.close();
   return { result, text: text(), machine };
 }
+
+/** A multiboot 1 image that gives its addresses in its header; `code` is entered in 32-bit mode, at 100040H, up to 4032 bytes. */
+export function multiboot(code: readonly number[]): NonNullable<MachineOptions["kernel"]> {
+  const load = 0x100000;
+  const bytes = new Uint8Array(4096);
+  const view = new DataView(bytes.buffer);
+  const flags = 1 << 16;
+  const magic = 0x1badb002;
+  const end = load + bytes.length;
+  [magic, flags, -(magic + flags), load, load, end, end, load + 64].forEach((value, index) =>
+    view.setUint32(index * 4, value >>> 0, true),
+  );
+  bytes.set(code, 64);
+  return { path: "code", name: "code", bytes };
+}

@@ -40,6 +40,7 @@ import {
   isProtected,
   isRealOrV86,
   isVirtual8086,
+  segBase,
   segLimit,
   segRights,
   segSelector,
@@ -180,14 +181,14 @@ export function callFarMemory<T>(record: usize): void {
   if (!faultPending()) farCall<T>(cpu.farSelector, target);
 }
 
-/** Segments that an outer ring must not use become null (SDM Vol. 2, "RET"). */
+/** Segments that an outer ring must not use become null (SDM Vol. 2, "RET"); FS and GS keep their bases, for 64-bit code. */
 function dropInnerSegments(): void {
   for (let index: u32 = ES; index <= GS; index++) {
     if (index == CS || index == SS) continue;
     const rights = segRights(index);
     const isConforming = (rights & (AR_CODE | AR_DC)) == (AR_CODE | AR_DC);
     if ((rights & AR_UNUSABLE) == 0 && !isConforming && dplOf(rights) < cpu.cpl)
-      setSegment(index, 0, 0, 0, AR_UNUSABLE);
+      setSegment(index, 0, segBase(index), segLimit(index), AR_UNUSABLE);
   }
 }
 

@@ -304,7 +304,6 @@ function writeX2apic(index: u32, value: u64): void {
       else apicWrite(offset, <u32>value);
       return;
     case 0xf0:
-    case 0x2f0:
     case 0x320:
     case 0x330:
     case 0x340:

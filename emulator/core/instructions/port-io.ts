@@ -5,6 +5,7 @@ import { isProtected, segBase, segLimit, segRights } from "../state/mode";
 import { Linear, System } from "../mmu/linear";
 import { readPort, writePort } from "../mmu/bus";
 import { faultPending, raiseGp } from "../interrupts/raise";
+import { notePortAccess } from "../interrupts/debug";
 import { exitOnPort } from "../vmx/io-exits";
 import { StringPort } from "./string";
 
@@ -33,13 +34,14 @@ export function portIn<T>(record: usize, port: u32, isImmediate: bool): void {
   if (exitOnPort(record, port, <u32>sizeof<T>(), true, false, isImmediate)) return;
   const value = readPort(port, <u32>sizeof<T>());
   if (faultPending()) return;
+  notePortAccess(port, <u32>sizeof<T>());
   setGprSized(RAX, <u32>sizeof<T>(), <u64>value);
 }
 
 export function portOut<T>(record: usize, port: u32, isImmediate: bool): void {
   if (!isPortAllowed(port, <u32>sizeof<T>())) return;
   if (exitOnPort(record, port, <u32>sizeof<T>(), false, false, isImmediate)) return;
-  writePort(port, <u32>sizeof<T>(), <u32>load<T>(CPU));
+  if (writePort(port, <u32>sizeof<T>(), <u32>load<T>(CPU))) notePortAccess(port, <u32>sizeof<T>());
 }
 
 export function ins<T>(record: usize): void {
@@ -59,6 +61,7 @@ export function ins<T>(record: usize): void {
     const length1 = cpu.slowSize1;
     const value = readPort(port, size);
     if (faultPending()) break;
+    notePortAccess(port, size);
     cpu.slowPhysical = first;
     cpu.slowPhysical2 = second;
     cpu.slowSize = length;
@@ -83,6 +86,7 @@ export function outs<T>(record: usize): void {
     const at = Linear.readable<T>(StringPort.source(record, size));
     if (at == 0) break;
     if (!writePort(port, size, <u32>load<T>(at))) break;
+    notePortAccess(port, size);
     StringPort.advance(record, RSI, sizeof<T>());
     done++;
   }

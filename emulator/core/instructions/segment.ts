@@ -134,6 +134,13 @@ function selectorOperand(record: usize, inSource: bool): u32 {
   return at == 0 ? 0 : <u32>load<u16>(at);
 }
 
+/** Base of the system descriptor just read, of 64 bits in long mode; #GP when it is not canonical. */
+function systemBase(selector: u32): u64 {
+  const base = descriptorBase(cpu.descriptor) | cpu.descriptorHigh;
+  if (isLongMode() && !isCanonical(base)) raiseGp(selector & 0xfffc);
+  return base;
+}
+
 export function lldt(record: usize): void {
   if (!requireProtected()) return;
   if (cpu.cpl != 0) {
@@ -157,13 +164,9 @@ export function lldt(record: usize): void {
     raiseWithError(VECTOR_NP, selector & 0xfffc);
     return;
   }
-  setSegment(
-    LDTR,
-    selector,
-    descriptorBase(cpu.descriptor) | cpu.descriptorHigh,
-    descriptorLimit(cpu.descriptor),
-    rights,
-  );
+  const base = systemBase(selector);
+  if (faultPending()) return;
+  setSegment(LDTR, selector, base, descriptorLimit(cpu.descriptor), rights);
 }
 
 export function ltr(record: usize): void {
@@ -191,7 +194,8 @@ export function ltr(record: usize): void {
     raiseWithError(VECTOR_NP, selector & 0xfffc);
     return;
   }
-  const base = descriptorBase(descriptor) | cpu.descriptorHigh;
+  const base = systemBase(selector);
+  if (faultPending()) return;
   if (!System.write<u8>(descriptorAddress(selector) + 5, (<u8>(descriptor >> 40)) | 2)) return;
   setSegment(TR, selector, base, descriptorLimit(descriptor), rights | 2);
 }

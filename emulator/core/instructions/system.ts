@@ -1,5 +1,13 @@
 /** System instructions: control and debug registers, HLT, CPUID, time-stamp counter, TLB, and what only changes RFLAGS.IF or AC. SDM Vol. 2. */
 import {
+  DR6_BD,
+  debugRegister,
+  noteDebugCondition,
+  setDebugRegister,
+  updateBreakpoints,
+} from "../interrupts/debug";
+import { updateMedia } from "../state/media";
+import {
   CR0_CD,
   CR0_NW,
   CR0_PE,
@@ -26,7 +34,7 @@ import {
   PTE_P,
   VECTOR_DB,
 } from "../spec/architecture";
-import { CPU_ATTENTION, CPU_CPUID, CPU_DR, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
+import { CPU_ATTENTION, CPU_CPUID, CPU_PDPTE, CPU_PDPTE_SCRATCH } from "../layout.generated";
 import { CPU, CS, FS, GS, HALTED, RAX, RBX, RCX, RDX, cpu, getGpr, machine, setGpr } from "../state/cpu";
 import { guestTimeStamp, mustWait } from "../state/clock";
 import {
@@ -210,6 +218,7 @@ export function writeCr0(value: u64): void {
     updateMode();
     updateContext();
   }
+  updateMedia();
   cpu.leave = 1;
 }
 
@@ -248,6 +257,8 @@ export function writeCr4(value: u64): void {
   if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
     dropContexts(cpu.vpid, -1);
   updateContext();
+  updateMedia();
+  if ((before ^ value) & CR4_DE) updateBreakpoints();
   cpu.leave = 1;
 }
 
@@ -335,6 +346,7 @@ export function clts(record: usize): void {
   if (cpu.vmxNonRoot != 0 && (cpu.cr0Mask & CR0_TS) != 0) return;
   cpu.cr0 &= ~CR0_TS;
   cpu.guestStateChanged = 1;
+  updateMedia();
 }
 
 // --- debug registers
@@ -351,18 +363,13 @@ function debugNumber(number: u32): u32 {
   return number;
 }
 
-function dr(number: u32): usize {
-  return CPU + CPU_DR + ((<usize>number) << 3);
-}
-
 const DR7_GD: u64 = 1 << 13;
 
 /** General detect: any access is #DB. */
 function isDetected(): bool {
-  if ((load<u64>(dr(7)) & DR7_GD) == 0) return false;
-  store<u64>(dr(6), load<u64>(dr(6)) | (1 << 13));
-  store<u64>(dr(7), load<u64>(dr(7)) & ~DR7_GD);
-  cpu.guestStateChanged = 1;
+  if ((debugRegister(7) & DR7_GD) == 0) return false;
+  noteDebugCondition(DR6_BD);
+  setDebugRegister(7, debugRegister(7) & ~DR7_GD);
   raise(VECTOR_DB);
   return true;
 }
@@ -384,8 +391,8 @@ export function moveToDebug(record: usize): void {
     }
     value = number == 6 ? (value & 0xe00f) | 0xffff0ff0 : (value & 0xffff2bff) | 0x400;
   }
-  store<u64>(dr(number), value);
-  cpu.guestStateChanged = 1;
+  setDebugRegister(number, value);
+  if (number != 6) updateBreakpoints();
 }
 
 export function moveFromDebug(record: usize): void {
@@ -397,7 +404,7 @@ export function moveFromDebug(record: usize): void {
     isDetected()
   )
     return;
-  const value = load<u64>(dr(number));
+  const value = debugRegister(number);
   if (is64()) Op.setDst<u64>(record, value);
   else Op.setDst<u32>(record, <u32>value);
 }
@@ -526,6 +533,12 @@ export function cpuid(record: usize): void {
   setGpr(RBX, <u64>ebx);
   setGpr(RCX, <u64>ecx);
   setGpr(RDX, <u64>edx);
+}
+
+/** One register (0 EAX to 3 EDX) of a CPUID leaf as the CPU model has it, without what depends on state; 0 without such a leaf. */
+export function cpuidWord(leaf: u32, subleaf: u32, register: u32): u32 {
+  const at = findLeaf(leaf, subleaf);
+  return at == 0 ? 0 : load<u32>(at + ((<usize>register) << 2), 8);
 }
 
 function findLeaf(leaf: u32, subleaf: u32): usize {

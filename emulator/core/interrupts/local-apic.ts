@@ -26,7 +26,6 @@ export const APIC_ISR: u32 = 0x100;
 export const APIC_TMR: u32 = 0x180;
 export const APIC_IRR: u32 = 0x200;
 export const APIC_ESR: u32 = 0x280;
-export const APIC_LVT_CMCI: u32 = 0x2f0;
 export const APIC_ICR_LOW: u32 = 0x300;
 export const APIC_ICR_HIGH: u32 = 0x310;
 export const APIC_LVT_TIMER: u32 = 0x320;
@@ -78,7 +77,6 @@ export function resetApic(): void {
   set(APIC_DFR, 0xffffffff);
   set(APIC_SVR, 0xff);
   for (let offset = APIC_LVT_TIMER; offset <= APIC_LVT_ERROR; offset += 0x10) set(offset, LVT_MASKED);
-  set(APIC_LVT_CMCI, LVT_MASKED);
   cpu.timerDeadline = NEVER;
   cpu.apicEsrPending = 0;
 }
@@ -286,7 +284,6 @@ export function isImplemented(offset: u32): bool {
     case APIC_DFR >> 4:
     case APIC_SVR >> 4:
     case APIC_ESR >> 4:
-    case APIC_LVT_CMCI >> 4:
     case APIC_TIMER_DIVIDE >> 4:
       return true;
     default:
@@ -334,7 +331,6 @@ export function apicWrite(offset: u32, value: u32): void {
     case APIC_LVT_TIMER >> 4:
       writeLvtTimer(value);
       return;
-    case APIC_LVT_CMCI >> 4:
     case APIC_LVT_THERMAL >> 4:
     case APIC_LVT_PERFORMANCE >> 4:
     case APIC_LVT_LINT0 >> 4:

@@ -3,7 +3,8 @@
  * 1-GByte pages, accessed and dirty flags when EPTP bit 6 asks for them.
  */
 import { PHYSICAL_MASK } from "../spec/architecture";
-import { cpu } from "../state/cpu";
+import { CPU_EMULATED_PAGES } from "../layout.generated";
+import { CPU, cpu } from "../state/cpu";
 import { ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION } from "./walk";
 import { ramAddress } from "./physical";
 import { exitEptMisconfiguration, exitEptViolation } from "../vmx/ept-exits";
@@ -51,7 +52,7 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWal
   // With accessed and dirty flags on, a walk's reads of paging structures count as writes.
   const effective = hasAccessedDirty && isWalk ? ACCESS_WRITE : access;
   // The instruction emulator's page: handed to the host, by an address that no RAM has.
-  if (cpu.emulating != 0 && !isWalk && (guestPhysical & ~(<u64>0xfff)) == cpu.emulatedPage)
+  if (cpu.emulating != 0 && !isWalk && isEmulatedPage(guestPhysical & ~(<u64>0xfff)))
     return guestPhysical | EMULATED;
   if ((guestPhysical & ~PHYSICAL_MASK) != 0) {
     exitEptViolation(guestPhysical, linear, effective, 0, isWalk);
@@ -96,4 +97,11 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, isWal
     const offsetMask: u64 = ((<u64>1) << (12 + 9 * level)) - 1;
     return (entry & ADDRESS & ~offsetMask) | (guestPhysical & offsetMask);
   }
+}
+
+/** May the instruction that the hypervisor's emulator runs reach this page through the host? */
+function isEmulatedPage(page: u64): bool {
+  for (let i: usize = 0; i < <usize>cpu.emulatedPageCount; i++)
+    if (load<u64>(CPU + CPU_EMULATED_PAGES + (i << 3)) == page) return true;
+  return false;
 }

@@ -16,6 +16,7 @@ import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } 
 import { isGuarded, noteWrite, ramAddress } from "./physical";
 import { contextAsid } from "./contexts";
 import { readBus, writeBus } from "./bus";
+import { noteDataAccess, watchesData } from "../interrupts/debug";
 
 const PAGE_MASK: u64 = ~(<u64>0xfff);
 
@@ -51,6 +52,22 @@ export class Linear {
     const entry = CPU + CPU_TLB_WRITE + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
     if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
     return writableSlow(linear, <u32>sizeof<T>(), false);
+  }
+
+  /** As `readable`, for 32 bytes: no type is as wide. */
+  @inline static readable32(linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + CPU_TLB_READ + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
+    return readableSlow(linear, 32);
+  }
+
+  /** As `storable`, for 32 bytes. */
+  @inline static storable32(linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + CPU_TLB_WRITE + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
+    return writableSlow(linear, 32, false);
   }
 
   /** After the store: brings a slow write to where it belongs. */
@@ -104,6 +121,22 @@ export class Access {
     cpu.record = <u32>record;
     return writableSlow(linear, <u32>sizeof<T>(), false);
   }
+  @inline static readable32(record: usize, linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_READ) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_READ + 8);
+    cpu.record = <u32>record;
+    return readableSlow(linear, 32);
+  }
+  @inline static storable32(record: usize, linear: u64): usize {
+    const page = (linear + 31) & PAGE_MASK;
+    const entry = CPU + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
+    if (load<u64>(entry, CPU_TLB_WRITE) == (page | (<u64>cpu.asid)))
+      return <usize>linear + load<u32>(entry, CPU_TLB_WRITE + 8);
+    cpu.record = <u32>record;
+    return writableSlow(linear, 32, false);
+  }
 }
 
 export function isCanonical(linear: u64): bool {
@@ -122,18 +155,21 @@ function isAcceptable(linear: u64, size: u32): bool {
       return false;
     }
   }
-  // Alignment is checked only where the TLB has no entry (docs/known-gaps.md).
-  if (
-    (cpu.rflags & FLAG_AC) != 0 &&
-    cpu.cpl == 3 &&
-    (cpu.cr0 & CR0_AM) != 0 &&
-    (linear & (size - 1)) != 0 &&
-    size <= 8
-  ) {
+  if (checksAlignment() && (linear & (size - 1)) != 0 && size <= 8) {
     raiseWithError(VECTOR_AC, 0);
     return false;
   }
   return true;
+}
+
+/** SDM Vol. 3A, "Alignment Check Exception". */
+function checksAlignment(): bool {
+  return (cpu.rflags & FLAG_AC) != 0 && cpu.cpl == 3 && (cpu.cr0 & CR0_AM) != 0;
+}
+
+/** Accesses that must each be looked at find no entry in the TLB. */
+function keepsTranslations(): bool {
+  return !watchesData() && !checksAlignment();
 }
 
 function wrapLinear(linear: u64): u64 {
@@ -159,10 +195,11 @@ export function readableSlow(linear: u64, size: u32): usize {
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_READ, flavor);
   if (first == NO_TRANSLATION) return 0;
+  if (watchesData()) noteDataAccess(linear, size, false);
   if (size <= inPage) {
     const host = ramAddress(first, size);
     if (host != 0) {
-      if (ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_READ, linear, host);
+      if (keepsTranslations() && ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_READ, linear, host);
       return host;
     }
     if (!readBus(first, size, scratch)) return 0;
@@ -194,6 +231,7 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_WRITE, flavor);
   if (first == NO_TRANSLATION) return 0;
+  if (watchesData()) noteDataAccess(linear, size, true);
   cpu.slowPhysical = first;
   cpu.slowSize = size;
   cpu.slowSize1 = size <= inPage ? size : inPage;
@@ -201,7 +239,8 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
     const host = ramAddress(first, size);
     if (host != 0) {
       if (!isGuarded(host)) {
-        if (ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_WRITE, linear, host);
+        if (keepsTranslations() && ramAddress(first & PAGE_MASK, 4096) != 0)
+          fill(CPU_TLB_WRITE, linear, host);
         return host;
       }
       copy(scratch, host, size);

@@ -1,9 +1,9 @@
 /** Effective and linear addresses of memory operands, and segment checks outside flat modes. */
-import { AR_CODE, AR_DB, AR_DC, AR_RW, AR_UNUSABLE, VECTOR_SS } from "../spec/architecture";
+import { AR_CODE, AR_DB, AR_DC, AR_RW, AR_UNUSABLE, VECTOR_GP, VECTOR_SS } from "../spec/architecture";
 import { CPU_SEG_BASE } from "../layout.generated";
 import { CPU, SS } from "../state/cpu";
 import { is64, isProtected, isVirtual8086, segBase, segLimit, segRights } from "../state/mode";
-import { raiseWithError } from "../interrupts/raise";
+import { faultPending, raiseWithError } from "../interrupts/raise";
 import {
   EA_64,
   EA_64_SEGMENT,
@@ -51,6 +51,23 @@ export class Address {
     const sum = Address.sum(record);
     return select<u64>(sum & 0xffffffff, sum, kind != EA_64);
   }
+
+  /** As `forRead`, for an operand that must be aligned to its size: SDM Vol. 1, "Alignment … of Memory Operands". */
+  @inline static forReadAligned(record: usize, size: u32): u64 {
+    const linear = Address.forRead(record, size);
+    return (linear & (size - 1)) == 0 ? linear : misaligned();
+  }
+
+  @inline static forWriteAligned(record: usize, size: u32): u64 {
+    const linear = Address.forWrite(record, size);
+    return (linear & (size - 1)) == 0 ? linear : misaligned();
+  }
+}
+
+/** The address of an operand that must be aligned and is not: #GP(0), unless a segment check failed before. */
+function misaligned(): u64 {
+  if (!faultPending()) raiseWithError(VECTOR_GP, 0);
+  return BAD_LINEAR;
 }
 
 export function linearOnly(record: usize): u64 {

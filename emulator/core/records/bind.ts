@@ -1,5 +1,5 @@
 /** From a decoded instruction to a record: chooses the handler and packs the operands. */
-import { CPU_BLOCK_RIP, CPU_DECODED, CPU_ZERO } from "../layout.generated";
+import { CPU_BLOCK_RIP, CPU_DECODED, CPU_FEATURES, CPU_ZERO } from "../layout.generated";
 import {
   DECODED_FLAG_LOCK,
   DECODED_FLAG_MEMORY,
@@ -14,16 +14,31 @@ import {
   OPERAND_GPR,
   OPERAND_GPR_HIGH,
   OPERAND_IMMEDIATE,
+  OPERAND_MEMORY_DI,
   OPERAND_SEGMENT,
   OPERAND_CONTROL,
   OPERAND_DEBUG,
+  OPERAND_MMX,
+  OPERAND_X87,
+  OPERAND_XMM,
+  OPERAND_YMM,
+  DECODED_FLAG_VEX,
+  DECODED_FLAG_VEX_L,
+  DECODED_OPERAND0_KIND,
+  DECODED_OPERAND0_REG,
+  DECODED_OPERAND0_SIZE,
+  DECODED_OPERAND1_SIZE,
 } from "../decode/decoded.generated";
 import { decode } from "../decode/decode";
 import {
   HANDLER_BLOCK_END,
   HANDLER_FUNCTIONS,
   ROW_ENDS,
+  ROW_FALLBACKS,
+  ROW_FEATURES,
   ROW_HANDLERS,
+  NO_ROW,
+  ROW_SOURCES,
 } from "../instructions/handlers.generated";
 import { CPU, SS, cpu } from "../state/cpu";
 import { MODE_FLAT } from "../state/mode";
@@ -57,6 +72,9 @@ import {
   R_SRC,
 } from "./record";
 
+/** Distance of one operand's fields from those of the operand before. */
+const OPERAND_BYTES: usize = DECODED_OPERAND1_SIZE - DECODED_OPERAND0_SIZE;
+
 /** What `decodeAt` returns beside a length. */
 export const DECODE_UD: i32 = -1;
 export const DECODE_GP: i32 = -2;
@@ -75,7 +93,7 @@ export function endsBlock(): bool {
   return load<u8>(ROW_ENDS + <usize>d().row) != 0;
 }
 
-/** Offset in the CPU block of a register operand; the number itself for segment, control and debug registers. */
+/** Offset in the CPU block of a general-register operand; the number itself of all other registers. */
 function operandOffset(kind: u32, reg: u32): u32 {
   if (kind == OPERAND_GPR) return reg << 3;
   if (kind == OPERAND_GPR_HIGH) return (reg << 3) + 1;
@@ -88,7 +106,11 @@ function isRegisterKind(kind: u32): bool {
     kind == OPERAND_GPR_HIGH ||
     kind == OPERAND_SEGMENT ||
     kind == OPERAND_CONTROL ||
-    kind == OPERAND_DEBUG
+    kind == OPERAND_DEBUG ||
+    kind == OPERAND_X87 ||
+    kind == OPERAND_MMX ||
+    kind == OPERAND_XMM ||
+    kind == OPERAND_YMM
   );
 }
 
@@ -121,6 +143,13 @@ export function isBlockEnd(record: usize): bool {
   return <u32>load<u16>(record, R_HANDLER) == blockEndHandler();
 }
 
+/** The row to execute: that of the encoding, or what it is without its feature, or NO_ROW. */
+function executedRow(row: u32): u32 {
+  const feature = <u32>load<u8>(ROW_FEATURES + <usize>row);
+  if ((((<u32>load<u8>(CPU + CPU_FEATURES + <usize>(feature >> 3))) >> (feature & 7)) & 1) != 0) return row;
+  return <u32>load<u16>(ROW_FALLBACKS + ((<usize>row) << 1));
+}
+
 /** Packs the instruction just decoded. `start` is its offset from the block's first byte. */
 export function bindRecord(record: usize, start: u32, length: i32): void {
   const x = d();
@@ -129,12 +158,18 @@ export function bindRecord(record: usize, start: u32, length: i32): void {
   const end = start + <u32>length;
   const sizeIndex: u32 = x.operandSize == 2 ? 0 : x.operandSize == 4 ? 1 : 2;
   const isLocked = (flags & DECODED_FLAG_LOCK) != 0;
-  const handler = <u32>(
-    load<u16>(
-      ROW_HANDLERS + ((<usize>(<u32>x.row * 12 + (isLocked ? 6 : 0) + (isMemory ? 3 : 0) + sizeIndex)) << 1),
-    )
-  );
-  // PROTECTED and VEX rows are #UD in real-address and virtual-8086 mode: their handlers check it.
+  const isVariant = isLocked || (flags & DECODED_FLAG_VEX_L) != 0;
+  const row = executedRow(<u32>x.row);
+  // Without a row, the first handler: #UD.
+  const handler: u32 =
+    row == NO_ROW
+      ? 0
+      : <u32>(
+          load<u16>(
+            ROW_HANDLERS + ((<usize>(row * 12 + (isVariant ? 6 : 0) + (isMemory ? 3 : 0) + sizeIndex)) << 1),
+          )
+        );
+  // PROTECTED rows are #UD in real-address and virtual-8086 mode: their handlers check it. VEX rows: see state/media.ts.
   store<u16>(
     record,
     <u16>load<u32>(load<u32>(changetype<usize>(HANDLER_FUNCTIONS) + ((<usize>handler) << 2))),
@@ -155,7 +190,7 @@ export function bindRecord(record: usize, start: u32, length: i32): void {
   if (flags & DECODED_FLAG_REX) bits |= RECORD_REX;
   if (isMemory && <u32>x.segment == SS) bits |= RECORD_STACK;
   store<u8>(record, <u8>bits, R_FLAGS);
-  store<u8>(record, descriptorTableKind(x), R_EXTRA);
+  store<u8>(record, flags & DECODED_FLAG_VEX ? x.vvvv : descriptorTableKind(x), R_EXTRA);
   bindOperands(record, x);
   bindAddress(record, x, end);
 }
@@ -167,20 +202,22 @@ function descriptorTableKind(x: Decoded): u8 {
   return (x.modrm >> 3) & 3;
 }
 
-/** Destination is operand 0 when a register; source the first other register operand. */
+/** Destination is operand 0 when a register; source the register operand that the row names, or else operand 2. */
 function bindOperands(record: usize, x: Decoded): void {
   let dst: u32 = 0;
   let src: u32 = 0;
-  let hasSrc = false;
   if (isRegisterKind(x.operand0Kind)) dst = operandOffset(x.operand0Kind, x.operand0Reg);
-  if (isRegisterKind(x.operand1Kind)) {
-    src = operandOffset(x.operand1Kind, x.operand1Reg);
-    hasSrc = true;
-  }
-  if (!hasSrc && isRegisterKind(x.operand2Kind)) src = operandOffset(x.operand2Kind, x.operand2Reg);
+  // MASKMOVQ and MASKMOVDQU: the register of masks.
+  else if (x.operand0Kind == OPERAND_MEMORY_DI) dst = x.operand2Reg;
+  const at = changetype<usize>(x) + <usize>load<u8>(ROW_SOURCES + <usize>x.row) * OPERAND_BYTES;
+  const kind = <u32>load<u8>(at, DECODED_OPERAND0_KIND);
+  if (isRegisterKind(kind)) src = operandOffset(kind, <u32>load<u8>(at, DECODED_OPERAND0_REG));
+  else if (isRegisterKind(x.operand2Kind)) src = operandOffset(x.operand2Kind, x.operand2Reg);
   store<u8>(record, <u8>dst, R_DST);
   store<u8>(record, <u8>src, R_SRC);
-  store<u64>(record, x.imm, R_IMM);
+  // x87 instructions have no immediate, but an opcode that FNSTENV shows: the last three bits of the first byte, and ModR/M.
+  const isX87 = x.map == 0 && (x.opcode & 0xf8) == 0xd8;
+  store<u64>(record, isX87 ? ((<u64>(x.opcode & 7)) << 8) | (<u64>x.modrm) : x.imm, R_IMM);
 }
 
 function slotOf(register: u32): u32 {

@@ -4,8 +4,9 @@
  *    0 handler     u16  index in the function table
  *    2 end         u16  offset of the next instruction from the block's first
  *    4 length      u8
- *    5 dst         u8   offset in the CPU block of the destination or only register operand
- *    6 src         u8   offset in the CPU block of the source register operand
+ *    5 dst         u8   the destination or only register operand: of a general register the offset of its slot in the CPU
+ *                       block, of all others the number
+ *    6 src         u8   the source register operand, likewise
  *    7 ea          u8   bits 2:0 segment, bits 5:3 kind (EA_*), bits 7:6 scale
  *    8 base        u8   offset in the CPU block of the base register's slot (or the zero or block-RIP slot)
  *    9 index       u8   likewise
@@ -13,7 +14,7 @@
  *   11 flags       u8   RECORD_*
  *   12 row         u16  row of the instruction table
  *   14 address     u8   address size in bytes
- *   15 extra       u8   opcode byte
+ *   15 extra       u8   VEX.vvvv; of group 6 and 7 rows which table register
  *   16 disp        i64  displacement; for a direct branch, the chained successor (see block-cache.ts)
  *   24 imm         u64  immediate, sign-extended
  */

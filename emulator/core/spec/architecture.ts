@@ -57,6 +57,13 @@ export const FLAG_ID: u64 = 1 << 21;
 /** The six that ALU instructions write, kept lazily. */
 export const FLAGS_ARITHMETIC: u64 = 0x8d5;
 
+export const XCR0_X87: u64 = 1 << 0;
+export const XCR0_SSE: u64 = 1 << 1;
+export const XCR0_AVX: u64 = 1 << 2;
+
+/** x87 status word: an unmasked exception is pending. */
+export const X87_STATUS_ES: u32 = 1 << 7;
+
 export const VECTOR_DE: i32 = 0;
 export const VECTOR_DB: i32 = 1;
 export const VECTOR_NMI: i32 = 2;

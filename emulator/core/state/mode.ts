@@ -11,6 +11,7 @@ import {
   AR_RW,
   AR_S,
   AR_UNUSABLE,
+  CR0_AM,
   CR0_PE,
   CR0_PG,
   CR0_WP,
@@ -26,6 +27,7 @@ import {
 } from "../spec/architecture";
 import { CPU_SEG_BASE, CPU_SEG_LIMIT, CPU_SEG_RIGHTS, CPU_SEG_SELECTOR } from "../layout.generated";
 import { CPU, CS, DS, ES, SS, cpu } from "./cpu";
+import { updateMedia } from "./media";
 import { contextAsid } from "../mmu/contexts";
 
 export function segSelector(index: u32): u32 {
@@ -112,6 +114,7 @@ export function updateMode(): void {
     cpu.stackKind = protectedFlat ? STACK_FLAT32 : STACK_SEGMENTED;
     cpu.modeKey = cpu.codeSize | (protectedFlat ? MODE_FLAT : 0);
   }
+  updateMedia();
   updateJumpKey();
 }
 
@@ -130,11 +133,16 @@ export const CONTEXT_LONG: u32 = 1 << 5;
 export const CONTEXT_NX: u32 = 1 << 6;
 export const CONTEXT_SMEP: u32 = 1 << 7;
 export const CONTEXT_SMAP: u32 = 1 << 8;
+/** Alignment is checked: a context of its own, whose accesses find no TLB entry. */
+export const CONTEXT_ALIGNMENT: u32 = 1 << 9;
 
 /** The paging mode and privilege that decide what a TLB entry allows, as one word. */
 export function contextFlavor(user: bool): u32 {
   let flavor: u32 = 0;
-  if (user) flavor |= CONTEXT_USER;
+  if (user) {
+    flavor |= CONTEXT_USER;
+    if ((cpu.rflags & FLAG_AC) != 0 && (cpu.cr0 & CR0_AM) != 0) flavor |= CONTEXT_ALIGNMENT;
+  }
   if ((cpu.cr0 & CR0_PG) == 0) return flavor;
   flavor |= CONTEXT_PAGING;
   if (cpu.cr0 & CR0_WP) flavor |= CONTEXT_WP;

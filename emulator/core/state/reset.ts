@@ -1,5 +1,5 @@
 /** Power-on and INIT states. SDM Vol. 3A, "Processor State After Reset". */
-import { CPU_DR, CPU_MTRR_FIXED, CPU_MTRR_VARIABLE } from "../layout.generated";
+import { CPU_DR, CPU_MTRR_FIXED, CPU_MTRR_VARIABLE, CPU_VECTOR, CPU_X87 } from "../layout.generated";
 import { ACTIVE, CPU, CS, DS, ES, FS, GS, LDTR, RDX, SS, TR, WAIT_FOR_SIPI, cpu, setGpr } from "./cpu";
 import { setArithmeticFlags } from "./flags";
 import { setSegment, updateContext, updateMode } from "./mode";
@@ -36,6 +36,8 @@ export function resetForInit(): void {
   for (let i: usize = 0; i < 8; i++) store<u64>(CPU + CPU_DR + (i << 3), 0);
   store<u64>(CPU + CPU_DR + 48, 0xffff0ff0);
   store<u64>(CPU + CPU_DR + 56, 0x400);
+  cpu.breakpoints = 0;
+  cpu.debugHits = 0;
   cpu.cpl = 0;
   cpu.interruptibility = 0;
   cpu.faultVector = -1;
@@ -59,6 +61,19 @@ export function resetForInit(): void {
 
 /** Power-on: the whole CPU. Configuration fields (id, clock, cache sizes, CPUID table) must have been set. */
 export function resetForPowerOn(): void {
+  memory.fill(CPU + CPU_VECTOR, 0, 512);
+  memory.fill(CPU + CPU_X87, 0, 128);
+  cpu.mxcsr = 0x1f80;
+  cpu.x87Control = 0x40;
+  cpu.x87Status = 0;
+  // All registers valid (and zero).
+  cpu.x87Tag = 0xff;
+  cpu.x87Opcode = 0;
+  cpu.x87CodeSelector = 0;
+  cpu.x87DataSelector = 0;
+  cpu.x87CodeOffset = 0;
+  cpu.x87DataOffset = 0;
+  cpu.xcr0 = 1;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
   cpu.sysenterCs = 0;
   cpu.sysenterEsp = 0;

@@ -33,6 +33,7 @@ import {
   isVolatileGuestStateValid,
 } from "./entry-checks";
 import { ENTRY_FAILURE, INFO_VALID, PREEMPTION_SHIFT, vmExit } from "./exit";
+import { updateBreakpoints } from "../interrupts/debug";
 import { Vmcs } from "./vmcs";
 
 /** What `vmEnter` answers. */
@@ -202,6 +203,7 @@ function loadGuestState(): void {
   cpu.sysenterEip = Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP);
   if (entry & X.ENTRY_LOAD_DEBUG_CONTROLS) {
     restore(X.VMCS_GUEST_DR7, CPU_DR + 56);
+    updateBreakpoints();
     cpu.debugCtl = Vmcs.get(X.VMCS_GUEST_DEBUGCTL);
   }
   if (entry & X.ENTRY_LOAD_PAT) cpu.pat = Vmcs.get(X.VMCS_GUEST_PAT);

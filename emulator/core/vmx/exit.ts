@@ -34,6 +34,7 @@ import { getFlags, setArithmeticFlags } from "../state/flags";
 import { now, NEVER } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
+import { updateBreakpoints } from "../interrupts/debug";
 import { FAULT_VM_EXIT } from "../interrupts/raise";
 import { R_LENGTH } from "../records/record";
 import {
@@ -197,6 +198,7 @@ function loadHostState(): void {
   cpu.cr3 = Vmcs.get(X.VMCS_HOST_CR3);
   cpu.cr4 = Vmcs.get(X.VMCS_HOST_CR4) | (is64Bit ? CR4_PAE : 0);
   store<u64>(CPU + CPU_DR + 56, 0x400);
+  updateBreakpoints();
   cpu.debugCtl = 0;
   cpu.sysenterCs = Vmcs.get(X.VMCS_HOST_SYSENTER_CS);
   cpu.sysenterEsp = Vmcs.get(X.VMCS_HOST_SYSENTER_ESP);

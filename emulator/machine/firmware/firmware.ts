@@ -1,5 +1,5 @@
 /**
- * What firmware leaves in memory, for boots without firmware: BIOS data area, a real-mode interrupt table that returns,
+ * What firmware leaves in memory, for boots without firmware: BIOS data area, the real-mode interrupt table,
  * ACPI tables, MP table, and the memory map. No BIOS service is provided.
  */
 import type { BootSegment } from "../loaders/boot-memory.ts";
@@ -9,6 +9,7 @@ import { buildAcpiTables } from "./acpi/tables.ts";
 import { conventionalKib, e820Map } from "./e820.ts";
 import { BIOS_AREA, BIOS_AREA_BYTES, EBDA, MIB } from "./memory-ranges.ts";
 import type { MemoryRange, RamSize } from "./memory-ranges.ts";
+import { INTERRUPT_HANDLERS, interruptTable } from "./interrupt-table.ts";
 import { MP_MAX_CPUS, buildMpTable } from "./mptable.ts";
 
 export interface FirmwareOptions {
@@ -39,10 +40,6 @@ const BDA_MEMORY_KIB = 0x13;
 /** Equipment word: bits 11:9 are the number of serial ports. */
 const EQUIPMENT_ONE_SERIAL_PORT = 1 << 9;
 
-/** Where the AT BIOS has the IRET of vectors that nobody uses: F000:FF53. */
-const IRET_SEGMENT = 0xf000;
-const IRET_OFFSET = 0xff53;
-const IRET = 0xcf;
 /** F000:FFF0, where a processor starts after reset: CLI; HLT; JMP to the HLT. */
 const RESET_CODE = Uint8Array.of(0xfa, 0xf4, 0xeb, 0xfd);
 const RESET_VECTOR = 0xffff0;
@@ -54,9 +51,6 @@ const RESET_VECTOR = 0xffff0;
 export function buildFirmware(options: FirmwareOptions): Firmware {
   const { ram, cpus, signature, featureFlags } = options;
   if (ram.lowRam < MIB) throw new RangeError(`RAM of ${ram.lowRam} bytes: firmware tables need 1 MiB`);
-  const vectors = new TableWriter(BDA);
-  for (let vector = 0; vector < 256; vector++)
-    vectors.u16(4 * vector, IRET_OFFSET).u16(4 * vector + 2, IRET_SEGMENT);
   const bda = new TableWriter(BDA_BYTES)
     .u16(BDA_COM1, COM1_PORT)
     .u16(BDA_EBDA_SEGMENT, EBDA >> 4)
@@ -64,12 +58,12 @@ export function buildFirmware(options: FirmwareOptions): Firmware {
     .u16(BDA_MEMORY_KIB, conventionalKib(ram));
   const acpi = buildAcpiTables(options);
   const segments = [
-    segment(0, vectors.bytes),
+    segment(0, interruptTable()),
     segment(BDA, bda.bytes),
     // The first byte is the area's size in KiB.
     segment(EBDA, Uint8Array.of(1)),
     segment(acpi.rsdp, acpi.bytes),
-    segment((IRET_SEGMENT << 4) + IRET_OFFSET, Uint8Array.of(IRET)),
+    ...INTERRUPT_HANDLERS.map(([physical, code]) => segment(physical, code)),
     segment(RESET_VECTOR, RESET_CODE),
   ];
   if (cpus <= MP_MAX_CPUS) {

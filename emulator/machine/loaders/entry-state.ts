@@ -139,7 +139,8 @@ export function entryState(options: {
       { selector: 0, base: 0, limit: 0x67, rights: RIGHTS_TSS_BUSY },
     ],
     gdtr: options.gdt,
-    idtr: { base: 0, limit: 0 },
+    // As the BIOS left it: the real-mode table.
+    idtr: { base: 0, limit: 0x3ff },
     cr0: CR0_PE | CR0_ET,
     cr3: 0,
     cr4: 0,

@@ -5,7 +5,8 @@
  * (little-endian; test/silicon/native-core.ts is the other end). Per case: the operand window gets its content, the
  * registers are loaded by returning from a signal handler with a changed context, and RFLAGS.TF makes the processor
  * trap after one instruction. Returning with CS = 23H, or with a selector of the LDT, runs the instruction in 32-bit or 16-bit
- * compatibility mode; the kernel delivers signals from there to this 64-bit process as from any other code.
+ * compatibility mode; the kernel delivers signals from there to this 64-bit process as from any other code. x87, MMX, SSE and AVX
+ * state goes in and out with the extended-state image of the signal frame (Intel SDM Vol. 1, "XSAVE-Managed State").
  *
  * Linux on x86-64 only. Usage: harness PATTERN, where PATTERN is a file of WINDOW_BYTES bytes.
  */
@@ -38,6 +39,23 @@
 #define RFLAGS_TF 0x100u
 #define VECTOR_DB 1
 
+/* Bits of `struct input.flags`. */
+#define IS_REPEATED 1
+#define HAS_MEDIA 2
+
+/* A media image: the 512 bytes that FXSAVE64 writes, then the upper halves of YMM0 to YMM15. */
+#define LEGACY_BYTES 512
+#define UPPER_BYTES 256
+#define MEDIA_BYTES (LEGACY_BYTES + UPPER_BYTES)
+/* The part of the legacy image that is state; behind it Linux keeps words of its own. */
+#define LEGACY_STATE_BYTES 416
+/* In the standard form of an XSAVE image: XSTATE_BV, and the upper halves (component 2). */
+#define XSTATE_BV_OFFSET 512
+#define UPPER_OFFSET 576
+#define XSTATE_X87 1u
+#define XSTATE_SSE 2u
+#define XSTATE_AVX 4u
+
 enum { MODE_16 = 0, MODE_COMPATIBILITY = 1, MODE_64 = 2 };
 
 /* Linux's user segments, and our two in the LDT. */
@@ -47,8 +65,11 @@ struct input {
   uint8_t code[16];
   uint8_t code_length;
   uint8_t mode;
-  /* Step again while RIP does not move: repeated string instructions trap after every iteration. */
-  uint8_t is_repeated;
+  /*
+   * IS_REPEATED: step again while RIP does not move, since repeated string instructions trap after every iteration.
+   * HAS_MEDIA: a media image follows this struct, and one follows the outcome.
+   */
+  uint8_t flags;
   uint8_t poke_length;
   uint32_t poke_offset;
   uint64_t rflags;
@@ -79,6 +100,7 @@ static uint8_t before[WINDOW_BYTES];
 static uint8_t *const window = (uint8_t *)WINDOW;
 static uint8_t *const code = (uint8_t *)CODE;
 static struct input current;
+static uint8_t media[MEDIA_BYTES];
 static int is_running;
 static unsigned steps;
 static sigjmp_buf finished;
@@ -90,6 +112,40 @@ static void fail(const char *what) {
   exit(1);
 }
 
+/* The image in the signal frame. Linux has put it there in the standard form of XSAVE. */
+static uint8_t *extended_state(const ucontext_t *context) { return (uint8_t *)context->uc_mcontext.fpregs; }
+
+static void load_media(ucontext_t *context) {
+  uint8_t *image = extended_state(context);
+  uint64_t components;
+  memcpy(image, media, LEGACY_STATE_BYTES);
+  memcpy(image + UPPER_OFFSET, media + LEGACY_BYTES, UPPER_BYTES);
+  memcpy(&components, image + XSTATE_BV_OFFSET, sizeof components);
+  components |= XSTATE_X87 | XSTATE_SSE | XSTATE_AVX;
+  memcpy(image + XSTATE_BV_OFFSET, &components, sizeof components);
+}
+
+/* Components in their initial configuration are not in the image. */
+static void report_media(const ucontext_t *context) {
+  const uint8_t *image = extended_state(context);
+  uint64_t components;
+  memset(media, 0, sizeof media);
+  memcpy(&components, image + XSTATE_BV_OFFSET, sizeof components);
+  if (components & XSTATE_X87) {
+    memcpy(media, image, 24);
+    for (unsigned i = 0; i < 8; i++) memcpy(media + 32 + 16 * i, image + 32 + 16 * i, 10);
+  } else {
+    media[0] = 0x7f;
+    media[1] = 0x03;
+  }
+  /* MXCSR is written with either SSE or AVX. */
+  if (components & (XSTATE_SSE | XSTATE_AVX)) memcpy(media + 24, image + 24, 4);
+  else memcpy(media + 24, "\x80\x1f\0", 4);
+  if (components & XSTATE_SSE) memcpy(media + 160, image + 160, 256);
+  if (components & XSTATE_AVX) memcpy(media + LEGACY_BYTES, image + UPPER_OFFSET, UPPER_BYTES);
+  if (fwrite(media, sizeof media, 1, stdout) != 1) fail("write");
+}
+
 /* Loads the next case into the context that the handler returns to. Returns 0 when there is none. */
 static int load_case(ucontext_t *context) {
   greg_t *gregs = context->uc_mcontext.gregs;
@@ -98,6 +154,10 @@ static int load_case(ucontext_t *context) {
       current.poke_offset > WINDOW_BYTES - (uint32_t)current.poke_length) {
     errno = EINVAL;
     fail("case");
+  }
+  if (current.flags & HAS_MEDIA) {
+    if (fread(media, sizeof media, 1, stdin) != 1) fail("case");
+    load_media(context);
   }
   memcpy(before, pattern, WINDOW_BYTES);
   memcpy(before + current.poke_offset, current.poke, current.poke_length);
@@ -140,6 +200,7 @@ static void report(const ucontext_t *context) {
     }
   }
   if (fwrite(&out, sizeof out, 1, stdout) != 1) fail("write");
+  if (current.flags & HAS_MEDIA) report_media(context);
 }
 
 static void handler(int number, siginfo_t *info, void *raw) {
@@ -155,7 +216,7 @@ static void handler(int number, siginfo_t *info, void *raw) {
   } else {
     const greg_t *gregs = context->uc_mcontext.gregs;
     if (!is_running) _exit(2);
-    if (current.is_repeated && gregs[REG_TRAPNO] == VECTOR_DB && gregs[REG_RIP] == (greg_t)start_rip() && ++steps < MAX_STEPS)
+    if ((current.flags & IS_REPEATED) && gregs[REG_TRAPNO] == VECTOR_DB && gregs[REG_RIP] == (greg_t)start_rip() && ++steps < MAX_STEPS)
       return;
     report(context);
   }

@@ -480,5 +480,5 @@ test("applyEntryState writes every register that the entry state names into the 
     ]),
   );
   expect(cpu.segRights[LDTR]).toBe(0x82n);
-  expect([cpu.gdtrBase, cpu.gdtrLimit, cpu.idtrLimit]).toEqual([BigInt(entry.gdtr.base), 0x1fn, 0n]);
+  expect([cpu.gdtrBase, cpu.gdtrLimit, cpu.idtrLimit]).toEqual([BigInt(entry.gdtr.base), 0x1fn, 0x3ffn]);
 });
