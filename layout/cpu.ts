@@ -247,6 +247,8 @@ export const CpuStruct = struct(
      */
     x87: bytes(128, 16),
     mxcsr: u32,
+    /** Numbers that RDRAND and RDSEED have given. */
+    randomCount: u64,
     x87Control: u32,
     /** With TOP in bits 13:11. */
     x87Status: u32,
@@ -260,6 +262,12 @@ export const CpuStruct = struct(
     x87DataOffset: u64,
     /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
     breakpoints: u32,
+    /** The TSS of a task being switched to; a fault of the new task, for its first instruction (-1: none). */
+    taskImage: bytes(104, 8),
+    taskFault: i32,
+    taskFaultError: u32,
+    /** The event being delivered has switched tasks. */
+    taskSwitched: u32,
     /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
     debugHits: u32,
     /** Where vector instructions take operands apart and put results together. */
@@ -288,7 +296,7 @@ export const CpuStruct = struct(
     operandSignificand: u64,
     operandExponent: u32,
     /** Where images of x87 and SSE state are put together on their way to and from memory. */
-    image: bytes(512, 16),
+    image: bytes(832, 16),
 
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),

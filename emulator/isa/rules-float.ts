@@ -136,7 +136,9 @@ function fused(row: Row, kindName: string, order: string, suffix: string): Rule 
           2: high ? "Vec.hHigh(record)" : "Vec.h(record)",
           3: third,
         };
-    return [...order].map((digit) => of[digit]!).join(", ");
+    return Array.from(order)
+      .map((digit) => of[digit]!)
+      .join(", ");
   };
   const call = (high: boolean, third: string): string => `Fused.${type}(${operands(high, third)}, ${kind})`;
   if (isScalar) {

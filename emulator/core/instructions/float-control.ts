@@ -66,10 +66,10 @@ export class Float {
   }
   @inline static isOrdinary32(bits: u32): bool {
     const magnitude = bits << 1;
-    return magnitude - (1 << 24) < (254 as u32) << 24 || magnitude == 0;
+    return magnitude - (1 << 24) < (<u32>254) << 24 || magnitude == 0;
   }
   @inline static isSafe32(bits: u32): bool {
-    return (bits << 1) - (2 << 24) < (253 as u32) << 24;
+    return (bits << 1) - (2 << 24) < (<u32>253) << 24;
   }
 }
 

@@ -37,6 +37,7 @@ export function resetForInit(): void {
   store<u64>(CPU + CPU_DR + 48, 0xffff0ff0);
   store<u64>(CPU + CPU_DR + 56, 0x400);
   cpu.breakpoints = 0;
+  cpu.taskFault = -1;
   cpu.debugHits = 0;
   cpu.cpl = 0;
   cpu.interruptibility = 0;
@@ -74,6 +75,7 @@ export function resetForPowerOn(): void {
   cpu.x87CodeOffset = 0;
   cpu.x87DataOffset = 0;
   cpu.xcr0 = 1;
+  cpu.randomCount = 0;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
   cpu.sysenterCs = 0;
   cpu.sysenterEsp = 0;
