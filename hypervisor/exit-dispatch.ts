@@ -23,6 +23,11 @@ const MSR_X2APIC = 0x800;
 const MSR_X2APIC_END = 0x840;
 const MSR_X2APIC_EOI = 0x80b;
 
+const XSAVE_LEAF = 0xd;
+const XCR0_X87 = 1 << 0;
+const XCR0_SSE = 1 << 1;
+const XCR0_AVX = 1 << 2;
+
 const VECTOR_NP = 11;
 const VECTOR_GP = 13;
 const VECTOR_UD = 6;
@@ -67,6 +72,10 @@ export class ExitDispatch {
         vcpu.handler = "cpuid";
         this.#cpuid();
         this.#skip();
+        return;
+      case R.XSETBV:
+        vcpu.handler = "xsetbv";
+        this.#xsetbv();
         return;
       case R.IO_INSTRUCTION:
         this.#io();
@@ -255,12 +264,35 @@ export class ExitDispatch {
       core.gprLow(1),
       index,
       (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
+      Number(core.state.xcr0),
       answer,
     );
     core.setGprLow(0, answer[0]!);
     core.setGprLow(3, answer[1]!);
     core.setGprLow(1, answer[2]!);
     core.setGprLow(2, answer[3]!);
+  }
+
+  /** XCR0 is the physical register: the virtual CPU has the core to itself. The core has checked CPL and CR4.OSXSAVE. */
+  #xsetbv(): void {
+    const { core, vm } = this.#vcpu;
+    const value = core.gprLow(0);
+    const answer = this.#cpuidAnswer;
+    vm.cpuid.answer(XSAVE_LEAF, 0, 0, 0, value, answer);
+    const supported = answer[0]!;
+    const hasAvxWithoutSse = (value & XCR0_AVX) !== 0 && (value & XCR0_SSE) === 0;
+    if (
+      core.gprLow(1) !== 0 ||
+      core.gprLow(2) !== 0 ||
+      (value & XCR0_X87) === 0 ||
+      hasAvxWithoutSse ||
+      (value & ~supported) !== 0
+    ) {
+      this.#inject(VECTOR_GP, 0);
+      return;
+    }
+    core.state.xcr0 = BigInt(value);
+    this.#skip();
   }
 
   #io(): void {

@@ -247,6 +247,8 @@ export const CpuStruct = struct(
      */
     x87: bytes(128, 16),
     mxcsr: u32,
+    /** Numbers that RDRAND and RDSEED have given. */
+    randomCount: u64,
     x87Control: u32,
     /** With TOP in bits 13:11. */
     x87Status: u32,
@@ -288,7 +290,7 @@ export const CpuStruct = struct(
     operandSignificand: u64,
     operandExponent: u32,
     /** Where images of x87 and SSE state are put together on their way to and from memory. */
-    image: bytes(512, 16),
+    image: bytes(832, 16),
 
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),

@@ -9,13 +9,18 @@ export interface FeatureBit {
   readonly leaf: number;
   readonly register: CpuidRegister;
   readonly bit: number;
+  /** 0 where it is not said. */
+  readonly subleaf?: number;
 }
 
 /** Names of consecutive bits from bit 0; an empty name is a reserved bit or one that no model here has. */
-function bits(leaf: number, register: CpuidRegister, names: string): [string, FeatureBit][] {
+function bits(leaf: number, register: CpuidRegister, names: string, subleaf = 0): [string, FeatureBit][] {
   return names
     .split(" ")
-    .map((name, bit): [string, FeatureBit] => [name, { leaf, register, bit }])
+    .map((name, bit): [string, FeatureBit] => [
+      name,
+      { leaf, register, bit, ...(subleaf !== 0 && { subleaf }) },
+    ])
     .filter(([name]) => name !== "-");
 }
 
@@ -32,18 +37,20 @@ const LEAF_7_EBX =
 const LEAF_7_ECX =
   "PREFETCHWT1 AVX512_VBMI UMIP PKU - - AVX512_VBMI2 - GFNI VAES VPCLMULQDQ AVX512_VNNI AVX512_BITALG - " +
   "AVX512_VPOPCNTDQ - LA57 - - - - - RDPID";
+const LEAF_D_1_EAX = "XSAVEOPT XSAVEC XGETBV_ECX_1 XSAVES";
 const EXTENDED_1_ECX = "LAHF-SAHF - - - - LZCNT - - PREFETCHW";
 const EXTENDED_1_EDX =
   "- - - - - - - - - - - SYSCALL - - - - - - - - XD - - - - - 1GB-PAGES RDTSCP - INTEL64";
 const EXTENDED_7_EDX = "- - - - - - - - INVARIANT-TSC";
 
-/** Every feature by name. Leaf 7 means subleaf 0. */
+/** Every feature by name. */
 export const FEATURES: ReadonlyMap<string, FeatureBit> = new Map([
   ...bits(0x1, "ecx", LEAF_1_ECX),
   ...bits(0x1, "edx", LEAF_1_EDX),
   ...bits(0x6, "eax", LEAF_6_EAX),
   ...bits(0x7, "ebx", LEAF_7_EBX),
   ...bits(0x7, "ecx", LEAF_7_ECX),
+  ...bits(0xd, "eax", LEAF_D_1_EAX, 1),
   ...bits(0x80000001, "ecx", EXTENDED_1_ECX),
   ...bits(0x80000001, "edx", EXTENDED_1_EDX),
   ...bits(0x80000007, "edx", EXTENDED_7_EDX),

@@ -23,6 +23,8 @@ export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
     CMPXCHG16B PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
     ARAT
     FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP RDPID
+    MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AESNI PCLMULQDQ SHA XSAVE XSAVEOPT XSAVEC XGETBV_ECX_1 AVX AVX2 FMA F16C BMI1 BMI2
+    RDRAND RDSEED
     LAHF-SAHF LZCNT PREFETCHW SYSCALL XD 1GB-PAGES RDTSCP INTEL64 INVARIANT-TSC
   `),
 );
@@ -34,13 +36,13 @@ const NEHALEM = featureNames(`
 `);
 const SANDY_BRIDGE = [
   ...NEHALEM,
-  ...featureNames("PCLMULQDQ PCID TSC-Deadline AESNI XSAVE AVX ARAT 1GB-PAGES"),
+  ...featureNames("PCLMULQDQ PCID TSC-Deadline AESNI XSAVE XSAVEOPT AVX ARAT 1GB-PAGES"),
 ];
 const SKYLAKE = [
   ...SANDY_BRIDGE,
   ...featureNames(`
     SDBG FMA MOVBE F16C RDRAND FSGSBASE IA32_TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID FCS_FDS_DEPRECATED RDSEED ADX SMAP
-    CLFLUSHOPT LZCNT PREFETCHW
+    CLFLUSHOPT LZCNT PREFETCHW XSAVEC XGETBV_ECX_1 XSAVES
   `),
 ];
 
@@ -191,7 +193,8 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
     );
   const model = MODELS[options.model];
   const features = claimedFeatures(options);
-  const word = (leaf: number, register: CpuidRegister): number => featureWord(features, leaf, register);
+  const word = (leaf: number, register: CpuidRegister, subleaf = 0): number =>
+    featureWord(features, leaf, register, subleaf);
   const signature = signatureOf(model);
   const rows: CpuidRow[] = [
     [0x0, undefined, model.highestLeaf, ...vendor("GenuineIntel")],
@@ -205,8 +208,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
     // No architectural performance monitoring.
     [0xa, undefined, 0, 0, 0, 0],
     ...topologyRows(cpus),
-    // No XSAVE: no state components.
-    [0xd, undefined, 0, 0, 0, 0],
+    ...xsaveRows(features, word(0xd, "eax", 1)),
     ...timeRows(tscFrequency),
     [0x80000000, undefined, HIGHEST_EXTENDED, 0, 0, 0],
     [0x80000001, undefined, 0, 0, word(0x80000001, "ecx"), word(0x80000001, "edx")],
@@ -229,11 +231,37 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   return { signature, cr4Allowed, cpuid, instructionSets: tableFeatures(features) };
 }
 
-function featureWord(features: ReadonlySet<string>, leaf: number, register: CpuidRegister): number {
+/** Sizes of an XSAVE image: legacy region and header, and the AVX component behind them. */
+const XSAVE_BYTES = 576;
+const AVX_STATE_BYTES = 256;
+/** Bits of XCR0. */
+const XCR0_X87_SSE = 3;
+const XCR0_AVX = 4;
+
+/** Leaf DH, "Processor Extended State Enumeration". The core makes the size in EBX that of what XCR0 enables. */
+function xsaveRows(features: ReadonlySet<string>, extensions: number): CpuidRow[] {
+  if (!features.has("XSAVE")) return [[0xd, undefined, 0, 0, 0, 0]];
+  const hasAvx = features.has("AVX");
+  const bytes = XSAVE_BYTES + (hasAvx ? AVX_STATE_BYTES : 0);
+  const isCompacting = features.has("XSAVEC") || features.has("XSAVES");
+  return [
+    [0xd, 0, XCR0_X87_SSE | (hasAvx ? XCR0_AVX : 0), XSAVE_BYTES, bytes, 0],
+    [0xd, 1, extensions, isCompacting ? XSAVE_BYTES : 0, 0, 0],
+    ...(hasAvx ? [[0xd, 2, AVX_STATE_BYTES, XSAVE_BYTES, 0, 0] as const] : []),
+  ];
+}
+
+function featureWord(
+  features: ReadonlySet<string>,
+  leaf: number,
+  register: CpuidRegister,
+  subleaf: number,
+): number {
   let word = 0;
   for (const name of features) {
     const feature = FEATURES.get(name);
-    if (feature?.leaf === leaf && feature.register === register) word |= 1 << feature.bit;
+    if (feature?.leaf === leaf && feature.register === register && (feature.subleaf ?? 0) === subleaf)
+      word |= 1 << feature.bit;
   }
   return word >>> 0;
 }

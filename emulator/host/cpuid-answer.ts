@@ -11,6 +11,8 @@ export interface CpuidState {
   readonly apicEnabled: boolean;
   /** CR4.OSXSAVE of the guest. */
   readonly osxsave: boolean;
+  /** XCR0's low word. */
+  readonly xcr0: number;
 }
 
 export interface CpuidAnswer {
@@ -27,7 +29,17 @@ export const CPUID_OSXSAVE = 1 << 18;
 const OSXSAVE = 1 << 27;
 const APIC = 1 << 9;
 const TOPOLOGY_LEAF = 0xb;
+const XSAVE_LEAF = 0xd;
+const XCR0_AVX = 4;
+/** Bytes of an XSAVE image without and with AVX state. */
+const XSAVE_BYTES = 576;
+const XSAVE_AVX_BYTES = 832;
 const isHypervisorLeaf = (leaf: number): boolean => leaf >= 0x40000000 && leaf < 0x50000000;
+
+/** Bytes of an XSAVE image with what XCR0 enables. */
+function xsaveBytes(xcr0: number): number {
+  return xcr0 & XCR0_AVX ? XSAVE_AVX_BYTES : XSAVE_BYTES;
+}
 
 /** Words of a row in the table: leaf, 1 where any subleaf is meant, subleaf, EAX, EBX, ECX, EDX, and one unused. */
 const ROW_SHIFT = 3;
@@ -65,9 +77,17 @@ export class CpuidTable {
    *
    * @param leaf EAX, `subleaf` ECX, both unsigned
    * @param state CPUID_APIC_ON and CPUID_OSXSAVE, where they hold
+   * @param xcr0 its low word
    * @param into takes EAX, EBX, ECX, EDX
    */
-  answer(leaf: number, subleaf: number, apicId: number, state: number, into: Uint32Array): void {
+  answer(
+    leaf: number,
+    subleaf: number,
+    apicId: number,
+    state: number,
+    xcr0: number,
+    into: Uint32Array,
+  ): void {
     let effective = leaf;
     let row = this.#find(leaf, subleaf);
     if (row < 0) {
@@ -94,6 +114,8 @@ export class CpuidTable {
       into[3] = apicId;
       // An invalid level: ECX[7:0] is still the subleaf, and EDX the x2APIC ID.
       if (row < 0) into[2] = subleaf & 0xff;
+    } else if (effective === XSAVE_LEAF && subleaf <= 1 && into[1] !== 0) {
+      into[1] = xsaveBytes(xcr0);
     }
   }
 }
@@ -107,7 +129,7 @@ export function answerCpuid(
 ): CpuidAnswer {
   const into = new Uint32Array(4);
   const flags = (state.apicEnabled ? CPUID_APIC_ON : 0) | (state.osxsave ? CPUID_OSXSAVE : 0);
-  new CpuidTable(rows).answer(leaf, subleaf, state.apicId, flags, into);
+  new CpuidTable(rows).answer(leaf, subleaf, state.apicId, flags, state.xcr0, into);
   const [eax = 0, ebx = 0, ecx = 0, edx = 0] = into;
   return { eax, ebx, ecx, edx };
 }

@@ -138,10 +138,9 @@ export function undefinedAfter(form: Form, input: CaseInput, outcome: CaseOutcom
   }
 }
 
-/** Names of `mediaParts` that are not compared after this case. */
-export function undefinedMedia(form: Form): (name: string) => boolean {
-  // SDM Vol. 1, "x87 FPU Instruction and Data (Operand) Pointers": kept by x87 instructions. The harness's own signal handling
-  // decides what they are before other instructions.
-  if (form.row.feature !== "X87") return (name) => name === "FOP" || name === "FIP" || name === "FDP";
-  return () => false;
-}
+/**
+ * Names of `mediaParts` that are never compared. The harness reads state with FXSAVE, which on AMD's processors has the last
+ * instruction's pointers only while an unmasked exception is pending (AMD APM Vol. 2, "FXSAVE and FXRSTOR Instructions"); with
+ * other instructions than x87's its own signal handling decides what they are. `x87/` compares them by FNSTENV.
+ */
+export const UNDEFINED_MEDIA: ReadonlySet<string> = new Set(["FOP", "FIP", "FDP"]);

@@ -21,6 +21,8 @@ export * from "./crypto";
 export * from "./string-compare";
 export * from "./vector-move";
 export * from "./vector-memory";
+export * from "./xsave";
+export * from "./random";
 export * from "./vector-access";
 export * from "./float-control";
 export * from "./float-arithmetic";

@@ -35,12 +35,12 @@ export class Convert {
     return F64.toInt(a, bits, truncates);
   }
   static intToSingle(value: i64): u32 {
-    if (Float.isFast() || ((value + 0x1000000) as u64) <= 0x2000000) return reinterpret<u32>(<f32>value);
+    if (Float.isFast() || <u64>(value + 0x1000000) <= 0x2000000) return reinterpret<u32>(<f32>value);
     Float.prepare();
     return F32.fromInt(value);
   }
   static intToDouble(value: i64): u64 {
-    if (Float.isFast() || ((value + 0x20000000000000) as u64) <= 0x40000000000000)
+    if (Float.isFast() || <u64>(value + 0x20000000000000) <= 0x40000000000000)
       return reinterpret<u64>(<f64>value);
     Float.prepare();
     return F64.fromInt(value);

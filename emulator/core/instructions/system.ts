@@ -69,6 +69,7 @@ import {
 } from "../vmx/instruction-exits";
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
+import { xsaveBytes } from "./xsave";
 import { readMsr, writeMsr } from "./msr";
 import {
   EXIT_REASON_CPUID,
@@ -525,6 +526,8 @@ export function cpuid(record: usize): void {
       if (cpu.cr4 & (1 << 18)) ecx |= 1 << 27;
       if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~((<u32>1) << 9);
     } else if (leaf == 0xb) edx = cpu.id;
+    // Bytes of an XSAVE image with what XCR0 enables.
+    else if (leaf == 0xd && subleaf <= 1 && ebx != 0) ebx = xsaveBytes(cpu.xcr0);
   } else if (leaf == 0xb) {
     ecx = subleaf & 0xff;
     edx = cpu.id;

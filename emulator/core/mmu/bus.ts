@@ -20,8 +20,14 @@ function isOwnApic(physical: u64): bool {
   );
 }
 
-/** Reads 1, 2, 4 or 8 bytes outside RAM to `into`. False: the access must be made again. */
+/**
+ * Reads 1, 2, 4, 8, 16 or 32 bytes outside RAM to `into`; the last two as accesses of 8 bytes. False: the access must be made again.
+ */
 export function readBus(physical: u64, size: u32, into: usize): bool {
+  if (size > 8) {
+    for (let i: u32 = 0; i < size; i += 8) if (!readBus(physical + i, 8, into + i)) return false;
+    return true;
+  }
   if (isOwnApic(physical)) {
     store<u64>(into, <u64>(apicRead((<u32>physical) & 0xff0) >> (((<u32>physical) & 3) << 3)));
     return true;
@@ -43,7 +49,12 @@ export function readBus(physical: u64, size: u32, into: usize): bool {
   return true;
 }
 
+/** Writes likewise. */
 export function writeBus(physical: u64, size: u32, from: usize): bool {
+  if (size > 8) {
+    for (let i: u32 = 0; i < size; i += 8) if (!writeBus(physical + i, 8, from + i)) return false;
+    return true;
+  }
   let value: u64;
   if (size == 8) value = load<u64>(from);
   else if (size == 4) value = load<u32>(from);

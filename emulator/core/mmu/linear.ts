@@ -277,7 +277,7 @@ function writePart(physical: u64, size: u32, from: usize): void {
     if (isGuarded(host)) noteWrite(host, size);
     return;
   }
-  if (size == 1 || size == 2 || size == 4 || size == 8) {
+  if ((size & (size - 1)) == 0) {
     writeBus(physical, size, from);
     return;
   }

@@ -18,12 +18,13 @@ import { Address } from "../mmu/segmented";
 import { vmExitInstruction } from "./exit";
 import { Vmcs } from "./vmcs";
 
-/** HLT, PAUSE, RDTSC, RDTSCP, RDPMC, WBINVD, CPUID. True when the instruction stops here. */
+/** HLT, PAUSE, RDTSC, RDTSCP, RDPMC, WBINVD, CPUID, XSETBV. True when the instruction stops here. */
 export function exitOnInstruction(record: usize, reason: u32): bool {
   if (cpu.vmxNonRoot == 0) return false;
   let exits = false;
   switch (reason) {
     case X.EXIT_REASON_CPUID:
+    case X.EXIT_REASON_XSETBV:
       exits = true;
       break;
     case X.EXIT_REASON_HLT:

@@ -153,7 +153,12 @@ test.each(CPU_MODELS)("%s: the core's CPUID and answerCpuid agree on every leaf 
       bench.core.state.activity = 1;
       expect(bench.start({ ...image, entry: { ...image.entry, general: registers } })).toBe(Stop.HALTED);
       const [eax, ecx, edx, ebx] = [...bench.core.state.gpr].map(Number);
-      const answer = answerCpuid(cpuid, leaf, subleaf, { apicId: 0, apicEnabled: true, osxsave: false });
+      const answer = answerCpuid(cpuid, leaf, subleaf, {
+        apicId: 0,
+        apicEnabled: true,
+        osxsave: false,
+        xcr0: 1,
+      });
       expect({ leaf, subleaf, eax, ebx, ecx, edx }).toEqual({ leaf, subleaf, ...answer });
     }
 });
