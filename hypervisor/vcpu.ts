@@ -70,7 +70,7 @@ export class Vcpu implements Actor {
     this.vmcs = new Vmcs(memory.state, memory.ramOffset(pages.vmcs, 4096));
     this.ledger = new Ledger(allocator, this.label);
     this.shadowIdt = new ShadowIdt(allocator, this.label, memory, vm.ept, pages.shadowIdt, (at) =>
-      vm.machineAddress(at),
+      vm.memory.machineAddress(at),
     );
     this.apic = new VirtualApic({
       id: index,
@@ -153,7 +153,7 @@ export class Vcpu implements Actor {
     }
     if (!this.isInGuest || s.kicked !== 0 || (s.attention === 0 && !this.#hasDeliverable())) return;
     s.kicked = 1;
-    this.vm.chargeActing("ipiSend");
+    this.vm.paths.chargeActing(this.vm.costs.ipiSend);
     this.vm.board.sendPhysicalIpi(this.core.index, KICK_VECTOR);
   }
 

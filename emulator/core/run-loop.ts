@@ -25,6 +25,7 @@ import {
   STOP_WAIT_FOR_SIPI,
   WAIT_FOR_SIPI,
   cpu,
+  machine,
 } from "./state/cpu";
 import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
 import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
@@ -118,11 +119,12 @@ function stopInBlock(start: u64, record: usize): void {
  */
 export function run(): u32 {
   let stop: u32 = 0;
-  startRunning();
+  const isParallel = machine.parallel != 0;
+  if (isParallel) startRunning();
   // The event that a VM entry injects may have met an exit on its way.
   if (settle()) stop = STOP_VM_EXIT;
   while (stop == 0) stop = turn();
-  stopRunning();
+  if (isParallel) stopRunning();
   return stop;
 }
 

@@ -244,18 +244,20 @@ export class Core {
   clock(): number {
     const block = this.#block;
     const pending = (block[RECORD]! - block[BLOCK_FIRST]!) >>> RECORD_SHIFT;
-    const instructions = block[INSTRUCTIONS + 1]! * TWO_TO_32 + block[INSTRUCTIONS]! + pending;
-    return (
-      instructions * block[CYCLES_PER_INSTRUCTION]! + (block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]!)
-    );
+    const instructions = block[INSTRUCTIONS]! + pending;
+    const time = instructions * block[CYCLES_PER_INSTRUCTION]! + block[CHARGED]!;
+    const instructionsHigh = block[INSTRUCTIONS + 1]!;
+    const chargedHigh = block[CHARGED + 1]!;
+    if ((instructionsHigh | chargedHigh) === 0) return time;
+    return time + (instructionsHigh * block[CYCLES_PER_INSTRUCTION]! + chargedHigh) * TWO_TO_32;
   }
 
   /** Adds cycles beside instructions to the clock. */
   charge(cycles: number): void {
     const block = this.#block;
-    const sum = block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]! + cycles;
-    block[CHARGED] = sum >>> 0;
-    block[CHARGED + 1] = (sum / TWO_TO_32) >>> 0;
+    const low = block[CHARGED]! + cycles;
+    block[CHARGED] = low;
+    if (low >= TWO_TO_32) block[CHARGED + 1]! += Math.floor(low / TWO_TO_32);
   }
 
   /** The cycle at which this CPU is to stop. */

@@ -23,7 +23,7 @@ function highHalfMachine(onExit: (entry: LedgerEntry) => void): Machine {
     ramOffset: made.memory.ramOffset.bind(made.memory),
   };
   const entry = (table: number, index: number, value: bigint): void => {
-    state.u64[ramOffset(vcpu.vm.machineAddress(table), 4096) / 8 + index] = value;
+    state.u64[ramOffset(vcpu.vm.memory.machineAddress(table), 4096) / 8 + index] = value;
   };
   const [pml4, pointers, directory] = [0x200000, 0x201000, 0x202000];
   entry(pml4, 511, BigInt(pointers) | 3n);
