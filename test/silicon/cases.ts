@@ -277,10 +277,10 @@ function aimGather(draft: Draft, media: Uint8Array): void {
 
 /** PCMPESTRI and PCMPESTRM take lengths from EAX and EDX. */
 function tameMediaOperands(draft: Draft): void {
-  const { random, form, gpr } = draft;
+  const { random, form, gpr, encoding } = draft;
   if (!/^V?PCMPESTR/.test(form.row.mnemonic)) return;
   for (const register of [RAX, RDX])
-    if (random.chance(85)) {
+    if (random.chance(85) && register !== encoding.address?.base && register !== encoding.address?.index) {
       const length = random.below(44) - 22;
       gpr[register] = BigInt.asUintN(form.mode === MODE_64 && random.chance(50) ? 64 : 32, BigInt(length));
     }
