@@ -1,6 +1,6 @@
 /** The corpora: which forms each has, in which mode, and how many cases of each form. */
 import { MODE_16, MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.ts";
-import { formsOf, mediaFormsOf, type Form } from "./forms.ts";
+import { formsOf, imageFormsOf, mediaFormsOf, type Form } from "./forms.ts";
 import { isFloat } from "./media.ts";
 
 export interface Suite {
@@ -26,6 +26,14 @@ const vector = (name: string, mode: Mode, casesPerForm: number, float: boolean):
   forms: () => mediaFormsOf(mode).filter((form) => isFloat(form) === float),
 });
 
+/** FXSAVE, XSAVE and their like. */
+const image = (name: string, mode: Mode, casesPerForm: number): Suite => ({
+  name,
+  mode,
+  casesPerForm,
+  forms: () => imageFormsOf(mode),
+});
+
 export const INTEGER_SUITES: readonly Suite[] = [
   integer("64-bit", MODE_64),
   integer("compatibility", MODE_COMPATIBILITY),
@@ -36,5 +44,7 @@ export const MEDIA_SUITES: readonly Suite[] = [
   vector("vector-compatibility", MODE_COMPATIBILITY, 4, false),
   vector("float-64-bit", MODE_64, 80, true),
   vector("float-compatibility", MODE_COMPATIBILITY, 4, true),
+  image("image-64-bit", MODE_64, 150),
+  image("image-compatibility", MODE_COMPATIBILITY, 60),
 ];
 export const SUITES: readonly Suite[] = [...INTEGER_SUITES, ...MEDIA_SUITES];
