@@ -244,6 +244,51 @@ export function makeMedia(random: Random, form: Form, source: LaneSource): Uint8
   return image;
 }
 
+/** As `makeMedia`, for what saves and restores it: components in their initial configuration now and then. */
+export function makeImageMedia(random: Random, form: Form, source: LaneSource): Uint8Array {
+  const image = makeMedia(random, form, source);
+  if (random.chance(30)) {
+    image.fill(0, 0, MXCSR_OFFSET);
+    image.fill(0, ST_OFFSET, XMM_OFFSET);
+    new DataView(image.buffer).setUint16(CONTROL_OFFSET, 0x37f, true);
+  }
+  if (random.chance(30)) image.fill(0, XMM_OFFSET, XMM_OFFSET + 256);
+  if (random.chance(30)) image.fill(0, UPPER_OFFSET);
+  if (random.chance(50)) new DataView(image.buffer).setUint32(MXCSR_OFFSET, 0x1f80, true);
+  return image;
+}
+
+/** Header and AVX component in an image in memory, and its size. */
+const HEADER_OFFSET = 512;
+const AVX_OFFSET = 576;
+const IMAGE_BYTES = 832;
+/** Components that no processor has had so far. */
+const UNKNOWN_COMPONENTS = [3n, 4n, 10n, 30n, 40n, 61n];
+
+/** An image for XRSTOR, in either format, mostly without an error. */
+export function makeImage(random: Random, source: LaneSource): Uint8Array {
+  const image = new Uint8Array(IMAGE_BYTES);
+  const view = new DataView(image.buffer);
+  view.setUint16(CONTROL_OFFSET, random.chance(70) ? 0x37f : random.next() & 0x1f3f, true);
+  view.setUint16(STATUS_OFFSET, random.next() & 0x7f00, true);
+  image[TAG_OFFSET] = random.next() >>> 24;
+  view.setUint32(MXCSR_OFFSET, random.chance(85) ? random.next() & 0xffff : random.next(), true);
+  for (let i = 0; i < 8; i++) {
+    view.setBigUint64(ST_OFFSET + 16 * i, source.next(), true);
+    view.setUint16(ST_OFFSET + 16 * i + 8, random.next() & 0xffff, true);
+  }
+  for (let at = XMM_OFFSET; at < XMM_OFFSET + 256; at += 8) view.setBigUint64(at, source.next(), true);
+  for (let at = AVX_OFFSET; at < IMAGE_BYTES; at += 8) view.setBigUint64(at, source.next(), true);
+  let components = BigInt(random.below(8));
+  let layout = random.chance(50) ? 0n : (1n << 63n) | components | BigInt(random.below(8));
+  if (random.chance(6)) components |= 1n << random.pick(UNKNOWN_COMPONENTS);
+  if (random.chance(6)) layout ^= 1n << random.pick([0n, 1n, 2n, ...UNKNOWN_COMPONENTS]);
+  view.setBigUint64(HEADER_OFFSET, components, true);
+  view.setBigUint64(HEADER_OFFSET + 8, layout, true);
+  if (random.chance(10)) image[HEADER_OFFSET + 16 + random.below(48)] = 1;
+  return image;
+}
+
 /** Sets one register of an image: 16 or 32 bytes. */
 export function setVector(image: Uint8Array, register: number, bytes: Uint8Array): void {
   image.set(bytes.subarray(0, 16), XMM_OFFSET + 16 * register);
