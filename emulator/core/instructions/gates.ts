@@ -235,7 +235,7 @@ function writeInner(newCpl: u32, oldCpl: u32, linear: u64, size: u32, value: u64
 
 /** To an inner ring in long mode: RSP from the TSS, SS null. */
 function callInnerLong(newCpl: u32, selector: u32, descriptor: u64, nextRip: u64): bool {
-  const offset = 4 + (newCpl << 3);
+  const offset: u32 = 4 + (newCpl << 3);
   if (offset + 7 > segLimit(TR)) {
     raiseWithError(VECTOR_TS, segSelector(TR) & 0xfffc);
     return false;
