@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Core, MachineMemory, Stop, configureCpu } from "../../emulator/host/core.ts";
 import type { CoreHost } from "../../emulator/host/core.ts";
+import { TABLE_FEATURES } from "../../emulator/isa/features.ts";
 import { applyEntryState } from "../../emulator/machine/loaders/entry-state.ts";
 import { loadMultiboot } from "../../emulator/machine/loaders/multiboot.ts";
 import { readImage } from "../../emulator/machine/read-image.ts";
@@ -63,8 +64,9 @@ export function prepareRun(module: WebAssembly.Module, path: string): { core: Co
     cyclesPerInstruction: 1,
     tscFrequency: 1e9,
     signature: 0x106a5,
-    cr4Allowed: 0n,
-    instructionSets: new Set(["BASE", "CMOV"]),
+    // OSFXSR and OSXMMEXCPT.
+    cr4Allowed: 0x600n,
+    instructionSets: new Set(TABLE_FEATURES),
     cpuid: [
       [0, undefined, 1, 0, 0, 0],
       [0x80000000, undefined, 0x80000000, 0, 0, 0],

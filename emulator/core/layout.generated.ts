@@ -194,6 +194,7 @@ export const CPU_QUADRANT: usize = 4972;
 export const CPU_REST_SIGN: usize = 4976;
 export const CPU_OPERAND_SIGNIFICAND: usize = 4984;
 export const CPU_OPERAND_EXPONENT: usize = 4992;
+export const CPU_OPERAND_LINEAR: usize = 5000;
 export const CPU_IMAGE: usize = 5008;
 export const CPU_DECODED: usize = 5840;
 export const CPU_CONTEXTS: usize = 5968;
@@ -879,7 +880,7 @@ export class Cpu {
   operandSignificand: u64;
   operandExponent: u32;
   padding4996: u32;
-  padding5000: u64;
+  operandLinear: u64;
   padding5008: u64;
   padding5016: u64;
   padding5024: u64;
