@@ -13,7 +13,8 @@ export type {
   Snapshot,
 } from "./hypervisor/machine.ts";
 export { ParallelMachine } from "./hypervisor/parallel-machine.ts";
-export type { CompletionPath, RequestPath } from "./hypervisor/vm.ts";
+export type { RequestPath } from "./hypervisor/request-paths.ts";
+export type { CompletionPath } from "./hypervisor/vm.ts";
 export { traceLine } from "./hypervisor/ledger.ts";
 export type { LedgerEntry, LedgerRow, Phase } from "./hypervisor/ledger.ts";
 export { ImageError } from "./emulator/machine/loaders/image-error.ts";

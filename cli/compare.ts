@@ -8,7 +8,8 @@ import { expectedChecksum } from "../guest-images/expected-io.mjs";
 import { Machine, loadCostProfile, type MachineOptions } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import type { LedgerEntry } from "../hypervisor/ledger.ts";
-import type { CompletionPath, RequestPath } from "../hypervisor/vm.ts";
+import type { RequestPath } from "../hypervisor/request-paths.ts";
+import type { CompletionPath } from "../hypervisor/vm.ts";
 
 const MIB = 1024 * 1024;
 const IMAGE_BYTES = 64 * MIB;

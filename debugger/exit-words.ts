@@ -164,22 +164,23 @@ function eptWords(entry: LedgerEntry, vcpu: Vcpu): string[] {
   words.push(
     rights.length === 0 ? "the page was not present in the EPT" : `the EPT allowed: ${rights.join(", ")}`,
   );
-  if (vm.isRam(address - (address % 4096)) && entry.handler === "memory") words.push("now mapped to RAM");
+  if (vm.memory.isRam(address - (address % 4096)) && entry.handler === "memory")
+    words.push("now mapped to RAM");
   return words;
 }
 
 /** What lies at a guest-physical address: RAM, a device with the offset in its range, or nothing. */
 function addressOwner(address: number, vcpu: Vcpu): string {
   const { vm } = vcpu;
-  if (vm.isRam(address - (address % 4096))) return "RAM";
+  if (vm.memory.isRam(address - (address % 4096))) return "RAM";
   if (address >= 0xfee00000 && address < 0xfee01000)
     return `local APIC register ${hex(address - 0xfee00000, 3)}`;
   const target = vm.pc.mmio.find(address);
   if (target === undefined) return "nobody's address";
-  const label = target.label.replace(`${vm.label} `, "");
+  const { label } = vm.owners.mmio(address);
   for (const device of vm.pc.virtio)
     for (let queue = 0; queue < device.queueCount; queue++)
-      if (vm.isKick(address) && device.transport.notifyAddress(queue) === address)
+      if (vm.owners.isKick(address) && device.transport.notifyAddress(queue) === address)
         return `${label} + ${hex(address - target.base)}: notification of queue ${queue}`;
   return `${label} + ${hex(address - target.base)}`;
 }

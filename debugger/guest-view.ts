@@ -155,7 +155,7 @@ export class GuestView {
   /** Guest-physical address of a linear one, by the paging mode in force; undefined where nothing is mapped. */
   translate(linear: bigint): number | undefined {
     const { cr0, cr3, cr4, efer } = this.registers();
-    const read = (address: number): bigint | undefined => this.vcpu.vm.readGuest64(address);
+    const read = (address: number): bigint | undefined => this.vcpu.vm.memory.read64(address);
     if ((cr0 & CR0_PG) === 0n || (efer & EFER_LMA) !== 0n)
       return walkGuest(read, { cr0: Number(cr0 & 0xffffffffn), cr3, efer }, linear);
     const address = linear & 0xffffffffn;
@@ -168,7 +168,7 @@ export class GuestView {
   readPhysical(address: number, length: number): Uint8Array {
     return gather(length, (done) => ({
       room: PAGE - ((address + done) % PAGE),
-      read: (count) => this.vcpu.vm.readGuest(address + done, count),
+      read: (count) => this.vcpu.vm.memory.read(address + done, count),
     }));
   }
 
@@ -179,7 +179,7 @@ export class GuestView {
       const physical = this.translate(linear);
       return {
         room: PAGE - Number(linear & 0xfffn),
-        read: (count) => (physical === undefined ? undefined : this.vcpu.vm.readGuest(physical, count)),
+        read: (count) => (physical === undefined ? undefined : this.vcpu.vm.memory.read(physical, count)),
       };
     });
   }

@@ -32,7 +32,7 @@ export function queueLines(vm: Vm, index: number | undefined): string[] {
   if (index !== undefined && devices[index] === undefined)
     return [`there is no virtio device ${index}: name one from 0 to ${devices.length - 1}`];
   const read: Read = (address, length) => {
-    const bytes = vm.readGuest(address, length);
+    const bytes = vm.memory.read(address, length);
     return bytes === undefined ? undefined : new DataView(bytes.buffer);
   };
   return devices.flatMap((device, i) =>

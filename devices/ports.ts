@@ -116,6 +116,12 @@ export interface DeviceContext {
   timer(label: string, fire: () => void): Timer;
 }
 
+/**
+ * What a device is to a PC. The buses keep it beside each range, for those who treat kinds of devices differently: a
+ * hypervisor may emulate some itself and leave others to a process.
+ */
+export type DeviceRole = "interrupt controller" | "interval timer" | "storage" | "other";
+
 /** A device on the I/O-port bus. `offset` is relative to the registered base. */
 export interface PortDevice {
   readPort(offset: number, size: 1 | 2 | 4): number;

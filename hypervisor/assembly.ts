@@ -24,7 +24,8 @@ import type { PcDisk } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { StateAllocator } from "../layout/struct.ts";
 import type { LedgerEntry } from "./ledger.ts";
-import { Vm, type CompletionPath, type RequestPath } from "./vm.ts";
+import type { RequestPath } from "./request-paths.ts";
+import { Vm, type CompletionPath } from "./vm.ts";
 
 const MIB = 1024 * 1024;
 /** Where the hypervisor's pages begin: its VM's memory is in large pages. */

@@ -303,7 +303,7 @@ export class ExitDispatch {
     const isIn = (qualification & 8) !== 0;
     const isString = (qualification & 16) !== 0;
     const port = qualification >>> 16;
-    const owner = vm.portOwner(port, size);
+    const owner = vm.owners.port(port, size);
     vcpu.phase = owner.phase;
     vcpu.handler = owner.label;
     if (isString) {
@@ -428,14 +428,14 @@ export class ExitDispatch {
     const address = vmcs.read(F.GUEST_PHYSICAL_ADDRESS);
     const page = address - (address % PAGE);
     const isDelivering = this.#injectAgain();
-    if (vm.isRam(page)) {
+    if (vm.memory.isRam(page)) {
       if (vm.completion === "eli" && vcpu.shadowIdt.covers(page) && vcpu.shadowIdt.state.mapped !== 0) {
         this.#writeToIdtPage(page, isDelivering);
         return;
       }
       vcpu.handler = "memory";
       vcpu.charge(vm.costs.eptFault);
-      vm.ept.map(page, vm.machineAddress(page));
+      vm.ept.map(page, vm.memory.machineAddress(page));
       return;
     }
     if (isDelivering) {
@@ -445,7 +445,7 @@ export class ExitDispatch {
       vm.tripleFault();
       return;
     }
-    if (vm.isKick(address)) {
+    if (vm.owners.isKick(address)) {
       // An address registered for signalling: no device code runs on this thread, the instruction only moves data.
       vcpu.phase = PhaseCode.REQUEST;
       vcpu.handler = "virtio notify";
@@ -456,8 +456,9 @@ export class ExitDispatch {
       vcpu.handler = (address & 0xff0) === 0xb0 ? "eoi" : "apic";
       if (vcpu.handler === "eoi") vcpu.phase = PhaseCode.COMPLETION;
     } else {
-      vcpu.handler = vm.mmioLabel(address);
-      this.#chargeDevice(vm.isKernelMmio(address));
+      const owner = vm.owners.mmio(address);
+      vcpu.handler = owner.label;
+      this.#chargeDevice(owner.isInKernel);
     }
     this.#emulate(page);
   }
@@ -468,7 +469,7 @@ export class ExitDispatch {
     vcpu.handler = "idt page";
     vcpu.shadowIdt.unmap();
     vcpu.core.exports.flushAllContexts();
-    vcpu.vm.ept.map(page, vcpu.vm.machineAddress(page));
+    vcpu.vm.ept.map(page, vcpu.vm.memory.machineAddress(page));
     // The delivery's own write is made again with it: with something to inject there is no shadow.
     if (!isDelivering) this.#emulate(-1);
     vcpu.shadowIdt.written();
@@ -483,11 +484,14 @@ export class ExitDispatch {
     this.#emulate(-1);
     const linear = vmcs.readBig(F.GUEST_IDTR_BASE);
     const at = walkGuest(
-      (address) => vm.readGuest64(address),
+      (address) => vm.memory.read64(address),
       { cr0: vmcs.read32(F.GUEST_CR0), cr3: vmcs.readBig(F.GUEST_CR3), efer: vmcs.readBig(F.GUEST_EFER) },
       linear,
     );
-    vcpu.shadowIdt.locate(at !== undefined && vm.isRam(at) ? at : undefined, vmcs.read32(F.GUEST_IDTR_LIMIT));
+    vcpu.shadowIdt.locate(
+      at !== undefined && vm.memory.isRam(at) ? at : undefined,
+      vmcs.read32(F.GUEST_IDTR_LIMIT),
+    );
     vcpu.state.flush = 1;
   }
 

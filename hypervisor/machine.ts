@@ -29,7 +29,8 @@ import {
 } from "./assembly.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
-import type { CompletionPath, RequestPath, Vm } from "./vm.ts";
+import type { RequestPath } from "./request-paths.ts";
+import type { CompletionPath, Vm } from "./vm.ts";
 
 export type { DriveOptions } from "./assembly.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";

@@ -4,12 +4,14 @@
  *
  * RAM and ROM are not here: the board asks this bus only for addresses that are neither.
  */
-import type { BusAddress, MmioDevice } from "../ports.ts";
+import type { BusAddress, DeviceRole, MmioDevice } from "../ports.ts";
 
 export interface MmioRange {
   readonly label: string;
   readonly size: number;
   readonly device: MmioDevice;
+  /** Default "other". */
+  readonly role?: DeviceRole;
 }
 
 export interface FixedMmioRange extends MmioRange {
@@ -21,11 +23,10 @@ export interface ProgrammableMmioRange extends MmioRange {
   base(): BusAddress | undefined;
 }
 
+/** A range and where it is now. */
 export interface MmioTarget {
-  readonly label: string;
+  readonly range: MmioRange;
   readonly base: BusAddress;
-  readonly size: number;
-  readonly device: MmioDevice;
 }
 
 export class MmioBus {
@@ -43,11 +44,10 @@ export class MmioBus {
   /** The range that answers at `address`, if any: for the board's memory map and for tools. */
   find(address: BusAddress): MmioTarget | undefined {
     for (const range of this.#fixed)
-      if (address >= range.base && address < range.base + range.size) return range;
+      if (address >= range.base && address < range.base + range.size) return { range, base: range.base };
     for (const range of this.#programmable) {
       const base = range.base();
-      if (base !== undefined && address >= base && address < base + range.size)
-        return { label: range.label, base, size: range.size, device: range.device };
+      if (base !== undefined && address >= base && address < base + range.size) return { range, base };
     }
     return undefined;
   }
@@ -61,7 +61,7 @@ export class MmioBus {
     }
     const target = this.find(address);
     if (target === undefined) return size === 4 ? 0xffffffff : 2 ** (8 * size) - 1;
-    const value = target.device.readMmio(address - target.base, size);
+    const value = target.range.device.readMmio(address - target.base, size);
     return size === 4 ? value >>> 0 : value & (2 ** (8 * size) - 1);
   }
 
@@ -71,7 +71,7 @@ export class MmioBus {
       return;
     }
     const target = this.find(address);
-    target?.device.writeMmio(
+    target?.range.device.writeMmio(
       address - target.base,
       size,
       size === 4 ? value >>> 0 : value & (2 ** (8 * size) - 1),

@@ -8,12 +8,14 @@
  * Winner where ranges overlap: fixed before programmable, then the earlier registered. Ports that nobody claims
  * read as all ones and ignore writes.
  */
-import type { PortDevice } from "../ports.ts";
+import type { DeviceRole, PortDevice } from "../ports.ts";
 
 export interface PortRange {
   readonly label: string;
   readonly size: number;
   readonly device: PortDevice;
+  /** Default "other". */
+  readonly role?: DeviceRole;
   /** The widest access the device takes in one piece; the bus splits wider ones. Default 4. */
   readonly maxAccess?: 1 | 2 | 4;
 }
@@ -72,9 +74,9 @@ export class PortBus {
     this.write((port + half) & 0xffff, half, value >>> (8 * half));
   }
 
-  /** The label of the range that an access of `size` bytes reaches, or else its first byte; for traces and tools. */
-  labelAt(port: number, size = 1): string | undefined {
-    return (this.#find(port, size) ?? this.#find(port, 1))?.range.label;
+  /** The range that an access of `size` bytes reaches, or else its first byte; for traces and tools. */
+  rangeAt(port: number, size = 1): PortRange | undefined {
+    return (this.#find(port, size) ?? this.#find(port, 1))?.range;
   }
 
   /** The range that takes the whole access in one piece, if there is one. */

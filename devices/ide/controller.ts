@@ -54,6 +54,7 @@ export class IdeController implements Resettable {
       label: options.label,
       vendorId: VENDOR_INTEL,
       deviceId: DEVICE_PIIX3_IDE,
+      role: "storage",
       classCode: 0x010180,
       bars: [
         { kind: "io", index: BUS_MASTER_BAR, size: 2 * spec.BUS_MASTER_CHANNEL_PORTS, device: busMaster },
@@ -82,6 +83,7 @@ export class IdeController implements Resettable {
         label: `${options.label} channel ${number} ${name}`,
         size,
         device,
+        role: "storage",
         base: () => (this.#isDecoded(number) ? base : undefined),
       });
     const [primary, secondary] = this.channels;

@@ -9,7 +9,7 @@ import { bytes, nestedArray, struct, u53, u8 } from "../../layout/struct.ts";
 import type { ViewOf } from "../../layout/struct.ts";
 import type { MmioBus } from "../bus/mmio-bus.ts";
 import type { PortBus } from "../bus/port-bus.ts";
-import type { DeviceContext, MmioDevice, PortDevice, Resettable } from "../ports.ts";
+import type { DeviceContext, DeviceRole, MmioDevice, PortDevice, Resettable } from "../ports.ts";
 import * as spec from "./spec.ts";
 
 export const PciBarStruct = struct("PciBar", {
@@ -47,6 +47,8 @@ export interface PciFunctionOptions {
   readonly vendorId: number;
   readonly deviceId: number;
   readonly revisionId?: number;
+  /** Of its base address registers' ranges. Default "other". */
+  readonly role?: DeviceRole;
   /** 24 bits: base class, sub-class, programming interface. */
   readonly classCode: number;
   readonly subsystemVendorId?: number;
@@ -92,9 +94,14 @@ export class PciFunction implements Resettable {
     for (const bar of this.#options.bars ?? []) {
       const state = this.#state.bars[bar.index]!;
       const base = (): number | undefined => (state.decoded ? state.base : undefined);
-      const label = `${this.label} BAR ${bar.index}`;
-      if (bar.kind === "io") ports.addProgrammable({ label, size: bar.size, base, device: bar.device });
-      else memory.addProgrammable({ label, size: bar.size, base, device: bar.device });
+      const range = {
+        label: `${this.label} BAR ${bar.index}`,
+        size: bar.size,
+        base,
+        role: this.#options.role ?? "other",
+      };
+      if (bar.kind === "io") ports.addProgrammable({ ...range, device: bar.device });
+      else memory.addProgrammable({ ...range, device: bar.device });
     }
   }
 

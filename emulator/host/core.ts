@@ -56,12 +56,12 @@ export interface CoreHost {
 
 /** The exports of core.wasm (emulator/core/index.ts). */
 export interface CoreExports {
-  run(): number;
+  run: () => number;
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
   /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
-  enterAndRun(): number;
+  enterAndRun: () => number;
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;
@@ -171,6 +171,9 @@ export class Core {
   readonly memory: MachineMemory;
   readonly state: CpuState;
   readonly exports: CoreExports;
+  /** Two of the exports, for every exit: the engine keeps an instance's exports as a dictionary. */
+  readonly run: CoreExports["run"];
+  readonly enterAndRun: CoreExports["enterAndRun"];
   /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
   readonly ioValueAt: number;
   /** The CPU's block. */
@@ -200,6 +203,8 @@ export class Core {
       },
     });
     this.exports = instance.exports as unknown as CoreExports;
+    this.run = this.exports.run;
+    this.enterAndRun = this.exports.enterAndRun;
   }
 
   /** Low 32 bits of a general register. */
@@ -244,18 +249,20 @@ export class Core {
   clock(): number {
     const block = this.#block;
     const pending = (block[RECORD]! - block[BLOCK_FIRST]!) >>> RECORD_SHIFT;
-    const instructions = block[INSTRUCTIONS + 1]! * TWO_TO_32 + block[INSTRUCTIONS]! + pending;
-    return (
-      instructions * block[CYCLES_PER_INSTRUCTION]! + (block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]!)
-    );
+    const instructions = block[INSTRUCTIONS]! + pending;
+    const time = instructions * block[CYCLES_PER_INSTRUCTION]! + block[CHARGED]!;
+    const instructionsHigh = block[INSTRUCTIONS + 1]!;
+    const chargedHigh = block[CHARGED + 1]!;
+    if ((instructionsHigh | chargedHigh) === 0) return time;
+    return time + (instructionsHigh * block[CYCLES_PER_INSTRUCTION]! + chargedHigh) * TWO_TO_32;
   }
 
   /** Adds cycles beside instructions to the clock. */
   charge(cycles: number): void {
     const block = this.#block;
-    const sum = block[CHARGED + 1]! * TWO_TO_32 + block[CHARGED]! + cycles;
-    block[CHARGED] = sum >>> 0;
-    block[CHARGED + 1] = (sum / TWO_TO_32) >>> 0;
+    const low = block[CHARGED]! + cycles;
+    block[CHARGED] = low;
+    if (low >= TWO_TO_32) block[CHARGED + 1]! += Math.floor(low / TWO_TO_32);
   }
 
   /** The cycle at which this CPU is to stop. */

@@ -5,7 +5,7 @@
 import { AcpiPm } from "../../devices/acpi/pm.ts";
 import { ResetControl } from "../../devices/acpi/reset-control.ts";
 import { MmioBus } from "../../devices/bus/mmio-bus.ts";
-import { PortBus } from "../../devices/bus/port-bus.ts";
+import { PortBus, type FixedPortRange } from "../../devices/bus/port-bus.ts";
 import { DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit } from "../../devices/debug/debug-exit.ts";
 import {
   TEST_IRQ_PORT,
@@ -158,14 +158,16 @@ export class Pc {
       base: number,
       size: number,
       device: Parameters<PortBus["addFixed"]>[0]["device"],
-      more = {},
+      more: Partial<FixedPortRange> = {},
     ): void => this.ports.addFixed({ label: name(label), base, size, device, ...more });
-    fixed("PIC 1", 0x20, 2, this.pic.masterPorts, { maxAccess: 1 });
-    fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1 });
-    fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1 });
-    fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1 });
+    const interrupts = { role: "interrupt controller" } as const;
+    const timer = { role: "interval timer" } as const;
+    fixed("PIC 1", 0x20, 2, this.pic.masterPorts, { maxAccess: 1, ...interrupts });
+    fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1, ...interrupts });
+    fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1, ...interrupts });
+    fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
     fixed("8042 data", 0x60, 1, keyboard.dataPort, { maxAccess: 1 });
-    fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1 });
+    fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
     fixed("8042 command", 0x64, 1, keyboard.commandPort, { maxAccess: 1 });
     fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
@@ -182,6 +184,7 @@ export class Pc {
       base: at.IOAPIC_BASE,
       size: IOAPIC_WINDOW,
       device: this.ioapic,
+      ...interrupts,
     });
     this.mmio.addFixed({
       label: name("test memory"),

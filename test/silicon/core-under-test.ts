@@ -212,6 +212,8 @@ export class CoreUnderTest implements SiliconCore {
     cpu.x87DataSelector = 0;
     cpu.x87CodeOffset = view.getBigUint64(CODE_OFFSET, true);
     cpu.x87DataOffset = view.getBigUint64(DATA_OFFSET, true);
+    cpu.x87CodeSelector = 0;
+    cpu.x87DataSelector = 0;
     cpu.mxcsr = view.getUint32(MXCSR_OFFSET, true);
     const top = (cpu.x87Status >> 11) & 7;
     for (let i = 0; i < 8; i++)

@@ -24,7 +24,7 @@ import type { Form } from "./forms.ts";
 import { mediaParts } from "./media.ts";
 import { encodeInputs } from "./native-core.ts";
 import type { Suite } from "./suites.ts";
-import { undefinedAfter, undefinedAfterFault, UNCOMPARED_MEDIA } from "./undefined-results.ts";
+import { undefinedAfter, undefinedAfterFault, UNDEFINED_MEDIA, isMediaEqual } from "./undefined-results.ts";
 import { ruleOf } from "../../emulator/isa/handlers.ts";
 import { isVendorDifference } from "./vendor-differences.ts";
 
@@ -210,7 +210,8 @@ export function compareOutcomes(
   if (expected.media && actual.media) {
     const got = mediaParts(actual.media);
     for (const [i, [name, value]] of mediaParts(expected.media).entries())
-      if (!UNCOMPARED_MEDIA.has(name)) differs(name, value, got[i]![1]);
+      if (!UNDEFINED_MEDIA.has(name) && !isMediaEqual(form, name, value, got[i]![1]))
+        differs(name, value, got[i]![1]);
   }
   return differences;
 }

@@ -11,6 +11,8 @@ export interface Suite {
   forms(): Form[];
 }
 
+const isX87 = (form: Form): boolean => form.row.feature === "X87";
+
 const integer = (name: string, mode: Mode): Suite => ({
   name,
   mode,
@@ -23,7 +25,14 @@ const vector = (name: string, mode: Mode, casesPerForm: number, float: boolean):
   name,
   mode,
   casesPerForm,
-  forms: () => mediaFormsOf(mode).filter((form) => isFloat(form) === float),
+  forms: () => mediaFormsOf(mode).filter((form) => !isX87(form) && isFloat(form) === float),
+});
+
+const x87 = (name: string, mode: Mode, casesPerForm: number): Suite => ({
+  name,
+  mode,
+  casesPerForm,
+  forms: () => mediaFormsOf(mode).filter(isX87),
 });
 
 /** FXSAVE, XSAVE and their like. */
@@ -44,6 +53,9 @@ export const MEDIA_SUITES: readonly Suite[] = [
   vector("vector-compatibility", MODE_COMPATIBILITY, 4, false),
   vector("float-64-bit", MODE_64, 80, true),
   vector("float-compatibility", MODE_COMPATIBILITY, 4, true),
+  x87("x87-64-bit", MODE_64, 80),
+  x87("x87-compatibility", MODE_COMPATIBILITY, 20),
+  x87("x87-16-bit", MODE_16, 10),
   image("image-64-bit", MODE_64, 150),
   image("image-compatibility", MODE_COMPATIBILITY, 60),
 ];

@@ -73,6 +73,8 @@ export function getLegacyX87(isWide: bool): void {
   if (isWide) {
     cpu.x87CodeOffset = load<u64>(image, 8);
     cpu.x87DataOffset = load<u64>(image, 16);
+    cpu.x87CodeSelector = 0;
+    cpu.x87DataSelector = 0;
   } else {
     cpu.x87CodeOffset = load<u32>(image, 8);
     cpu.x87CodeSelector = load<u16>(image, 12);

@@ -125,7 +125,7 @@ function sinCos(x: Extended): { sin: Fixed; cos: Fixed } {
 function log2(value: bigint, bits: bigint): bigint {
   // x = 2^power × m with m between √½ and √2.
   let power = BigInt(value.toString(2).length - 1) - bits;
-  let q = power >= 0n ? 1n << (bits + power) : 1n << (bits + power);
+  let q = 1n << (bits + power);
   if (value * value > 2n * q * q) {
     q <<= 1n;
     power++;
@@ -153,8 +153,11 @@ export function exactResults(mnemonic: string, st0: Extended, st1: Extended): Fi
     return [{ value: expMinus1((rescale(fixedOf(st0), bits) * ln2(bits)) >> bits, bits), bits }];
   }
   if (mnemonic === "FYL2X") {
-    const bits = workingBits(st0);
-    return [product(log2(rescale(fixedOf(st0), bits), bits), st1, bits)];
+    // The exponent is added at the end, so that its size does not matter.
+    const bits = 384n;
+    const power = BigInt(st0.exponent - BIAS);
+    const significand = rescale(fixedOf({ exponent: BIAS, significand: st0.significand }), bits);
+    return [product((power << bits) + log2(significand, bits), st1, bits)];
   }
   if (mnemonic === "FYL2XP1") {
     const bits = workingBits(st0);

@@ -109,7 +109,7 @@ describe.each(CPU_MODELS)("%s", (name) => {
     for (const feature of claimed) expect(IMPLEMENTED_FEATURES.has(feature)).toBe(true);
     for (const feature of ["MONITOR", "VMX", "XSAVES", "PKU", "AVX512F"])
       expect(claimed.has(feature)).toBe(false);
-    for (const feature of ["CMOV", "CX8", "PAE", "APIC", "INTEL64", "SYSCALL", "XD"])
+    for (const feature of ["FPU", "FXSR", "CMOV", "CX8", "PAE", "APIC", "INTEL64", "SYSCALL", "XD"])
       expect(claimed.has(feature)).toBe(true);
   });
 

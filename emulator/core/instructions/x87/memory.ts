@@ -63,9 +63,11 @@ export function fstpExtended(record: usize): void {
   Stack.pop();
 }
 
-/** Can `size` bytes, at most a page, be written? False with a fault recorded. */
+/** Can `size` bytes, at most a page, be written? False with a fault recorded, for the first byte that cannot. */
 export function isWritable(linear: u64, size: u32): bool {
-  return Linear.storable<u8>(linear) != 0 && Linear.storable<u8>(linearAt(linear, size - 1)) != 0;
+  if (Linear.storable<u8>(linear) == 0) return false;
+  const inPage: u32 = 4096 - ((<u32>linear) & 0xfff);
+  return inPage >= size || Linear.storable<u8>(linearAt(linear, inPage)) != 0;
 }
 
 /** Reads an image of `size` bytes, a multiple of sizeof<T>, to the CPU block's image area. False: a fault. */

@@ -60,7 +60,7 @@ test("fixed ranges win over programmable ones, then the first registered", () =>
   base = undefined;
   expect(bus.read(0xc001, 2)).toBe(0xffff);
   expect(log).toEqual(["f r1@0", "p r1@4", "p r2@1"]);
-  expect([bus.labelAt(0x1f1), bus.labelAt(0x1f4)]).toEqual(["f", undefined]);
+  expect([bus.rangeAt(0x1f1)?.label, bus.rangeAt(0x1f4)?.label]).toEqual(["f", undefined]);
 });
 
 test("memory: word-crossing accesses are split into bytes; 8 bytes are two halves", () => {
