@@ -314,7 +314,7 @@ export function makeImageMedia(random: Random, form: Form, source: LaneSource): 
 /** Header and AVX component in an image in memory, and its size. */
 const HEADER_OFFSET = 512;
 const AVX_OFFSET = 576;
-const IMAGE_BYTES = 832;
+export const IMAGE_BYTES = 832;
 /** Components that no processor has had so far. */
 const UNKNOWN_COMPONENTS = [3n, 4n, 10n, 30n, 40n, 61n];
 
