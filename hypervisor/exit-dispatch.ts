@@ -264,7 +264,7 @@ export class ExitDispatch {
       core.gprLow(1),
       index,
       (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
-      Number(core.state.xcr0),
+      core.xcr0,
       answer,
     );
     core.setGprLow(0, answer[0]!);

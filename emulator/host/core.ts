@@ -150,6 +150,7 @@ export class MachineMemory {
 
 // Fields of the CPU block that are looked at in every exit, as 32-bit words from its start.
 const GPR = CpuStruct.offsets.gpr >>> 2;
+const XCR0 = CpuStruct.offsets.xcr0 >>> 2;
 const CODE_SIZE = CpuStruct.offsets.codeSize >>> 2;
 const RECORD = CpuStruct.offsets.record >>> 2;
 const BLOCK_FIRST = CpuStruct.offsets.blockFirst >>> 2;
@@ -235,6 +236,11 @@ export class Core {
     const at = GPR + register * 2;
     const mask = size === 1 ? 0xff : 0xffff;
     this.#block[at] = (this.#block[at]! & ~mask) | (value & mask);
+  }
+
+  /** Low half of XCR0, where all defined bits are. */
+  get xcr0(): number {
+    return this.#block[XCR0]!;
   }
 
   /** 64-bit code: RIP is not cut to 32 bits. */
