@@ -5,6 +5,7 @@
 import * as X from "../layout/vmx.ts";
 import type { Vcpu } from "./vcpu.ts";
 import { VcpuWord } from "./vcpu-state.ts";
+import type { Vmcs } from "./vmcs.ts";
 
 const F = X.VmcsField;
 const RFLAGS_IF = 0x200;
@@ -46,14 +47,18 @@ export function prepareInjection(vcpu: Vcpu): void {
   if (vcpu.vm.completion === "eli") chooseExitless(vcpu, injects || wantsWindow || apic.inService >= 0);
 }
 
+/** The guest's RFLAGS.IF is set, and neither STI nor MOV SS blocks. */
+export function canTakeInterrupt(vmcs: Vmcs): boolean {
+  return (
+    (vmcs.read32(F.GUEST_RFLAGS) & RFLAGS_IF) !== 0 &&
+    (vmcs.read32(F.GUEST_INTERRUPTIBILITY) & BLOCKING_STI_MOVSS) === 0
+  );
+}
+
 /** Takes the interrupt that is pending if the guest can take one now: the 8259's first, as the older protocol has it. */
 function injectInterrupt(vcpu: Vcpu): boolean {
   const { vmcs, apic } = vcpu;
-  if (
-    (vmcs.read32(F.GUEST_RFLAGS) & RFLAGS_IF) === 0 ||
-    (vmcs.read32(F.GUEST_INTERRUPTIBILITY) & BLOCKING_STI_MOVSS) !== 0
-  )
-    return false;
+  if (!canTakeInterrupt(vmcs)) return false;
   let vector;
   if (apic.isExternalPending()) vector = vcpu.vm.pc.pic.acknowledge();
   else {

@@ -7,6 +7,7 @@ export const KICK_VECTOR = 0xf2;
 export const VcpuRun = { RUNNING: 0, HALTED: 1, WAIT_FOR_SIPI: 2, SHUTDOWN: 3 } as const;
 
 export const VcpuStruct = struct("Vcpu", {
+  // The first five words: all 0 in a virtual CPU that runs with nothing to do for it (SPECIAL_WORDS).
   run: u32,
   attention: u32,
   /** The TLB must forget EPT translations at the next entry. */
@@ -24,6 +25,9 @@ export const VcpuStruct = struct("Vcpu", {
   /** Hypercalls so far. */
   hypercalls: u53,
 });
+
+/** How many words of the struct's beginning are 0 unless an entry has something to do. */
+export const SPECIAL_WORDS = 5;
 
 /** Fields that every entry looks at, as 32-bit words from the struct's start. */
 export const VcpuWord = {

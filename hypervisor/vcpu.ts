@@ -11,11 +11,11 @@ import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { ViewOf } from "../layout/struct.ts";
 import * as X from "../layout/vmx.ts";
 import { ExitDispatch } from "./exit-dispatch.ts";
-import { prepareInjection } from "./injection.ts";
+import { canTakeInterrupt, prepareInjection } from "./injection.ts";
 import { Ledger, PHASES, PhaseCode, exitReasonName } from "./ledger.ts";
 import { ShadowIdt } from "./shadow-idt.ts";
 import { initialiseVmcs, setLongModeControl, setRealModeStart } from "./vcpu-setup.ts";
-import { KICK_VECTOR, VcpuRun, VcpuStruct, VcpuWord } from "./vcpu-state.ts";
+import { KICK_VECTOR, VcpuRun, SPECIAL_WORDS, VcpuStruct, VcpuWord } from "./vcpu-state.ts";
 import { Vmcs } from "./vmcs.ts";
 import { VirtualApic } from "./virtual-apic.ts";
 import type { Vm } from "./vm.ts";
@@ -40,6 +40,8 @@ export class Vcpu implements Actor {
   readonly apic: VirtualApic;
   readonly ledger: Ledger;
   readonly shadowIdt: ShadowIdt;
+  /** The first SPECIAL_WORDS of them. */
+  readonly #special: Uint32Array;
   readonly #dispatch: ExitDispatch;
   /** Parallel mode: held whenever this virtual CPU's thread is not in the guest and not asleep. */
   readonly #lock: BoardLock | undefined;
@@ -67,6 +69,7 @@ export class Vcpu implements Actor {
     const at = allocator.take(this.label, VcpuStruct.size, VcpuStruct.align);
     this.state = VcpuStruct.at(memory.state, at);
     this.words = memory.state.u32.subarray(at >>> 2, (at + VcpuStruct.size) >>> 2);
+    this.#special = this.words.subarray(0, SPECIAL_WORDS);
     this.vmcs = new Vmcs(memory.state, memory.ramOffset(pages.vmcs, 4096));
     this.ledger = new Ledger(allocator, this.label);
     this.shadowIdt = new ShadowIdt(allocator, this.label, memory, vm.ept, pages.shadowIdt, (at) =>
@@ -222,7 +225,7 @@ export class Vcpu implements Actor {
     core.state.yieldAbove = others;
     let isWithinLimit = false;
     for (;;) {
-      const stop = core.isInGuest ? core.exports.run() : this.#enterAndRun(isWithinLimit);
+      const stop = core.isInGuest ? core.run() : this.#enterAndRun(isWithinLimit);
       if (stop !== Stop.VM_EXIT) return stop === Stop.RETRY;
       const end = this.#lock === undefined ? this.#exit() : this.#exitUnderLock(this.#lock);
       if (end >= core.stopAt || this.vm.isStopping || this.vm.isPausing) return false;
@@ -239,17 +242,17 @@ export class Vcpu implements Actor {
     if (this.#lock !== undefined) {
       // Whoever posts an interrupt under the lock finds this virtual CPU either not yet past its look at them, or in the guest.
       if (!this.#enterUnderLock(this.#lock)) return STAYED;
-      return this.core.exports.run();
+      return this.core.run();
     }
-    const { exports } = this.core;
+    const { core } = this;
     let stop: number = Stop.HOST_INTERRUPT;
     if (isWithinLimit && this.#isPlainEntry()) {
       this.vm.entering();
-      stop = exports.enterAndRun();
+      stop = core.enterAndRun();
     }
     while (stop === Stop.HOST_INTERRUPT) {
       if (!this.#prepareEntry()) return STAYED;
-      stop = exports.enterAndRun();
+      stop = core.enterAndRun();
     }
     if (stop >= Stop.ENTRY_FAILED) this.#entryFailed(stop - Stop.ENTRY_FAILED);
     return stop;
@@ -257,19 +260,12 @@ export class Vcpu implements Actor {
 
   /** An entry that injects nothing, after an exit that changed nothing: `#prepareEntry` would find nothing to do. */
   #isPlainEntry(): boolean {
-    const { words } = this;
-    return (
-      (words[VcpuWord.RUN]! |
-        words[VcpuWord.ATTENTION]! |
-        words[VcpuWord.FLUSH]! |
-        words[VcpuWord.NMI_PENDING]! |
-        words[VcpuWord.INJECT_INFO]!) ===
-        0 &&
-      !this.#isExitless &&
-      (this.vmcs.primaryControls & X.Primary.INTERRUPT_WINDOW_EXITING) === 0 &&
-      !this.core.hasReachedInstruction &&
-      !this.apic.hasInterrupt()
-    );
+    const special = this.#special;
+    const somethingToDo = special[0]! | special[1]! | special[2]! | special[3]! | special[4]!;
+    if (somethingToDo !== 0 || this.#isExitless || this.core.hasReachedInstruction) return false;
+    const hasWindow = (this.vmcs.primaryControls & X.Primary.INTERRUPT_WINDOW_EXITING) !== 0;
+    // With an interrupt that the guest cannot take yet, the window is asked for, and that is all.
+    return this.apic.hasInterrupt() ? hasWindow && !canTakeInterrupt(this.vmcs) : !hasWindow;
   }
 
   #enterUnderLock(lock: BoardLock): boolean {

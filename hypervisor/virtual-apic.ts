@@ -76,6 +76,8 @@ export class VirtualApic {
   readonly #timer: Timer;
   /** Kept from `state`: every entry looks at them. */
   readonly #registers: Uint32Array;
+  /** The request register's part of them. */
+  readonly #irr: Uint32Array;
   readonly #base: Float64Array;
   readonly #intr: Uint32Array;
 
@@ -84,6 +86,7 @@ export class VirtualApic {
     this.#wiring = wiring;
     this.state = wiring.context.state.place(wiring.label, VirtualApicStruct);
     this.#registers = this.state.registers;
+    this.#irr = this.#registers.subarray(IRR, IRR + 8);
     this.#base = this.state.base;
     this.#intr = this.state.intr;
     this.#clock = wiring.context.clock;
@@ -206,11 +209,10 @@ export class VirtualApic {
 
   /** There is something to deliver: an interrupt of its own, or the 8259's. */
   hasInterrupt(): boolean {
-    const r = this.#registers;
+    const irr = this.#irr;
     // Nothing requested is the usual case, at every entry: written out, since the engine does not unroll the loop.
-    const low = r[IRR]! | r[IRR + 1]! | r[IRR + 2]! | r[IRR + 3]!;
-    const high = r[IRR + 4]! | r[IRR + 5]! | r[IRR + 6]! | r[IRR + 7]!;
-    if ((low | high | this.#intr[0]!) === 0) return false;
+    const requests = irr[0]! | irr[1]! | irr[2]! | irr[3]! | irr[4]! | irr[5]! | irr[6]! | irr[7]!;
+    if ((requests | this.#intr[0]!) === 0) return false;
     return this.isExternalPending() || this.pendingVector() >= 0;
   }
 

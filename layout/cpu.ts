@@ -262,6 +262,12 @@ export const CpuStruct = struct(
     x87DataOffset: u64,
     /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
     breakpoints: u32,
+    /** The TSS of a task being switched to; a fault of the new task, for its first instruction (-1: none). */
+    taskImage: bytes(104, 8),
+    taskFault: i32,
+    taskFaultError: u32,
+    /** The event being delivered has switched tasks. */
+    taskSwitched: u32,
     /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
     debugHits: u32,
     /** Where vector instructions take operands apart and put results together. */

@@ -89,7 +89,7 @@ function perRound(rounds: number, exits: boolean): number {
 
 /** One entry and the exit after it. */
 function trip({ core, vmcs }: Vcpu): void {
-  const stop = core.isInGuest ? core.exports.run() : core.exports.enterAndRun();
+  const stop = core.isInGuest ? core.run() : core.enterAndRun();
   const reason = vmcs.exitReason;
   if (stop !== Stop.VM_EXIT || reason !== EXIT_REASON_CPUID)
     throw new Error(`stopped with ${stop}, exit reason ${reason}`);

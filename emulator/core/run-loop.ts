@@ -45,7 +45,13 @@ import {
   RECORD_STACK,
 } from "./records/record";
 import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT, raise } from "./interrupts/raise";
-import { SOURCE_EXCEPTION, SOURCE_EXTERNAL, SOURCE_NMI, deliver } from "./interrupts/deliver";
+import {
+  SOURCE_EXCEPTION,
+  SOURCE_EXTERNAL,
+  SOURCE_NMI,
+  SOURCE_PRIVILEGED,
+  deliver,
+} from "./interrupts/deliver";
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
@@ -155,15 +161,15 @@ function turn(): u32 {
   if (shadow != 0) {
     // Blocking by STI or MOV SS lasts for one instruction.
     cpu.interruptibility &= ~(<u32>3);
-    step();
+    step((shadow & 2) != 0);
   } else {
     if (recognizeEvent(time)) return settle() ? STOP_VM_EXIT : 0;
-    if ((cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || cpu.breakpoints != 0) step();
+    if ((cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || (cpu.breakpoints | cpu.debugHits) != 0) step(false);
     else execute(budgetEnd(time));
   }
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
-  if (fault == NO_FAULT) return 0;
+  if (fault == NO_FAULT) return cpu.taskFault >= 0 ? deliverTaskFault() : 0;
   if (fault == FAULT_RETRY) {
     cpu.faultVector = NO_FAULT;
     // The instruction is made again with the shadow that it had.
@@ -174,6 +180,14 @@ function turn(): u32 {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
   }
+  return settle() ? STOP_VM_EXIT : 0;
+}
+
+/** What is wrong with the state of a task just switched to: a fault of its first instruction. */
+function deliverTaskFault(): u32 {
+  const vector = cpu.taskFault;
+  cpu.taskFault = -1;
+  deliver(vector, SOURCE_EXCEPTION, true, cpu.taskFaultError, cpu.rip);
   return settle() ? STOP_VM_EXIT : 0;
 }
 
@@ -188,9 +202,17 @@ export function settle(): bool {
 /**
  * One instruction with everything about it that can trap: an instruction breakpoint before it, data and I/O breakpoints and
  * the trap flag (as it was before) after it.
+ *
+ * @param isBehindMovSs traps of the instruction before, which loaded SS, have been held back
  */
-function step(): void {
-  if (meetsInstructionBreakpoint()) {
+function step(isBehindMovSs: bool): void {
+  // Left over from a software interrupt: delivered before the first instruction of its handler.
+  if (cpu.debugHits != 0 && !isBehindMovSs) {
+    trap(0);
+    return;
+  }
+  // Blocking by MOV SS inhibits instruction breakpoints.
+  if (!isBehindMovSs && meetsInstructionBreakpoint()) {
     raise(VECTOR_DB);
     return;
   }
@@ -205,12 +227,23 @@ function step(): void {
     cpu.debugHits = 0;
     return;
   }
+  if (cpu.softwareVector >= 0) {
+    // INT1 is #DB itself, and tells of everything.
+    if (cpu.softwareSource == SOURCE_PRIVILEGED && cpu.debugHits != 0) {
+      noteDebugCondition(<u64>cpu.debugHits);
+      cpu.debugHits = 0;
+    }
+    return;
+  }
   // Blocking by MOV SS holds debug traps back, for the next instruction to deliver.
-  if ((cpu.interruptibility & 2) != 0 || cpu.softwareVector >= 0) return;
-  const conditions = (<u64>cpu.debugHits) | (traps ? DR6_BS : 0);
-  if (conditions == 0) return;
+  if ((cpu.interruptibility & 2) != 0) return;
+  if (traps || cpu.debugHits != 0) trap(traps ? DR6_BS : 0);
+}
+
+/** #DB behind an instruction: for breakpoints that it met, and `conditions`. */
+function trap(conditions: u64): void {
+  noteDebugCondition((<u64>cpu.debugHits) | conditions);
   cpu.debugHits = 0;
-  noteDebugCondition(conditions);
   cpu.activity = ACTIVE;
   deliver(VECTOR_DB, SOURCE_EXCEPTION, false, 0, cpu.rip);
 }

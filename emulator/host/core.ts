@@ -56,12 +56,12 @@ export interface CoreHost {
 
 /** The exports of core.wasm (emulator/core/index.ts). */
 export interface CoreExports {
-  run(): number;
+  run: () => number;
   isWakeUpPending(): number;
   emulateOne(): number;
   vmEnter(): number;
   /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
-  enterAndRun(): number;
+  enterAndRun: () => number;
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;
@@ -171,6 +171,9 @@ export class Core {
   readonly memory: MachineMemory;
   readonly state: CpuState;
   readonly exports: CoreExports;
+  /** Two of the exports, for every exit: the engine keeps an instance's exports as a dictionary. */
+  readonly run: CoreExports["run"];
+  readonly enterAndRun: CoreExports["enterAndRun"];
   /** Wasm offset of the 8-byte value exchanged in port and memory accesses. */
   readonly ioValueAt: number;
   /** The CPU's block. */
@@ -200,6 +203,8 @@ export class Core {
       },
     });
     this.exports = instance.exports as unknown as CoreExports;
+    this.run = this.exports.run;
+    this.enterAndRun = this.exports.enterAndRun;
   }
 
   /** Low 32 bits of a general register. */

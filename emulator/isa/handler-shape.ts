@@ -25,7 +25,7 @@ const PURE = new Set(
     // x87.
     "Last Stack Take Load Result Arithmetic Compare Control Move Integral Transcendental " +
     // Vectors.
-    "v128 i8x16 i16x8 i32x4 i64x2 Vec Mmx Lanes Shift Shuffle Across Insert Aes Carryless Sha Text f64x2 Memory Float Single Double Singles " +
+    "v128 i8x16 i16x8 i32x4 i64x2 Vec Mmx Lanes Shift Shuffle Across Insert Aes Carryless Sha Text f64x2 Memory Float Parts Single Double Singles " +
     "Doubles Convert Fused Round Approximate signedInteger setRelation joinQuads ptest ptestWide emms " +
     "clearUpperHalves clearVectors"
   ).split(" "),

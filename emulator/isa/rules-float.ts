@@ -103,6 +103,23 @@ function round(row: Row, suffix: string): Rule {
     : scalar(row, 64, (_, b) => `Round.double(${b}, ${IMM})`);
 }
 
+/** DPPS and DPPD: both halves of a YMM register go step by step together. */
+function dotProduct(row: Row, suffix: string): Rule {
+  const first = isVex(row) ? "Vec.h(record)" : "Vec.dst(record)";
+  const call = (parts: number): string =>
+    suffix === "PS" ? `Singles.dotProduct(${parts}, ${IMM});` : `Doubles.dotProduct(${IMM});`;
+  const body = (b: string): string =>
+    `Float.begin(); Parts.put(${first}, ${b}); ${call(1)} ${CHECK} ${isVex(row) ? "Vec.setVex" : "Vec.set"}(record, Parts.low());`;
+  const wide = (b: string, bHigh: string): string =>
+    `Float.begin(); Parts.put(Vec.h(record), ${b}); Parts.putHigh(Vec.hHigh(record), ${bHigh}); ${call(2)} ${CHECK} Vec.setWide(record, Parts.low(), Parts.high());`;
+  return {
+    register: body("Vec.src(record)"),
+    memory: `${reads(16, !isVex(row))} ${body("load<v128>(at)")}`,
+    register256: wide("Vec.src(record)", "Vec.srcHigh(record)"),
+    memory256: `${reads(32)} ${wide("load<v128>(at)", "load<v128>(at, 16)")}`,
+  };
+}
+
 /** RCPPS and its like know no exceptions. */
 function approximation(row: Row, name: string, suffix: string): Rule {
   const f = name === "RCP" ? "reciprocal" : "reciprocalRoot";
@@ -317,7 +334,7 @@ export function floatRule(row: Row, name: string): Rule | undefined {
       // Legacy encodings have eight predicates.
       return allFormats(row, suffix, "compare", `, ${IMM} & ${isVex(row) ? 31 : 7}`);
     case "DP":
-      return allFormats(row, suffix, "dotProduct", `, ${IMM}`);
+      return dotProduct(row, suffix);
     case "COMI":
     case "UCOMI":
       return flagsCompare(row, suffix === "SS" ? 32 : 64, operation === "COMI");

@@ -14,7 +14,6 @@ import { BoardClock } from "./clock.ts";
 import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import { EventQueue, NEVER } from "./events.ts";
-import { MSI_BASE, MSI_END } from "./layout.ts";
 import { Pc, type PcDisk } from "./pc.ts";
 
 const MOST_IPIS = 64;
@@ -312,13 +311,9 @@ export class Board {
       return false;
     }
     const address = cpu.ioAddress;
-    if (cpu.ioWrite !== 0) {
-      if (address >= MSI_BASE && address < MSI_END) {
-        this.apics.send(address, ioValueLow(core));
-        return false;
-      }
-      writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
-    } else readMmio(this.pc.mmio, address, cpu.ioSize, core);
+    // A processor's write to FEExxxxxH is no message: those come from devices.
+    if (cpu.ioWrite !== 0) writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
+    else readMmio(this.pc.mmio, address, cpu.ioSize, core);
     return false;
   }
 

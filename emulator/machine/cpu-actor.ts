@@ -53,7 +53,7 @@ export class CpuActor implements Actor {
     const cpu = this.core.state;
     cpu.stopAt = limit;
     cpu.yieldAbove = others;
-    const stop = this.core.exports.run();
+    const stop = this.core.run();
     if (stop === Stop.SHUTDOWN) this.#outcome.shutdown(this.core.index);
     return stop === Stop.RETRY;
   }

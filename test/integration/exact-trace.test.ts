@@ -7,9 +7,9 @@ import { VmcsField as F } from "../../layout/vmx.ts";
 
 /** Where Linux has its kernel text. */
 const KERNEL_TEXT = 0xffffffff81000000n;
-/** The guest's code lies here in its RAM; its CPUID is 7 bytes on (MOV ESI, imm32; XOR EAX, EAX). */
+/** The guest's code lies here in its RAM; its CPUID is 11 bytes on (MOV AL, imm8; OUT; MOV ESI, imm32; XOR EAX, EAX). */
 const CODE = 0x100020;
-const CPUID_AT = 7n;
+const CPUID_AT = 11n;
 
 let machine: Machine | undefined;
 afterEach(() => machine?.close());
@@ -47,7 +47,7 @@ test("RIP of an exit in a kernel's half of the address space is exact", () => {
   const exits = entries.filter(({ reason }) => reason === "CPUID");
   const rip = KERNEL_TEXT + BigInt(CODE) + CPUID_AT;
   expect(exits.map((entry) => entry.rip)).toEqual([rip]);
-  expect(JSON.parse(traceLine(exits[0]!))).toMatchObject({ rip: "0xffffffff81100027", reason: "CPUID" });
+  expect(JSON.parse(traceLine(exits[0]!))).toMatchObject({ rip: "0xffffffff8110002b", reason: "CPUID" });
 });
 
 test("RIP carries from its low to its high half where an instruction ends at 2^32", () => {

@@ -18,6 +18,8 @@ export interface CaseInput {
   readonly destination: number | undefined;
   /** x87, MMX, SSE and AVX state in the form of `media.ts`; undefined for integer instructions, which have none. */
   readonly media?: Uint8Array;
+  /** More of the window's content: an image that XRSTOR reads, or that XSAVE writes over. Put there after `poke`. */
+  readonly image?: { readonly offset: number; readonly bytes: Uint8Array };
 }
 
 /** What the instruction did. */

@@ -19,8 +19,8 @@ import {
   WINDOW_BYTES,
   type Mode,
 } from "./environment.ts";
-import { isMediaRecorded, type Form } from "./forms.ts";
-import { LaneSource, makeMedia, MXCSR_OFFSET, setVector } from "./media.ts";
+import { isImageRecorded, isMediaRecorded, type Form } from "./forms.ts";
+import { LaneSource, makeImage, makeImageMedia, makeMedia, MXCSR_OFFSET, setVector } from "./media.ts";
 
 const RAX = 0;
 const RCX = 1;
@@ -277,10 +277,10 @@ function aimGather(draft: Draft, media: Uint8Array): void {
 
 /** PCMPESTRI and PCMPESTRM take lengths from EAX and EDX. */
 function tameMediaOperands(draft: Draft): void {
-  const { random, form, gpr } = draft;
+  const { random, form, gpr, encoding } = draft;
   if (!/^V?PCMPESTR/.test(form.row.mnemonic)) return;
   for (const register of [RAX, RDX])
-    if (random.chance(85)) {
+    if (random.chance(85) && register !== encoding.address?.base && register !== encoding.address?.index) {
       const length = random.below(44) - 22;
       gpr[register] = BigInt.asUintN(form.mode === MODE_64 && random.chance(50) ? 64 : 32, BigInt(length));
     }
@@ -289,15 +289,29 @@ function tameMediaOperands(draft: Draft): void {
 /** How a row's memory operand is aligned where alignment matters. */
 function alignmentOf(form: Form): number {
   if (form.row.mnemonic === "CMPXCHG16B") return 16;
+  if (isImageRecorded(form.row)) return 64;
   if (!isMediaRecorded(form.row)) return 8;
   return form.is256 ? 32 : 16;
+}
+
+/** Does the address use EDX or EAX, which say which components an image has? Such cases are drawn again. */
+function namesMask({ form, encoding }: Draft): boolean {
+  const { base, index } = encoding.address ?? {};
+  return isImageRecorded(form.row) && [base, index].some((register) => register === RAX || register === RDX);
+}
+
+/** An image where the operand is, as far as the window goes. */
+function imageAt(draft: Draft, bytes: Uint8Array): NonNullable<CaseInput["image"]> {
+  const offset = draft.pokeAt - WINDOW;
+  if (offset < 0 || offset >= WINDOW_BYTES) return { offset: 0, bytes: new Uint8Array(0) };
+  return { offset, bytes: bytes.subarray(0, WINDOW_BYTES - offset) };
 }
 
 /** Case number `number` of a form under a corpus seed. */
 export function makeCase(seed: number, form: Form, number: number): CaseInput {
   const random = new Random(fnv1a(`${seed}/${form.mode}/${form.key}/${number}`));
   let draft = draftCase(random, form);
-  while (mayWrap(draft)) draft = draftCase(random, form);
+  while (mayWrap(draft) || namesMask(draft)) draft = draftCase(random, form);
   const source = new LaneSource(random, form);
   let media: Uint8Array | undefined;
   if (isMediaRecorded(form.row)) {
@@ -307,6 +321,14 @@ export function makeCase(seed: number, form: Form, number: number): CaseInput {
     // Exceptions that are unmasked on purpose stay; LDMXCSR and STMXCSR see any state that is valid.
     if (/MXCSR$/.test(form.row.mnemonic))
       new DataView(media.buffer).setUint32(MXCSR_OFFSET, random.next() & 0xffff, true);
+  }
+  let image: CaseInput["image"];
+  if (isImageRecorded(form.row)) {
+    media = makeImageMedia(random, form, source);
+    image = imageAt(draft, makeImage(random, source));
+    // The components asked for. Processors have more of them than we do: no other bit.
+    draft.gpr[RAX] = BigInt(random.chance(60) ? 7 : random.below(8));
+    draft.gpr[RDX] = 0n;
   }
   const pokeOffset = Math.max(0, Math.min(WINDOW_BYTES - POKE_BYTES, draft.pokeAt - WINDOW));
   return {
@@ -321,5 +343,6 @@ export function makeCase(seed: number, form: Form, number: number): CaseInput {
     poke: media ? pokeLanes(draft, source, media) : pokeBytes(draft),
     destination: destinationOf(draft),
     ...(media && { media }),
+    ...(image && { image }),
   };
 }

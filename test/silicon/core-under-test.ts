@@ -139,6 +139,9 @@ export class CoreUnderTest implements SiliconCore {
       instructionSets: new Set(TABLE_FEATURES),
       cpuid: [
         [0, undefined, 1, 0, 0, 0],
+        // XSAVE with XSAVEOPT, XSAVEC and XGETBV with ECX = 1.
+        [0xd, 0, 7, 832, 832, 0],
+        [0xd, 1, 7, 832, 0, 0],
         [0x80000000, undefined, 0x80000000, 0, 0, 0],
       ],
       recordBytes: plan.recordBytes,
@@ -206,6 +209,8 @@ export class CoreUnderTest implements SiliconCore {
     cpu.x87Status = view.getUint16(STATUS_OFFSET, true);
     cpu.x87Tag = image[TAG_OFFSET]!;
     cpu.x87Opcode = view.getUint16(OPCODE_OFFSET, true);
+    cpu.x87CodeSelector = 0;
+    cpu.x87DataSelector = 0;
     cpu.x87CodeOffset = view.getBigUint64(CODE_OFFSET, true);
     cpu.x87DataOffset = view.getBigUint64(DATA_OFFSET, true);
     cpu.x87CodeSelector = 0;

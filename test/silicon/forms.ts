@@ -69,7 +69,7 @@ const EXCLUDED: ReadonlyMap<string, string> = new Map(
   ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
 );
 
-/** Features of the rows that work on x87, MMX, SSE or AVX state. */
+/** Features of the rows that work on MMX, SSE or AVX state; x87 rows have a harness of their own (x87/). */
 const MEDIA_FEATURES = new Set(
   "X87 MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AES PCLMULQDQ SHA AVX AVX2 FMA F16C AVX+AES AVX+PCLMULQDQ".split(
     " ",
@@ -83,7 +83,6 @@ const MEDIA_EXCLUDED: ReadonlyMap<string, string> = new Map(
         "an approximation that each processor makes in its own way",
         "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS",
       ],
-      ["raises the pending exceptions of the instruction before", "FWAIT"],
     ] as const
   ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
 );
@@ -96,7 +95,11 @@ export function isMediaRecorded(row: Row): boolean {
 /** Types whose size follows the operand size. */
 const SIZED_TYPES = new Set<OperandType>(["v", "z", "y", "a"]);
 /** Instructions without such an operand whose effect follows the operand size. */
-const SIZED_MNEMONICS = new Set("CBW CWD PUSHA POPA PUSHF POPF LEAVE ENTER RET CALL JMP".split(" "));
+const SIZED_MNEMONICS = new Set(
+  "CBW CWD PUSHA POPA PUSHF POPF LEAVE ENTER RET CALL JMP FXSAVE FXRSTOR XSAVE XSAVEOPT XSAVEC XRSTOR".split(
+    " ",
+  ),
+);
 
 const isSized = (row: Row): boolean =>
   SIZED_MNEMONICS.has(row.mnemonic) ||
@@ -141,6 +144,18 @@ function groups(row: Row, operand: Form["operand"]): GroupPrefix[] {
   if (/^(MOVS|STOS|LODS)$/.test(row.mnemonic)) return ["", "REP"];
   if (/^(CMPS|SCAS)$/.test(row.mnemonic)) return ["", "REP", "REPNE"];
   return [""];
+}
+
+const IMAGE_MNEMONICS = new Set("FXSAVE FXRSTOR XSAVE XSAVEOPT XSAVEC XRSTOR".split(" "));
+
+/** Whether the row saves or restores an image of media state. */
+export function isImageRecorded(row: Row): boolean {
+  return IMAGE_MNEMONICS.has(row.mnemonic);
+}
+
+/** All forms of these rows; with REX.W the x87 pointers are 64 bits wide. */
+export function imageFormsOf(mode: Mode): Form[] {
+  return makeForms(mode, ROWS.filter(isImageRecorded), () => [false]);
 }
 
 /** Vector lengths of a media row: both where it takes both. */

@@ -32,14 +32,17 @@ const OUTPUT = {
   rflags: 24,
   gpr: 32,
   changeCount: 160,
-  offsets: 164,
-  values: 420,
-  size: 552,
+  /** Offsets of changed bytes, then their values. */
+  changes: 168,
 };
+const BYTES_OF_CHANGE = 3;
+/** `struct image` of the harness. */
+const IMAGE = { offset: 0, length: 4, bytes: 8, size: 840 };
 
 /** Bits of the input's flags. */
 const IS_REPEATED = 1;
 const HAS_MEDIA = 2;
+const HAS_IMAGE = 4;
 
 /** What the corpus says about the processor it was recorded on. */
 export interface Processor {
@@ -83,21 +86,28 @@ export function buildHarness(): string {
   return output;
 }
 
-const inputSize = (input: CaseInput): number => INPUT.size + (input.media?.length ?? 0);
-const outputSize = (input: CaseInput): number => OUTPUT.size + (input.media?.length ?? 0);
+const inputSize = (input: CaseInput): number =>
+  INPUT.size + (input.media?.length ?? 0) + (input.image ? IMAGE.size : 0);
 
 function encodeInput(view: DataView, at: number, input: CaseInput): void {
   const bytes = new Uint8Array(view.buffer, view.byteOffset + at, inputSize(input));
   bytes.set(input.code);
   bytes[INPUT.codeLength] = input.code.length;
   bytes[INPUT.mode] = input.mode;
-  bytes[INPUT.flags] = (input.isRepeated ? IS_REPEATED : 0) | (input.media ? HAS_MEDIA : 0);
+  bytes[INPUT.flags] =
+    (input.isRepeated ? IS_REPEATED : 0) | (input.media ? HAS_MEDIA : 0) | (input.image ? HAS_IMAGE : 0);
   bytes[INPUT.pokeLength] = input.poke.length;
   view.setUint32(at + INPUT.pokeOffset, input.pokeOffset, true);
   view.setBigUint64(at + INPUT.rflags, input.rflags, true);
   input.gpr.forEach((value, i) => view.setBigUint64(at + INPUT.gpr + 8 * i, value, true));
   bytes.set(input.poke, INPUT.poke);
   if (input.media) bytes.set(input.media, INPUT.size);
+  if (input.image) {
+    const start = INPUT.size + (input.media?.length ?? 0);
+    view.setUint32(at + start + IMAGE.offset, input.image.offset, true);
+    view.setUint32(at + start + IMAGE.length, input.image.bytes.length, true);
+    bytes.set(input.image.bytes, start + IMAGE.bytes);
+  }
 }
 
 /** The bytes that the harness reads for these cases; their digest identifies the inputs of a corpus. */
@@ -119,6 +129,7 @@ export function encodeInputs(inputs: readonly CaseInput[]): Uint8Array {
 function decodeOutcome(view: DataView, at: number, { mode, media }: CaseInput): CaseOutcome {
   const registerBits = mode === MODE_16 ? 32 : 64;
   const vector = view.getUint32(at + OUTPUT.vector, true);
+  const count = view.getUint32(at + OUTPUT.changeCount, true);
   const cr2 = view.getBigUint64(at + OUTPUT.cr2, true);
   let error = view.getUint32(at + OUTPUT.error, true);
   // Linux tells user code that addresses in the kernel's half are present, mapped or not.
@@ -132,12 +143,16 @@ function decodeOutcome(view: DataView, at: number, { mode, media }: CaseInput): 
     gpr: BigUint64Array.from({ length: 16 }, (_, i) =>
       BigInt.asUintN(registerBits, view.getBigUint64(at + OUTPUT.gpr + 8 * i, true)),
     ),
-    changes: Array.from({ length: view.getUint32(at + OUTPUT.changeCount, true) }, (_, i) => [
-      view.getUint16(at + OUTPUT.offsets + 2 * i, true),
-      view.getUint8(at + OUTPUT.values + i),
+    changes: Array.from({ length: count }, (_, i) => [
+      view.getUint16(at + OUTPUT.changes + 2 * i, true),
+      view.getUint8(at + OUTPUT.changes + 2 * count + i),
     ]),
     ...(media && {
-      media: new Uint8Array(view.buffer, view.byteOffset + at + OUTPUT.size, media.length).slice(),
+      media: new Uint8Array(
+        view.buffer,
+        view.byteOffset + at + OUTPUT.changes + BYTES_OF_CHANGE * count,
+        media.length,
+      ).slice(),
     }),
   };
 }
@@ -161,29 +176,42 @@ function withoutPushedTf(input: CaseInput, outcome: CaseOutcome, before: Uint8Ar
   return { ...outcome, changes: [...changes].sort(([a], [b]) => a - b) };
 }
 
+/** Offset of MXCSR_MASK in an FXSAVE image, and its bit 17, AMD's misaligned exception mask, which Intel's processors have not. */
+const MXCSR_MASK_OFFSET = 28;
+const MISALIGNED_MASK = 2;
+
+/** Gives the outcome of FXSAVE and its like as it is without that bit. Images have 0 there before. */
+function withoutMisalignedMask(input: CaseInput, outcome: CaseOutcome): CaseOutcome {
+  if (!input.image) return outcome;
+  const at = input.image.offset + MXCSR_MASK_OFFSET + 2;
+  const changes = outcome.changes.filter(([offset, value]) => offset !== at || value !== MISALIGNED_MASK);
+  return { ...outcome, changes };
+}
+
 /** Runs the cases in order. Throws when the harness fails. */
 export function runNative(harness: string, inputs: readonly CaseInput[]): CaseOutcome[] {
   const pattern = windowPattern();
   const patternFile = join(DIRECTORY, `pattern.${process.pid}`);
   writeFileSync(patternFile, pattern);
-  const outputBytes = inputs.reduce((sum, input) => sum + outputSize(input), 0);
   const run = spawnSync(harness, [patternFile], {
     input: encodeInputs(inputs),
-    maxBuffer: outputBytes + 4096,
+    maxBuffer: 2 ** 30,
   });
   if (run.status !== 0)
     throw new Error(`harness: status ${run.status ?? run.signal ?? "?"}: ${run.stderr.toString()}`, {
       cause: run.error,
     });
   const view = new DataView(run.stdout.buffer, run.stdout.byteOffset, run.stdout.byteLength);
-  if (view.byteLength !== outputBytes)
-    throw new Error(`harness: ${view.byteLength} bytes of outcomes, ${outputBytes} expected`);
   let at = 0;
-  return inputs.map((input) => {
+  const outcomes = inputs.map((input) => {
     const before = pattern.slice();
     before.set(input.poke, input.pokeOffset);
     const outcome = decodeOutcome(view, at, input);
-    at += outputSize(input);
-    return withoutPushedTf(input, outcome, before);
+    at += OUTPUT.changes + BYTES_OF_CHANGE * outcome.changes.length + (input.media?.length ?? 0);
+    if (input.image) before.set(input.image.bytes, input.image.offset);
+    return withoutMisalignedMask(input, withoutPushedTf(input, outcome, before));
   });
+  if (at !== view.byteLength)
+    throw new Error(`harness: ${view.byteLength} bytes of outcomes, ${at} expected`);
+  return outcomes;
 }

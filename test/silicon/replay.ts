@@ -121,6 +121,7 @@ class Runner {
   run(input: CaseInput): CaseOutcome {
     const core = this.#core;
     core.writeMemory(WINDOW + input.pokeOffset, input.poke);
+    if (input.image) core.writeMemory(WINDOW + input.image.offset, input.image.bytes);
     core.writeMemory(CODE, input.code);
     core.setRegisters(input.gpr, startRip(input.mode), input.rflags);
     if (input.media) core.setMedia(input.media);
@@ -152,6 +153,7 @@ class Runner {
     const window = this.#core.window();
     const before = this.#pattern.slice();
     before.set(input.poke, input.pokeOffset);
+    if (input.image) before.set(input.image.bytes, input.image.offset);
     const changes: [number, number][] = [];
     if (Buffer.compare(before, window) === 0) return changes;
     for (let i = 0; i < WINDOW_BYTES; i++) if (window[i] !== before[i]) changes.push([i, window[i]!]);
@@ -159,7 +161,12 @@ class Runner {
   }
 
   #restore(input: CaseInput, changes: readonly (readonly [number, number])[]): void {
-    const { pokeOffset, poke } = input;
+    const { pokeOffset, poke, image } = input;
+    if (image)
+      this.#core.writeMemory(
+        WINDOW + image.offset,
+        this.#pattern.subarray(image.offset, image.offset + image.bytes.length),
+      );
     this.#core.writeMemory(WINDOW + pokeOffset, this.#pattern.subarray(pokeOffset, pokeOffset + poke.length));
     for (const [offset] of changes)
       this.#core.writeMemory(WINDOW + offset, this.#pattern.subarray(offset, offset + 1));

@@ -1,6 +1,6 @@
 /** The corpora: which forms each has, in which mode, and how many cases of each form. */
 import { MODE_16, MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.ts";
-import { formsOf, mediaFormsOf, type Form } from "./forms.ts";
+import { formsOf, imageFormsOf, mediaFormsOf, type Form } from "./forms.ts";
 import { isFloat } from "./media.ts";
 
 export interface Suite {
@@ -28,11 +28,20 @@ const vector = (name: string, mode: Mode, casesPerForm: number, float: boolean):
   forms: () => mediaFormsOf(mode).filter((form) => !isX87(form) && isFloat(form) === float),
 });
 
+/** The `x87/` corpus has its edge cases; these, what depends on mode: images, pointers, faults of memory operands. */
 const x87 = (name: string, mode: Mode, casesPerForm: number): Suite => ({
   name,
   mode,
   casesPerForm,
   forms: () => mediaFormsOf(mode).filter(isX87),
+});
+
+/** FXSAVE, XSAVE and their like. */
+const image = (name: string, mode: Mode, casesPerForm: number): Suite => ({
+  name,
+  mode,
+  casesPerForm,
+  forms: () => imageFormsOf(mode),
 });
 
 export const INTEGER_SUITES: readonly Suite[] = [
@@ -45,8 +54,10 @@ export const MEDIA_SUITES: readonly Suite[] = [
   vector("vector-compatibility", MODE_COMPATIBILITY, 4, false),
   vector("float-64-bit", MODE_64, 80, true),
   vector("float-compatibility", MODE_COMPATIBILITY, 4, true),
-  x87("x87-64-bit", MODE_64, 80),
+  x87("x87-64-bit", MODE_64, 40),
   x87("x87-compatibility", MODE_COMPATIBILITY, 20),
-  x87("x87-16-bit", MODE_16, 10),
+  x87("x87-16-bit", MODE_16, 20),
+  image("image-64-bit", MODE_64, 150),
+  image("image-compatibility", MODE_COMPATIBILITY, 60),
 ];
 export const SUITES: readonly Suite[] = [...INTEGER_SUITES, ...MEDIA_SUITES];

@@ -46,8 +46,9 @@ export function undefinedAfterFault(form: Form): Undefined {
   // SDM Vol. 2, "MASKMOVDQU": whether bytes that are not selected raise exceptions is left to the implementation; and with it,
   // which address a page fault names.
   if (/MASKMOV(?:Q|DQU)$/.test(mnemonic)) return { ...NOTHING, exception: true };
-  // Images of x87 and SSE state are many accesses.
-  if (/^(FNSTENV|FLDENV|FNSAVE|FRSTOR|FXSAVE|FXRSTOR)$/.test(mnemonic))
+  // An image is read and written in an order that is the processor's own.
+  if (/^(?:FX|X)(?:SAVE|RSTOR)/.test(mnemonic)) return { ...NOTHING, exception: true };
+  if (/^(?:FNSTENV|FLDENV|FNSAVE|FRSTOR)$/.test(mnemonic))
     return { ...NOTHING, memory: true, exception: true };
   if (mnemonic === "CMPS") return { ...NOTHING, exception: true };
   return mnemonic === "POPA" ? { ...NOTHING, registers: true, exception: true } : NOTHING;

@@ -59,10 +59,10 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   },
   {
     vendor: "AuthenticAMD",
-    what: "MASKMOVQ and MASKMOVDQU raise page faults for bytes that are not selected",
+    what: "MASKMOVQ and MASKMOVDQU fault for bytes that are not selected, the former after its transition to MMX",
     manual: 'Intel SDM Vol. 2, "MASKMOVDQU": left to the implementation; ours faults for selected bytes only',
     applies: (form, _, outcome) =>
-      /MASKMOV(?:Q|DQU)$/.test(form.row.mnemonic) && outcome.vector === PAGE_FAULT,
+      /MASKMOV(?:Q|DQU)$/.test(form.row.mnemonic) && outcome.vector !== undefined,
   },
   {
     vendor: "AuthenticAMD",

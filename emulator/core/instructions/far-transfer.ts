@@ -32,7 +32,7 @@ import {
   VECTOR_NP,
   VECTOR_SS,
 } from "../spec/architecture";
-import { CS, DS, ES, FS, GS, RCX, RDX, RSP, SS, cpu, getGpr, setGpr } from "../state/cpu";
+import { CS, DS, ES, FS, GS, RCX, RDX, RSP, SS, TR, cpu, getGpr, setGpr } from "../state/cpu";
 import { Flags, getFlags, setArithmeticFlags } from "../state/flags";
 import {
   is64,
@@ -59,13 +59,24 @@ import {
   setCodeSegment,
   setFromDescriptor,
 } from "../mmu/descriptors";
-import { Linear, isCanonical } from "../mmu/linear";
+import { Linear, System, isCanonical } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/raise";
 import { SOURCE_PRIVILEGED, SOURCE_SOFTWARE, SOURCE_SOFTWARE_EXCEPTION } from "../interrupts/deliver";
 import { R_DISP, R_LENGTH } from "../records/record";
+import { throughSystemDescriptor } from "./gates";
 import { Op } from "./operand";
+import { TASK_BY_IRET, switchTask } from "./task-switch";
 import { dropStack, peekStack, pushValue, setFlagsMasked, setStackPointer } from "./stack";
+
+/** Does a far target's selector name a gate or a TSS? Reads its descriptor to `cpu.descriptor`; check `faultPending()`. */
+function isSystemDescriptor(selector: u32): bool {
+  if ((selector & 0xfffc) == 0) {
+    raiseGp();
+    return false;
+  }
+  return readDescriptor(selector, VECTOR_GP) && (descriptorRights(cpu.descriptor) & AR_S) == 0;
+}
 
 /** Checks a code descriptor for a direct far JMP or CALL; its DPL rules. `cpu.descriptor` holds it. */
 function isDirectTargetLegal(selector: u32): bool {
@@ -109,7 +120,11 @@ function farJump(selector: u32, target: u64): void {
     updateMode();
     return;
   }
-  if (!isDirectTargetLegal(selector)) return;
+  if (isSystemDescriptor(selector)) {
+    throughSystemDescriptor(selector, false, cpu.rip);
+    return;
+  }
+  if (faultPending() || !isDirectTargetLegal(selector)) return;
   const descriptor = cpu.descriptor;
   if (!isFarTargetLegal(descriptor, target) || !setAccessed(selector, descriptor)) return;
   setCodeSegment(selector, descriptor, cpu.cpl);
@@ -127,7 +142,11 @@ function farCall<T>(selector: u32, target: u64): void {
       return;
     }
   } else {
-    if (!isDirectTargetLegal(selector)) return;
+    if (isSystemDescriptor(selector)) {
+      throughSystemDescriptor(selector, true, returnRip);
+      return;
+    }
+    if (faultPending() || !isDirectTargetLegal(selector)) return;
     descriptor = cpu.descriptor;
     if (!isFarTargetLegal(descriptor, target)) return;
   }
@@ -340,8 +359,13 @@ export function iret<T>(record: usize): void {
     return;
   }
   if (cpu.rflags & FLAG_NT) {
-    // A nested task in long mode is #GP; elsewhere it is a task switch, which is not there yet.
-    raiseGp();
+    if (isLongMode()) {
+      raiseGp();
+      return;
+    }
+    const link = <u32>System.read<u16>(segBase(TR));
+    if (faultPending()) return;
+    if (switchTask(link, TASK_BY_IRET, cpu.rip, 0)) endNmiBlocking();
     return;
   }
   const target = <u64>peekStack<T>(0);

@@ -14,8 +14,8 @@ import { Float } from "./float-control";
 
 /** Where elements are taken apart. */
 const A: usize = CPU_LANES;
-const B: usize = CPU_LANES + 16;
-const C: usize = CPU_LANES + 32;
+const B: usize = CPU_LANES + 32;
+const C: usize = CPU_LANES + 64;
 
 // Operations, for the ways that take one as a number. SQRT uses the second operand alone.
 const ADD: u32 = 0;
@@ -301,6 +301,24 @@ export function setRelation(relation: i32): void {
   );
 }
 
+/** Operands and results in the CPU block, for what works on both halves at once. */
+export class Parts {
+  @inline static put(a: v128, b: v128): void {
+    store<v128>(CPU + A, a);
+    store<v128>(CPU + B, b);
+  }
+  @inline static putHigh(a: v128, b: v128): void {
+    store<v128>(CPU + A, a, 16);
+    store<v128>(CPU + B, b, 16);
+  }
+  @inline static low(): v128 {
+    return load<v128>(CPU + A);
+  }
+  @inline static high(): v128 {
+    return load<v128>(CPU + A, 16);
+  }
+}
+
 /** Four singles. */
 export class Singles {
   static add(a: v128, b: v128): v128 {
@@ -378,21 +396,32 @@ export class Singles {
     }
     return load<v128>(CPU + A);
   }
-  /** DPPS: bits 7:4 of `select` choose products, bits 3:0 where their sum goes. */
-  static dotProduct(a: v128, b: v128, select: u32): v128 {
+  /**
+   * DPPS: bits 7:4 of `select` choose products, bits 3:0 where their sum goes. Takes `parts` times 128 bits at A and at B, and
+   * puts the results at A. Each step is done in all parts before the next.
+   */
+  static dotProduct(parts: u32, select: u32): void {
     Float.prepare();
-    store<v128>(CPU + A, a);
-    store<v128>(CPU + B, b);
-    for (let i: u32 = 0; i < 4; i++) {
-      const at = CPU + A + ((<usize>i) << 2);
-      const isChosen = ((select >> (4 + i)) & 1) != 0;
-      store<u32>(at, isChosen ? F32.mul(load<u32>(at), load<u32>(at, 16)) : 0);
+    const end = (<usize>parts) << 4;
+    for (let i: usize = 0; i < end; i += 4) {
+      const isChosen = ((select >> (4 + (((<u32>i) >> 2) & 3))) & 1) != 0;
+      const product = isChosen ? F32.mul(load<u32>(CPU + A + i), load<u32>(CPU + B + i)) : 0;
+      store<u32>(CPU + A + i, product);
     }
-    const low = F32.add(load<u32>(CPU + A), load<u32>(CPU + A, 4));
-    const high = F32.add(load<u32>(CPU + A, 8), load<u32>(CPU + A, 12));
-    const sum = F32.add(low, high);
-    for (let i: u32 = 0; i < 4; i++) store<u32>(CPU + A + ((<usize>i) << 2), (select >> i) & 1 ? sum : 0);
-    return load<v128>(CPU + A);
+    if (Float.endStep(0)) return;
+    let before = cpu.floatFlags;
+    cpu.floatFlags = 0;
+    for (let i: usize = 0; i < end; i += 8)
+      store<u32>(CPU + A + i, F32.add(load<u32>(CPU + A + i), load<u32>(CPU + A + i, 4)));
+    if (Float.endStep(before)) return;
+    before = cpu.floatFlags;
+    cpu.floatFlags = 0;
+    for (let i: usize = 0; i < end; i += 16) {
+      const sum = F32.add(load<u32>(CPU + A + i), load<u32>(CPU + A + i, 8));
+      for (let lane: u32 = 0; lane < 4; lane++)
+        store<u32>(CPU + A + i + ((<usize>lane) << 2), (select >> lane) & 1 ? sum : 0);
+    }
+    Float.endStep(before);
   }
   /** ROUNDPS. */
   static round(b: v128, control: u32): v128 {
@@ -481,17 +510,18 @@ export class Doubles {
     }
     return load<v128>(CPU + A);
   }
-  /** DPPD. */
-  static dotProduct(a: v128, b: v128, select: u32): v128 {
+  /** DPPD, in the same way on 128 bits. */
+  static dotProduct(select: u32): void {
     Float.prepare();
-    store<v128>(CPU + A, a);
-    store<v128>(CPU + B, b);
     const low = (select & 0x10) != 0 ? F64.mul(load<u64>(CPU + A), load<u64>(CPU + B)) : 0;
     const high = (select & 0x20) != 0 ? F64.mul(load<u64>(CPU + A, 8), load<u64>(CPU + B, 8)) : 0;
+    if (Float.endStep(0)) return;
+    const before = cpu.floatFlags;
+    cpu.floatFlags = 0;
     const sum = F64.add(low, high);
+    Float.endStep(before);
     store<u64>(CPU + A, select & 1 ? sum : 0);
     store<u64>(CPU + A, select & 2 ? sum : 0, 8);
-    return load<v128>(CPU + A);
   }
   /** ROUNDPD. */
   static round(b: v128, control: u32): v128 {

@@ -21,6 +21,21 @@ const FAST_MASK: u32 = 0x7fa0;
 /** To nearest, all exceptions masked, and PE already set: an inexact result changes nothing. */
 const FAST: u32 = 0x1fa0;
 const MASKS_SHIFT: u32 = 7;
+/** Exceptions that only a result shows. */
+const POST_COMPUTATION: u32 = FLOAT_OE | FLOAT_UE | FLOAT_PE;
+/** Beside the exceptions in `Cpu.floatFlags`: they come from steps that `endStep` has settled. */
+const SETTLED: u32 = 1 << 31;
+
+/** Exceptions to report of those that one computation found. With an unmasked one known before, there was no result. */
+function reported(flags: u32): u32 {
+  const unmasked = flags & ~(cpu.mxcsr >> MASKS_SHIFT) & FLOAT_ALL;
+  return (unmasked & FLOAT_PRE_COMPUTATION) != 0 ? flags & ~POST_COMPUTATION : flags;
+}
+
+/** Was one of these exceptions unmasked? */
+function isStopped(flags: u32): bool {
+  return (flags & ~(cpu.mxcsr >> MASKS_SHIFT) & FLOAT_ALL) != 0;
+}
 
 export class Float {
   @inline static begin(): void {
@@ -43,6 +58,16 @@ export class Float {
   /** Before the first call of the software operations. */
   @inline static prepare(): void {
     cpu.floatControl = controlOfMxcsr(cpu.mxcsr);
+  }
+
+  /**
+   * Ends a step of an instruction whose operations follow each other (DPPS); `Cpu.floatFlags` has been 0 at its begin, and
+   * `before` is what it was after the step before. True when an unmasked exception ends the instruction here.
+   */
+  static endStep(before: u32): bool {
+    const flags = reported(cpu.floatFlags);
+    cpu.floatFlags = before | flags | SETTLED;
+    return isStopped(flags);
   }
 
   /** Rounding control, one of ROUND_*. */
@@ -74,12 +99,11 @@ export class Float {
 }
 
 function settle(record: usize): bool {
-  let flags = cpu.floatFlags;
-  const unmasked = flags & ~(cpu.mxcsr >> MASKS_SHIFT) & FLOAT_ALL;
-  // With one of these there is no result, so that what only a result shows is not known.
-  if ((unmasked & FLOAT_PRE_COMPUTATION) != 0) flags &= ~(FLOAT_OE | FLOAT_UE | FLOAT_PE);
+  const found = cpu.floatFlags;
+  const flags = (found & SETTLED) != 0 ? found & FLOAT_ALL : reported(found);
+  const isFault = isStopped(flags);
   cpu.mxcsr |= flags;
-  if (unmasked == 0) return false;
+  if (!isFault) return false;
   cpu.record = <u32>record;
   raise((cpu.cr4 & CR4_OSXMMEXCPT) != 0 ? VECTOR_XM : VECTOR_UD);
   return true;

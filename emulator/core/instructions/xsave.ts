@@ -252,7 +252,8 @@ export function xrstor(record: usize): void {
   if (!isReady()) return;
   const requested = cpu.xcr0 & edxEax();
   const linear = imageAddress(record, xsaveBytes(requested), ALIGNMENT, false);
-  if (faultPending() || !readPart(linear, HEADER_OFFSET, HEADER_BYTES)) return;
+  if (faultPending() || !readPart(linear, 0, XMM_OFFSET) || !readPart(linear, HEADER_OFFSET, HEADER_BYTES))
+    return;
   const components = load<u64>(CPU + <usize>HEADER_OFFSET, CPU_IMAGE);
   const layout = load<u64>(CPU + <usize>HEADER_OFFSET + 8, CPU_IMAGE);
   if (!isHeaderValid(components, layout)) {
@@ -263,7 +264,6 @@ export function xrstor(record: usize): void {
   const loaded = requested & components;
   // The standard format has MXCSR whether SSE state is in its initial configuration or not.
   const takesMxcsr = isCompacted ? (loaded & XCR0_SSE) != 0 : (requested & (XCR0_SSE | XCR0_AVX)) != 0;
-  if (!readPart(linear, 0, XMM_OFFSET)) return;
   if ((loaded & XCR0_SSE) != 0 && !readPart(linear, XMM_OFFSET, xmmCount() << 4)) return;
   if ((loaded & XCR0_AVX) != 0 && !readPart(linear, AVX_OFFSET, xmmCount() << 4)) return;
   const mxcsr = load<u32>(CPU + <usize>MXCSR_OFFSET, CPU_IMAGE);

@@ -31,6 +31,7 @@ export function debugRegister(number: u32): u64 {
 
 export function setDebugRegister(number: u32, value: u64): void {
   store<u64>(CPU + CPU_DR + ((<usize>number) << 3), value);
+  // DR7 is guest state that exits save.
   cpu.guestStateChanged = 1;
 }
 

@@ -20,6 +20,7 @@ import {
   FLAG_VM,
   TYPE_INTERRUPT_GATE,
   TYPE_INTERRUPT_GATE16,
+  TYPE_TASK_GATE,
   TYPE_TRAP_GATE,
   TYPE_TRAP_GATE16,
   VECTOR_DE,
@@ -65,6 +66,7 @@ import {
   faultPending,
   raiseWithError,
 } from "./raise";
+import { NO_TASK_FAULT, TASK_BY_GATE, pushTaskError, switchTask } from "../instructions/task-switch";
 import { exitOnException, exitOnTripleFault } from "../vmx/event-exits";
 
 /** Where an event comes from; decides privilege checks, the EXT bit and the VMX interruption type. */
@@ -93,6 +95,7 @@ function isContributory(vector: i32): bool {
  * @param nextRip return address of a software interrupt or trap; for faults, the instruction's own RIP
  */
 export function deliver(vector: i32, source: u32, hasError: bool, error: u32, nextRip: u64): void {
+  let back = nextRip;
   let current = vector;
   let from = source;
   let withError = hasError;
@@ -118,15 +121,17 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
     cpu.deliveringError = code;
     cpu.faultVector = NO_FAULT;
     const rspBefore = getGpr(RSP);
-    if (!isProtected()) deliverReal(current, nextRip);
-    else if (isLongMode()) deliverLong(current, from, withError, code, nextRip);
-    else deliverProtected(current, from, withError, code, nextRip);
+    cpu.taskSwitched = 0;
+    if (!isProtected()) deliverReal(current, back);
+    else if (isLongMode()) deliverLong(current, from, withError, code, back);
+    else deliverProtected(current, from, withError, code, back);
     const fault = cpu.faultVector;
     if (fault == NO_FAULT) {
       cpu.deliveringVector = -1;
       return;
     }
-    setGpr(RSP, rspBefore);
+    if (cpu.taskSwitched == 0) setGpr(RSP, rspBefore);
+    else back = cpu.rip;
     if (fault == FAULT_VM_EXIT || fault == FAULT_RETRY) {
       cpu.deliveringVector = -1;
       return;
@@ -236,12 +241,16 @@ function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextR
   const descriptor = cpu.descriptor;
   const code = descriptorRights(descriptor);
   const dpl = dplOf(code);
-  if ((code & (AR_S | AR_CODE)) != (AR_S | AR_CODE) || dpl > cpu.cpl || (code & (AR_L | AR_DB)) != AR_L) {
+  if ((code & (AR_S | AR_CODE)) != (AR_S | AR_CODE) || dpl > cpu.cpl) {
     raiseWithError(VECTOR_GP, (selector & 0xfffc) | ext(source));
     return;
   }
   if ((code & AR_P) == 0) {
     raiseWithError(VECTOR_NP, (selector & 0xfffc) | ext(source));
+    return;
+  }
+  if ((code & (AR_L | AR_DB)) != AR_L) {
+    raiseWithError(VECTOR_GP, (selector & 0xfffc) | ext(source));
     return;
   }
   const ist = (<u32>(low >> 32)) & 7;
@@ -322,8 +331,8 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
   const type = rights & 0x1f;
   const isWide = type == TYPE_INTERRUPT_GATE || type == TYPE_TRAP_GATE;
   const isNarrow = type == TYPE_INTERRUPT_GATE16 || type == TYPE_TRAP_GATE16;
-  // Task gates need the task switch, which this core does not have yet (docs/known-gaps.md).
-  if ((!isWide && !isNarrow) || (isSoftware(source) && dplOf(rights) < cpu.cpl)) {
+  const isTask = type == TYPE_TASK_GATE;
+  if ((!isWide && !isNarrow && !isTask) || (isSoftware(source) && dplOf(rights) < cpu.cpl)) {
     raiseWithError(VECTOR_GP, idtError(vector, source));
     return;
   }
@@ -331,8 +340,14 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     raiseWithError(VECTOR_NP, idtError(vector, source));
     return;
   }
-  const size: u32 = isWide ? 4 : 2;
   const selector = (<u32>(gate >> 16)) & 0xffff;
+  if (isTask) {
+    if (!switchTask(selector, TASK_BY_GATE, nextRip, ext(source))) return;
+    cpu.taskSwitched = 1;
+    if (cpu.taskFault == NO_TASK_FAULT && hasError) pushTaskError(error);
+    return;
+  }
+  const size: u32 = isWide ? 4 : 2;
   const target = isWide ? (gate & 0xffff) | ((gate >> 32) & 0xffff0000) : gate & 0xffff;
   if ((selector & 0xfffc) == 0) {
     raiseWithError(VECTOR_GP, ext(source));

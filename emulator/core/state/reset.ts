@@ -37,6 +37,7 @@ export function resetForInit(): void {
   store<u64>(CPU + CPU_DR + 48, 0xffff0ff0);
   store<u64>(CPU + CPU_DR + 56, 0x400);
   cpu.breakpoints = 0;
+  cpu.taskFault = -1;
   cpu.debugHits = 0;
   cpu.cpl = 0;
   cpu.interruptibility = 0;

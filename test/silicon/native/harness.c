@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,8 @@
 #define DATA_LIMIT_16 0x3fff
 
 #define MAX_POKE 64
-#define MAX_CHANGES 128
+#define MAX_CHANGES 1024
+#define MAX_IMAGE 832
 #define MAX_STEPS 64
 #define RFLAGS_TF 0x100u
 #define VECTOR_DB 1
@@ -42,6 +44,7 @@
 /* Bits of `struct input.flags`. */
 #define IS_REPEATED 1
 #define HAS_MEDIA 2
+#define HAS_IMAGE 4
 
 /* A media image: the 512 bytes that FXSAVE64 writes, then the upper halves of YMM0 to YMM15. */
 #define LEGACY_BYTES 512
@@ -68,6 +71,7 @@ struct input {
   /*
    * IS_REPEATED: step again while RIP does not move, since repeated string instructions trap after every iteration.
    * HAS_MEDIA: a media image follows this struct, and one follows the outcome.
+   * HAS_IMAGE: a `struct image` follows, a longer part of the window's content.
    */
   uint8_t flags;
   uint8_t poke_length;
@@ -77,6 +81,13 @@ struct input {
   uint8_t poke[MAX_POKE];
 };
 
+struct image {
+  uint32_t offset;
+  uint32_t length;
+  uint8_t bytes[MAX_IMAGE];
+};
+
+/* Of the two arrays `change_count` elements are written, one array behind the other. */
 struct output {
   /* 1 when the instruction completed (the single-step trap), else the vector of the exception it raised. */
   uint32_t vector;
@@ -86,9 +97,9 @@ struct output {
   uint64_t rflags;
   uint64_t gpr[16];
   uint32_t change_count;
+  uint32_t reserved;
   uint16_t change_offset[MAX_CHANGES];
   uint8_t change_value[MAX_CHANGES];
-  uint32_t reserved;
 };
 
 /* Architecture's register numbers -> gregs. */
@@ -101,6 +112,7 @@ static uint8_t *const window = (uint8_t *)WINDOW;
 static uint8_t *const code = (uint8_t *)CODE;
 static struct input current;
 static uint8_t media[MEDIA_BYTES];
+static struct image image;
 static int is_running;
 static unsigned steps;
 static sigjmp_buf finished;
@@ -161,6 +173,11 @@ static int load_case(ucontext_t *context) {
   }
   memcpy(before, pattern, WINDOW_BYTES);
   memcpy(before + current.poke_offset, current.poke, current.poke_length);
+  if (current.flags & HAS_IMAGE) {
+    if (fread(&image, sizeof image, 1, stdin) != 1 || image.length > MAX_IMAGE || image.offset > WINDOW_BYTES - image.length)
+      fail("image");
+    memcpy(before + image.offset, image.bytes, image.length);
+  }
   memcpy(window, before, WINDOW_BYTES);
   /* UD2 behind the instruction, should the trap not stop there. */
   memcpy(code, current.code, current.code_length);
@@ -179,8 +196,8 @@ static int load_case(ucontext_t *context) {
 
 static void report(const ucontext_t *context) {
   const greg_t *gregs = context->uc_mcontext.gregs;
-  struct output out;
-  memset(&out, 0, sizeof out);
+  static struct output out;
+  memset(&out, 0, offsetof(struct output, change_offset));
   out.vector = (uint32_t)gregs[REG_TRAPNO];
   if (out.vector != VECTOR_DB) out.error = (uint32_t)gregs[REG_ERR];
   if (out.vector == 14) out.cr2 = (uint64_t)gregs[REG_CR2];
@@ -199,7 +216,9 @@ static void report(const ucontext_t *context) {
       out.change_value[out.change_count++] = window[j];
     }
   }
-  if (fwrite(&out, sizeof out, 1, stdout) != 1) fail("write");
+  if (fwrite(&out, offsetof(struct output, change_offset), 1, stdout) != 1) fail("write");
+  if (fwrite(out.change_offset, sizeof *out.change_offset, out.change_count, stdout) != out.change_count) fail("write");
+  if (fwrite(out.change_value, 1, out.change_count, stdout) != out.change_count) fail("write");
   if (current.flags & HAS_MEDIA) report_media(context);
 }
 
