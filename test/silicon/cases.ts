@@ -20,7 +20,15 @@ import {
   type Mode,
 } from "./environment.ts";
 import { isImageRecorded, isMediaRecorded, type Form } from "./forms.ts";
-import { LaneSource, makeImage, makeImageMedia, makeMedia, MXCSR_OFFSET, setVector } from "./media.ts";
+import {
+  IMAGE_BYTES,
+  LaneSource,
+  makeImage,
+  makeImageMedia,
+  makeMedia,
+  MXCSR_OFFSET,
+  setVector,
+} from "./media.ts";
 
 const RAX = 0;
 const RCX = 1;
@@ -300,6 +308,20 @@ function namesMask({ form, encoding }: Draft): boolean {
   return isImageRecorded(form.row) && [base, index].some((register) => register === RAX || register === RDX);
 }
 
+/**
+ * Does the window end inside an image that is to be restored? SDM Vol. 1, "Memory Access by the XSAVE Feature Set": whether the place of a
+ * component in its initial configuration is accessed is left to the processor. Such cases are drawn again.
+ */
+function isCut({ form, pokeAt }: Draft): boolean {
+  const offset = pokeAt - WINDOW;
+  return (
+    form.row.mnemonic === "XRSTOR" &&
+    offset > -IMAGE_BYTES &&
+    offset < WINDOW_BYTES &&
+    offset + IMAGE_BYTES > WINDOW_BYTES
+  );
+}
+
 /** An image where the operand is, as far as the window goes. */
 function imageAt(draft: Draft, bytes: Uint8Array): NonNullable<CaseInput["image"]> {
   const offset = draft.pokeAt - WINDOW;
@@ -311,7 +333,7 @@ function imageAt(draft: Draft, bytes: Uint8Array): NonNullable<CaseInput["image"
 export function makeCase(seed: number, form: Form, number: number): CaseInput {
   const random = new Random(fnv1a(`${seed}/${form.mode}/${form.key}/${number}`));
   let draft = draftCase(random, form);
-  while (mayWrap(draft) || namesMask(draft)) draft = draftCase(random, form);
+  while (mayWrap(draft) || namesMask(draft) || isCut(draft)) draft = draftCase(random, form);
   const source = new LaneSource(random, form);
   let media: Uint8Array | undefined;
   if (isMediaRecorded(form.row)) {

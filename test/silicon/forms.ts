@@ -69,7 +69,7 @@ const EXCLUDED: ReadonlyMap<string, string> = new Map(
   ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
 );
 
-/** Features of the rows that work on MMX, SSE or AVX state; x87 rows have a harness of their own (x87/). */
+/** Features of the rows that work on x87, MMX, SSE or AVX state. */
 const MEDIA_FEATURES = new Set(
   "X87 MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AES PCLMULQDQ SHA AVX AVX2 FMA F16C AVX+AES AVX+PCLMULQDQ".split(
     " ",
@@ -83,6 +83,7 @@ const MEDIA_EXCLUDED: ReadonlyMap<string, string> = new Map(
         "an approximation that each processor makes in its own way",
         "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS",
       ],
+      ["raises the pending exceptions of the instruction before", "FWAIT"],
     ] as const
   ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
 );

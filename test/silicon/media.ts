@@ -222,18 +222,71 @@ function mxcsr(random: Random, form: Form): number {
   return value;
 }
 
+/** Exponents of x87 values that are edges: zero or denormal, smallest, around 1, largest, infinity or NaN. */
+const X87_EXPONENTS = [
+  0,
+  0,
+  1,
+  0x3ffe,
+  0x3fff,
+  0x4000,
+  0x7ffe,
+  0x7fff,
+  0x7fff,
+  0x3fff + 63,
+  0x3fff + 31,
+  0x3fff - 63,
+];
+const X87_SIGNIFICANDS = [
+  0n,
+  0x8000000000000000n,
+  0xc000000000000000n,
+  0xffffffffffffffffn,
+  0x8000000000000001n,
+  0x4000000000000000n,
+  0xa000000000000000n,
+  1n,
+  0xbfffffffffffffffn,
+];
+
+function x87Register(
+  random: Random,
+  source: LaneSource,
+  isX87: boolean,
+): { significand: bigint; exponent: number } {
+  if (!isX87) return { significand: source.next(), exponent: random.next() & 0xffff };
+  const sign = random.below(2) << 15;
+  const kind = random.below(10);
+  if (kind < 4)
+    return { significand: random.pick(X87_SIGNIFICANDS), exponent: sign | random.pick(X87_EXPONENTS) };
+  const short = random.chance(40) ? 0xfff0000000000000n : 0xffffffffffffffffn;
+  const normal = (random64(random) & short) | 0x8000000000000000n;
+  if (kind < 9) return { significand: normal, exponent: sign | (0x3fff - 12 + random.below(24)) };
+  return { significand: random64(random), exponent: random.next() & 0xffff };
+}
+
 /** Random media state for a case of the form. */
 export function makeMedia(random: Random, form: Form, source: LaneSource): Uint8Array {
   const image = new Uint8Array(MEDIA_BYTES);
   const view = new DataView(image.buffer);
-  view.setUint16(CONTROL_OFFSET, 0x37f, true);
-  // Any TOP and condition code; no exception flag, since one that is unmasked would be pending.
-  view.setUint16(STATUS_OFFSET, (random.below(8) << 11) | (random.next() & 0x4700), true);
-  image[TAG_OFFSET] = random.chance(30) ? 0xff : random.below(256);
+  const isX87 = form.row.feature === "X87";
+  let control = 0x37f;
+  if (isX87) {
+    if (random.chance(20)) control = (control & ~0x3f) | random.below(64);
+    if (random.chance(50))
+      control = (control & ~0xf00) | (random.pick([0, 2, 3]) << 8) | (random.below(4) << 10);
+  }
+  view.setUint16(CONTROL_OFFSET, control, true);
+  // Exception flags that are unmasked would be pending; x87 forms get masked ones, the condition code and TOP.
+  const flags = isX87 ? random.below(64) & control & 0x3f : 0;
+  const status = (random.below(8) << 11) | (random.next() & 0x4700) | flags;
+  view.setUint16(STATUS_OFFSET, status, true);
+  image[TAG_OFFSET] = random.chance(isX87 ? 70 : 30) ? 0xff : random.below(256);
   view.setUint32(MXCSR_OFFSET, mxcsr(random, form), true);
   for (let i = 0; i < 8; i++) {
-    view.setBigUint64(ST_OFFSET + 16 * i, source.next(), true);
-    view.setUint16(ST_OFFSET + 16 * i + 8, random.next() & 0xffff, true);
+    const { significand, exponent } = x87Register(random, source, isX87);
+    view.setBigUint64(ST_OFFSET + 16 * i, significand, true);
+    view.setUint16(ST_OFFSET + 16 * i + 8, exponent, true);
   }
   for (let i = 0; i < 16; i++) {
     view.setBigUint64(XMM_OFFSET + 16 * i, source.next(), true);
@@ -261,7 +314,7 @@ export function makeImageMedia(random: Random, form: Form, source: LaneSource): 
 /** Header and AVX component in an image in memory, and its size. */
 const HEADER_OFFSET = 512;
 const AVX_OFFSET = 576;
-const IMAGE_BYTES = 832;
+export const IMAGE_BYTES = 832;
 /** Components that no processor has had so far. */
 const UNKNOWN_COMPONENTS = [3n, 4n, 10n, 30n, 40n, 61n];
 

@@ -54,9 +54,9 @@ export const MEDIA_SUITES: readonly Suite[] = [
   vector("vector-compatibility", MODE_COMPATIBILITY, 4, false),
   vector("float-64-bit", MODE_64, 80, true),
   vector("float-compatibility", MODE_COMPATIBILITY, 4, true),
-  x87("x87-64-bit", MODE_64, 40),
+  x87("x87-64-bit", MODE_64, 80),
   x87("x87-compatibility", MODE_COMPATIBILITY, 20),
-  x87("x87-16-bit", MODE_16, 20),
+  x87("x87-16-bit", MODE_16, 10),
   image("image-64-bit", MODE_64, 150),
   image("image-compatibility", MODE_COMPATIBILITY, 60),
 ];

@@ -46,9 +46,8 @@ export function undefinedAfterFault(form: Form): Undefined {
   // SDM Vol. 2, "MASKMOVDQU": whether bytes that are not selected raise exceptions is left to the implementation; and with it,
   // which address a page fault names.
   if (/MASKMOV(?:Q|DQU)$/.test(mnemonic)) return { ...NOTHING, exception: true };
-  // An image is read and written in an order that is the processor's own.
-  if (/^(?:FX|X)(?:SAVE|RSTOR)/.test(mnemonic)) return { ...NOTHING, exception: true };
-  if (/^(?:FNSTENV|FLDENV|FNSAVE|FRSTOR)$/.test(mnemonic))
+  // Images of state are many accesses, in an order that is the processor's own.
+  if (/^(FNSTENV|FLDENV|FNSAVE|FRSTOR|FXSAVE|FXRSTOR|XSAVE|XSAVEOPT|XSAVEC|XRSTOR)$/.test(mnemonic))
     return { ...NOTHING, memory: true, exception: true };
   if (mnemonic === "CMPS") return { ...NOTHING, exception: true };
   return mnemonic === "POPA" ? { ...NOTHING, registers: true, exception: true } : NOTHING;

@@ -26,6 +26,7 @@ export * from "./random";
 export * from "./vector-access";
 export * from "./float-control";
 export * from "./float-arithmetic";
+export * from "./float-fused";
 export * from "./float-convert";
 export { mediaFault } from "../state/media";
 export { Last, Stack } from "./x87/stack";

@@ -15,7 +15,6 @@ import { Float } from "./float-control";
 /** Where elements are taken apart. */
 const A: usize = CPU_LANES;
 const B: usize = CPU_LANES + 32;
-const C: usize = CPU_LANES + 64;
 
 // Operations, for the ways that take one as a number. SQRT uses the second operand alone.
 const ADD: u32 = 0;
@@ -558,78 +557,6 @@ export class Round {
   static double(b: u64, control: u32): u64 {
     Float.prepare();
     return roundDouble(b, control);
-  }
-}
-
-/** Bits of an FMA instruction's kind. Even and odd elements differ in VFMADDSUB and VFMSUBADD. */
-const NEGATES_PRODUCT: u32 = 1;
-const SUBTRACTS_EVEN: u32 = 2;
-const SUBTRACTS_ODD: u32 = 4;
-
-function isNan32(bits: u32): bool {
-  return bits << 1 > 0xff000000;
-}
-function isNan64(bits: u64): bool {
-  return bits << 1 > 0xffe0000000000000;
-}
-
-/** ±(a × b) ± c. NaNs keep their signs. */
-function fused32(a: u32, b: u32, c: u32, kind: u32, isOdd: bool): u32 {
-  if ((kind & NEGATES_PRODUCT) != 0 && !isNan32(a)) a ^= 0x80000000;
-  if ((kind & (isOdd ? SUBTRACTS_ODD : SUBTRACTS_EVEN)) != 0 && !isNan32(c)) c ^= 0x80000000;
-  return F32.fma(a, b, c);
-}
-function fused64(a: u64, b: u64, c: u64, kind: u32, isOdd: bool): u64 {
-  const sign: u64 = 0x8000000000000000;
-  if ((kind & NEGATES_PRODUCT) != 0 && !isNan64(a)) a ^= sign;
-  if ((kind & (isOdd ? SUBTRACTS_ODD : SUBTRACTS_EVEN)) != 0 && !isNan64(c)) c ^= sign;
-  return F64.fma(a, b, c);
-}
-
-/** FMA. */
-export class Fused {
-  static single(a: u32, b: u32, c: u32, kind: u32): u32 {
-    Float.prepare();
-    return fused32(a, b, c, kind, false);
-  }
-  static double(a: u64, b: u64, c: u64, kind: u32): u64 {
-    Float.prepare();
-    return fused64(a, b, c, kind, false);
-  }
-  static singles(a: v128, b: v128, c: v128, kind: u32): v128 {
-    Float.prepare();
-    store<v128>(CPU + A, a);
-    store<v128>(CPU + B, b);
-    store<v128>(CPU + C, c);
-    for (let i: usize = 0; i < 16; i += 4) {
-      const isOdd = (i & 4) != 0;
-      const result = fused32(
-        load<u32>(CPU + A + i),
-        load<u32>(CPU + B + i),
-        load<u32>(CPU + C + i),
-        kind,
-        isOdd,
-      );
-      store<u32>(CPU + A + i, result);
-    }
-    return load<v128>(CPU + A);
-  }
-  static doubles(a: v128, b: v128, c: v128, kind: u32): v128 {
-    Float.prepare();
-    store<v128>(CPU + A, a);
-    store<v128>(CPU + B, b);
-    store<v128>(CPU + C, c);
-    for (let i: usize = 0; i < 16; i += 8) {
-      const result = fused64(
-        load<u64>(CPU + A + i),
-        load<u64>(CPU + B + i),
-        load<u64>(CPU + C + i),
-        kind,
-        i != 0,
-      );
-      store<u64>(CPU + A + i, result);
-    }
-    return load<v128>(CPU + A);
   }
 }
 

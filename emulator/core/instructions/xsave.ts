@@ -264,8 +264,11 @@ export function xrstor(record: usize): void {
   const loaded = requested & components;
   // The standard format has MXCSR whether SSE state is in its initial configuration or not.
   const takesMxcsr = isCompacted ? (loaded & XCR0_SSE) != 0 : (requested & (XCR0_SSE | XCR0_AVX)) != 0;
-  if ((loaded & XCR0_SSE) != 0 && !readPart(linear, XMM_OFFSET, xmmCount() << 4)) return;
-  if ((loaded & XCR0_AVX) != 0 && !readPart(linear, AVX_OFFSET, xmmCount() << 4)) return;
+  // Components that the image has a place for are read whether they are in use or not (SDM Vol. 1, "Memory Access by the XSAVE
+  // Feature Set", allows either).
+  const present = isCompacted ? requested & layout : requested;
+  if ((present & XCR0_SSE) != 0 && !readPart(linear, XMM_OFFSET, xmmCount() << 4)) return;
+  if ((present & XCR0_AVX) != 0 && !readPart(linear, AVX_OFFSET, xmmCount() << 4)) return;
   const mxcsr = load<u32>(CPU + <usize>MXCSR_OFFSET, CPU_IMAGE);
   if (takesMxcsr && (mxcsr & ~MXCSR_MASK) != 0) {
     raiseGp();
