@@ -53,7 +53,13 @@ for source in start.S bench.c sieve.c sha256.c qsort.c crc.c interp.c; do
   # shellcheck disable=SC2086
   $CC $flags32 -c "bench32/$source" -o "$work/b/$source.o"
 done
-for name in sieve sha256 qsort crc interp; do
+# Double precision by x87, and by SSE2.
+float32=$(echo "$flags32" | sed 's/-mgeneral-regs-only//')
+# shellcheck disable=SC2086
+$CC $float32 -mno-sse -mfpmath=387 -c bench32/double.c -o "$work/b/x87.c.o"
+# shellcheck disable=SC2086
+$CC $float32 -msse2 -mfpmath=sse -c bench32/double.c -o "$work/b/sse2.c.o"
+for name in sieve sha256 qsort crc interp x87 sse2; do
   ld -m elf_i386 -static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --strip-all \
     -T bench32/bench32.ld -o "$out/bench32-$name.elf" "$work/b/start.S.o" "$work/b/bench.c.o" "$work/b/$name.c.o"
   chmod 644 "$out/bench32-$name.elf"

@@ -35,13 +35,19 @@ const RECIPES = [
     directories: ["bench32"],
     only: (source) => source.endsWith(`/${name}.c`) || !BENCHMARK_SOURCES.test(source),
   })),
+  ...["x87", "sse2"].map((name) => ({
+    file: `bench32-${name}.elf`,
+    description: `32-bit multiboot benchmark kernel: double precision by ${name}`,
+    directories: ["bench32"],
+    only: (source) => source.endsWith("/double.c") || !BENCHMARK_SOURCES.test(source),
+  })),
   {
     file: "loader64.elf",
     description: "multiboot kernel that boots a bzImage (its module) by the Linux 64-bit protocol",
     directories: ["loader64"],
   },
 ];
-const BENCHMARK_SOURCES = /\/(sieve|sha256|qsort|crc|interp)\.c$/;
+const BENCHMARK_SOURCES = /\/(sieve|sha256|qsort|crc|interp|double)\.c$/;
 const SOURCE_NAMES = /\.(c|h|S|ld|in)$/;
 
 const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");

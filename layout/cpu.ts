@@ -295,6 +295,8 @@ export const CpuStruct = struct(
     /** An x87 instruction's operand from memory as a double extended number, or its result to go there. */
     operandSignificand: u64,
     operandExponent: u32,
+    /** Where an 80-bit operand is. */
+    operandLinear: u64,
     /** Where images of x87 and SSE state are put together on their way to and from memory. */
     image: bytes(832, 16),
 

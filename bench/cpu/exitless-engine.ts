@@ -63,8 +63,9 @@ export function prepareRun(module: WebAssembly.Module, path: string): { core: Co
     cyclesPerInstruction: 1,
     tscFrequency: 1e9,
     signature: 0x106a5,
-    cr4Allowed: 0n,
-    instructionSets: new Set(["BASE", "CMOV"]),
+    // OSFXSR and OSXMMEXCPT.
+    cr4Allowed: 0x600n,
+    instructionSets: new Set(["BASE", "CMOV", "X87", "FXSR", "SSE", "SSE2"]),
     cpuid: [
       [0, undefined, 1, 0, 0, 0],
       [0x80000000, undefined, 0x80000000, 0, 0, 0],

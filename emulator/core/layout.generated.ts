@@ -198,6 +198,7 @@ export const CPU_QUADRANT: usize = 5100;
 export const CPU_REST_SIGN: usize = 5104;
 export const CPU_OPERAND_SIGNIFICAND: usize = 5112;
 export const CPU_OPERAND_EXPONENT: usize = 5120;
+export const CPU_OPERAND_LINEAR: usize = 5128;
 export const CPU_IMAGE: usize = 5136;
 export const CPU_DECODED: usize = 5968;
 export const CPU_CONTEXTS: usize = 6096;
@@ -901,7 +902,7 @@ export class Cpu {
   operandSignificand: u64;
   operandExponent: u32;
   padding5124: u32;
-  padding5128: u64;
+  operandLinear: u64;
   padding5136: u64;
   padding5144: u64;
   padding5152: u64;

@@ -8,6 +8,7 @@ import {
   ACTIVE,
   ATTENTION_INIT,
   ATTENTION_NMI,
+  ATTENTION_NMI_AGAIN,
   ATTENTION_SHOOTDOWN,
   ATTENTION_SIPI,
   ATTENTION_STOP,
@@ -276,7 +277,8 @@ function takeSoftwareInterrupt(): void {
 function answerAttention(): u32 {
   const bits = atomic.xchg<u32>(CPU + CPU_ATTENTION, 0);
   if (bits & ATTENTION_SHOOTDOWN) answerShootdown();
-  if (bits & ATTENTION_NMI) cpu.nmiPending = 1;
+  if (bits & ATTENTION_NMI) noteNmi();
+  if (bits & ATTENTION_NMI_AGAIN) noteNmi();
   if (bits & ATTENTION_INIT) {
     if (cpu.vmxNonRoot == 0) {
       resetForInit();
@@ -285,6 +287,12 @@ function answerAttention(): u32 {
   }
   if (bits & ATTENTION_SIPI && cpu.activity == WAIT_FOR_SIPI) startAt(cpu.sipiVector);
   return bits & ATTENTION_STOP ? STOP_REQUESTED : 0;
+}
+
+/** One NMI is kept while NMIs are blocked; else one is about to be taken, and another kept behind it. */
+function noteNmi(): void {
+  const most: u32 = (cpu.interruptibility & 8) != 0 ? 1 : 2;
+  if (cpu.nmiPending < most) cpu.nmiPending++;
 }
 
 /** SIPI: real mode at vector × 1000H. */
@@ -328,12 +336,12 @@ function recognizeEvent(time: u64): bool {
   }
   if (cpu.nmiPending != 0) {
     if (isGuest && (cpu.pinControls & X.PIN_NMI_EXITING) != 0) {
-      cpu.nmiPending = 0;
+      cpu.nmiPending--;
       exitOnNmi();
       return true;
     }
     if ((cpu.interruptibility & 8) == 0) {
-      cpu.nmiPending = 0;
+      cpu.nmiPending--;
       cpu.interruptibility |= 8;
       cpu.activity = ACTIVE;
       deliver(2, SOURCE_NMI, false, 0, cpu.rip);

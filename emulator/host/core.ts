@@ -34,6 +34,8 @@ export const Attention = {
   INTERRUPT: 1 << 3,
   SHOOTDOWN: 1 << 4,
   STOP: 1 << 5,
+  /** A second NMI, before the CPU has seen the first. */
+  NMI_AGAIN: 1 << 6,
 } as const;
 
 export const Activity = { ACTIVE: 1, HALTED: 2, SHUTDOWN: 3, WAIT_FOR_SIPI: 4 } as const;

@@ -8,7 +8,7 @@ import type { Rule } from "./rule.ts";
 const D = "Op.dstNumber(record)";
 const S = "Op.srcNumber(record)";
 const NOTE = "Last.instruction(record);";
-const NOTE_OPERAND = "Last.instructionAndOperand(record);";
+const NOTE_OPERAND = "Last.instructionAndOperand(record, linear);";
 
 /** The rule of a row of feature X87, or undefined: the row raises #UD. */
 export function x87Rule(row: Row): Rule | undefined {
@@ -23,7 +23,7 @@ const control = (register: string) => (): Rule => ({ register });
 
 /** Takes a memory operand, then does `statements`. */
 function operand(take: string, type: string, statements: string): string {
-  return `const at = Linear.readable<${type}>(Address.forRead(record, sizeof<${type}>())); if (at == 0) return; ${NOTE_OPERAND} ${take}; ${statements}`;
+  return `const linear = Address.forRead(record, sizeof<${type}>()); const at = Linear.readable<${type}>(linear); if (at == 0) return; ${NOTE_OPERAND} ${take}; ${statements}`;
 }
 
 const isInteger = (row: Row): boolean => row.mnemonic.startsWith("FI");
@@ -66,7 +66,7 @@ function compare(row: Row): Rule {
 /** A store of a result that is computed first and must reach memory before the stack changes. */
 function storing(type: string, compute: string, pops: boolean): string {
   return (
-    `const at = Linear.storable<${type}>(Address.forWrite(record, sizeof<${type}>())); if (at == 0) return; ${NOTE_OPERAND} ` +
+    `const linear = Address.forWrite(record, sizeof<${type}>()); const at = Linear.storable<${type}>(linear); if (at == 0) return; ${NOTE_OPERAND} ` +
     `if (!${compute}) return; store<${type}>(at, <${type}>cpu.operandSignificand); Linear.commit(at); ` +
     (pops ? "Result.finishAndPop();" : "Result.finish();")
   );
@@ -75,6 +75,8 @@ function storing(type: string, compute: string, pops: boolean): string {
 function load(row: Row): Rule {
   if (row.operands[0]!.method === "STi") return { register: `${NOTE} Load.register(${D});` };
   if (row.operands[0]!.memoryType === "t") return { memory: "fldExtended(record);" };
+  if (row.mnemonic === "FLD" && row.operands[0]!.memoryType === "q")
+    return { memory: operand("Load.double(load<u64>(at))", "u64", "") };
   return { memory: withOperand(row, "Load.operand();") };
 }
 

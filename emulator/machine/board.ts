@@ -58,6 +58,9 @@ export interface BoardOptions {
   readonly processors: number;
 }
 
+/** Interrupt command: logical destination mode, or a shorthand. */
+const ICR_NOT_PHYSICAL = (1 << 11) | (3 << 18);
+
 export class Board {
   readonly memory: MachineMemory;
   readonly state: ViewOf<typeof BoardStruct>;
@@ -221,7 +224,9 @@ export class Board {
       base: () => Number(cpu.apicBase),
       setSipiVector: (vector) => void (cpu.sipiVector = vector),
       notify: (bit) => {
-        Atomics.or(this.memory.state.u32, attention, bit);
+        const before = Atomics.or(this.memory.state.u32, attention, bit);
+        if ((before & bit & Attention.NMI) !== 0)
+          Atomics.or(this.memory.state.u32, attention, Attention.NMI_AGAIN);
         this.kick(index);
       },
     };
@@ -325,6 +330,11 @@ export class Board {
   }
 
   #sendIpi(sender: number, icrLow: number, destination: number): void {
+    // Physical destination, no shorthand: to itself without any way between CPUs.
+    if (destination === sender && (icrLow & ICR_NOT_PHYSICAL) === 0) {
+      this.apics.sendIpi(sender, icrLow, destination);
+      return;
+    }
     this.#queueIpi(
       sender,
       icrLow,

@@ -160,13 +160,14 @@ export class CoreUnderTest implements SiliconCore {
     this.#core.exports.updateContext();
   }
 
-  /** The CPU's state, for what `setRegisters` does not set. Call `updateMedia` after a change of x87 words. */
+  /** The CPU's state, for what `setRegisters` does not set. Call `updateDerived` after a change of modes or of x87 words. */
   get state(): CpuState {
     return this.#cpu;
   }
 
-  updateMedia(): void {
+  updateDerived(): void {
     this.#core.exports.updateMode();
+    this.#core.exports.updateContext();
   }
 
   enter(mode: Mode): void {
@@ -249,10 +250,16 @@ export class CoreUnderTest implements SiliconCore {
     return image;
   }
 
-  step(): SiliconException | undefined {
+  /** Executes one instruction, wherever that leads. */
+  runOnce(): void {
     const cpu = this.#cpu;
     cpu.stopAt = cpu.instructions + cpu.charged + 1;
     this.#core.exports.run();
+  }
+
+  step(): SiliconException | undefined {
+    const cpu = this.#cpu;
+    this.runOnce();
     if (cpu.cpl === 3) return undefined;
     const vector = Math.floor(Number(cpu.rip - KERNEL - BigInt(HANDLERS)) / HANDLER_BYTES);
     if (vector < 0 || vector >= VECTORS) throw new Error(`ring 0 at ${cpu.rip.toString(16)}`);

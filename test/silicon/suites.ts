@@ -28,6 +28,7 @@ const vector = (name: string, mode: Mode, casesPerForm: number, float: boolean):
   forms: () => mediaFormsOf(mode).filter((form) => !isX87(form) && isFloat(form) === float),
 });
 
+/** The `x87/` corpus has its edge cases; these, what depends on mode: images, pointers, faults of memory operands. */
 const x87 = (name: string, mode: Mode, casesPerForm: number): Suite => ({
   name,
   mode,

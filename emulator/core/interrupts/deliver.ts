@@ -131,7 +131,8 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
       return;
     }
     if (cpu.taskSwitched == 0) setGpr(RSP, rspBefore);
-    else back = cpu.rip;
+    // A fault on the way is a fault: it returns to the instruction, or to the task just switched to.
+    back = cpu.rip;
     if (fault == FAULT_VM_EXIT || fault == FAULT_RETRY) {
       cpu.deliveringVector = -1;
       return;

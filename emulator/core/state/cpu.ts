@@ -59,6 +59,8 @@ export const ATTENTION_INTERRUPT: u32 = 1 << 3;
 export const ATTENTION_SHOOTDOWN: u32 = 1 << 4;
 /** Leave `run` at the next boundary (host side wants the CPU). */
 export const ATTENTION_STOP: u32 = 1 << 5;
+/** A second NMI, before this CPU has seen the first. */
+export const ATTENTION_NMI_AGAIN: u32 = 1 << 6;
 
 /** Stands for the CPU that asks for a shoot-down where a thread without one asks. */
 export const NO_CPU: u32 = 0xffffffff;

@@ -40,7 +40,7 @@ export class X87Core {
       this.#registers.setBigUint64(i * REGISTER_BYTES, significand, true);
       this.#registers.setUint16(i * REGISTER_BYTES + 8, exponent, true);
     });
-    core.updateMedia();
+    core.updateDerived();
     const exception = core.step();
     if (exception && exception.vector !== VECTOR_MF)
       throw new Error(`exception ${exception.vector} in ${Buffer.from(input.code).toString("hex")}`);

@@ -17,6 +17,7 @@ import {
   squareRootNumber,
 } from "../../float/arithmetic";
 import { packInfinity, packZero, round } from "../../float/round";
+import { Fast } from "./fast";
 import { Stack, setIndefinite, stackUnderflow } from "./stack";
 
 const ADD: u32 = 0;
@@ -117,66 +118,93 @@ function operate(operation: u32, destination: u32, exponentA: u32, a: u64, expon
   return !isStopped;
 }
 
-/** ST(destination) = ST(i) op ST(j). False: an unmasked exception left everything as it was, and nothing is to be popped. */
-function operateRegisters(operation: u32, destination: u32, i: u32, j: u32): bool {
-  if (Stack.isEmpty(i) || Stack.isEmpty(j)) {
-    if (!stackUnderflow()) return false;
-    setIndefinite(destination);
-    return true;
-  }
-  cpu.floatFlags = 0;
-  return operate(
-    operation,
-    destination,
-    Stack.exponent(i),
-    Stack.significand(i),
-    Stack.exponent(j),
-    Stack.significand(j),
-  );
+/** ST(destination) = ST(i) op ST(j), where one is empty. */
+function operateEmpty(destination: u32): bool {
+  if (!stackUnderflow()) return false;
+  setIndefinite(destination);
+  return true;
 }
 
-/** ST(0) = ST(0) op operand, or operand op ST(0) where reversed. */
-function operateOperand(operation: u32, isReversed: bool): void {
-  if (Stack.isEmpty(0)) {
-    if (stackUnderflow()) setIndefinite(0);
-    return;
+class Operate {
+  /** ST(destination) = ST(i) op ST(j). False: an unmasked exception left everything as it was, and nothing is to be popped. */
+  @inline static registers(operation: u32, destination: u32, i: u32, j: u32): bool {
+    if (Stack.isEmpty(i) || Stack.isEmpty(j)) return operateEmpty(destination);
+    return Operate.values(
+      operation,
+      destination,
+      Stack.exponent(i),
+      Stack.significand(i),
+      Stack.exponent(j),
+      Stack.significand(j),
+      0,
+    );
   }
-  const exponent = Stack.exponent(0);
-  const significand = Stack.significand(0);
-  if (isReversed) operate(operation, 0, cpu.operandExponent, cpu.operandSignificand, exponent, significand);
-  else operate(operation, 0, exponent, significand, cpu.operandExponent, cpu.operandSignificand);
+
+  /** ST(0) = ST(0) op operand, or operand op ST(0) where reversed. */
+  @inline static operand(operation: u32, isReversed: bool): void {
+    if (Stack.isEmpty(0)) {
+      operateEmpty(0);
+      return;
+    }
+    const exponent = Stack.exponent(0);
+    const significand = Stack.significand(0);
+    const flags = cpu.floatFlags;
+    if (isReversed)
+      Operate.values(operation, 0, cpu.operandExponent, cpu.operandSignificand, exponent, significand, flags);
+    else
+      Operate.values(operation, 0, exponent, significand, cpu.operandExponent, cpu.operandSignificand, flags);
+  }
+
+  /** The usual case at once, others by `operate`. `flags`: DE of an operand from memory. */
+  @inline static values(
+    operation: u32,
+    destination: u32,
+    exponentA: u32,
+    a: u64,
+    exponentB: u32,
+    b: u64,
+    flags: u32,
+  ): bool {
+    if (flags == 0) {
+      if (operation == ADD && Fast.add(destination, exponentA, a, exponentB, b)) return true;
+      if (operation == SUBTRACT && Fast.add(destination, exponentA, a, exponentB ^ 0x8000, b)) return true;
+      if (operation == MULTIPLY && Fast.multiply(destination, exponentA, a, exponentB, b)) return true;
+    }
+    cpu.floatFlags = flags;
+    return operate(operation, destination, exponentA, a, exponentB, b);
+  }
 }
 
 export class Arithmetic {
   static add(destination: u32, i: u32, j: u32): bool {
-    return operateRegisters(ADD, destination, i, j);
+    return Operate.registers(ADD, destination, i, j);
   }
   static subtract(destination: u32, i: u32, j: u32): bool {
-    return operateRegisters(SUBTRACT, destination, i, j);
+    return Operate.registers(SUBTRACT, destination, i, j);
   }
   static multiply(destination: u32, i: u32, j: u32): bool {
-    return operateRegisters(MULTIPLY, destination, i, j);
+    return Operate.registers(MULTIPLY, destination, i, j);
   }
   static divide(destination: u32, i: u32, j: u32): bool {
-    return operateRegisters(DIVIDE, destination, i, j);
+    return Operate.registers(DIVIDE, destination, i, j);
   }
   static addOperand(): void {
-    operateOperand(ADD, false);
+    Operate.operand(ADD, false);
   }
   static subtractOperand(): void {
-    operateOperand(SUBTRACT, false);
+    Operate.operand(SUBTRACT, false);
   }
   static subtractFromOperand(): void {
-    operateOperand(SUBTRACT, true);
+    Operate.operand(SUBTRACT, true);
   }
   static multiplyOperand(): void {
-    operateOperand(MULTIPLY, false);
+    Operate.operand(MULTIPLY, false);
   }
   static divideByOperand(): void {
-    operateOperand(DIVIDE, false);
+    Operate.operand(DIVIDE, false);
   }
   static divideOperand(): void {
-    operateOperand(DIVIDE, true);
+    Operate.operand(DIVIDE, true);
   }
 
   static squareRoot(): void {

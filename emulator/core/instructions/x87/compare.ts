@@ -15,6 +15,8 @@ const UNORDERED: u32 = 0x45;
 /** Compares; IE for NaNs, of which quiet ones only where `isSignaling`. */
 function compare(exponentA: u32, a: u64, exponentB: u32, b: u64, isSignaling: bool): u32 {
   const denormal = cpu.floatFlags;
+  if (denormal == 0 && Extended.isNormal(exponentA, a) && Extended.isNormal(exponentB, b))
+    return compareNumbers(exponentA, a, exponentB, b);
   const isUnsupported = Extended.isUnsupported(exponentA, a) || Extended.isUnsupported(exponentB, b);
   if (isUnsupported || Extended.isNan(exponentA, a) || Extended.isNan(exponentB, b)) {
     const isInvalid =
@@ -27,9 +29,13 @@ function compare(exponentA: u32, a: u64, exponentB: u32, b: u64, isSignaling: bo
   }
   if (denormal != 0 || Extended.isDenormal(exponentA, a) || Extended.isDenormal(exponentB, b))
     cpu.floatFlags = FLOAT_DE;
+  return (a | b) == 0 ? EQUAL : compareNumbers(exponentA, a, exponentB, b);
+}
+
+/** Compares numbers that are not both zero. */
+function compareNumbers(exponentA: u32, a: u64, exponentB: u32, b: u64): u32 {
   const signA = Extended.sign(exponentA);
   const signB = Extended.sign(exponentB);
-  if ((a | b) == 0) return EQUAL;
   if (signA != signB) return signA != 0 ? LESS : GREATER;
   // A denormal's exponent is that of the smallest normal number, so a pseudo-denormal equals a normal one.
   const fieldA = a == 0 ? 0 : max<u32>(exponentA & EXTENDED_MAX, 1);

@@ -23,7 +23,7 @@ export function fbld(record: usize): void {
     const word = i >= 16 ? <u64>cpu.operandExponent : cpu.operandSignificand;
     value = value * 10 + ((word >> ((<u64>(i & 15)) << 2)) & 15);
   }
-  Last.instructionAndOperand(record);
+  Last.instructionAndOperand(record, cpu.operandLinear);
   if (value == 0) Load.value(sign, 0);
   else Load.value((<u32>exponentOfInteger(<i64>value)) | sign, significandOfInteger(<i64>value));
 }
@@ -79,7 +79,7 @@ function toDecimal(): bool {
 export function fbstp(record: usize): void {
   // The status word must not change when the operand cannot be written: what is needed is found out first.
   if (!writeTenBytes(record, false)) return;
-  Last.instructionAndOperand(record);
+  Last.instructionAndOperand(record, cpu.operandLinear);
   if (!toDecimal()) return;
   if (!writeTenBytes(record, true) || faultPending()) return;
   Result.finishAndPop();

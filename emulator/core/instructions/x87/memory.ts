@@ -18,6 +18,7 @@ export function linearAt(linear: u64, offset: u64): u64 {
 export function readTenBytes(record: usize): bool {
   const linear = Address.forRead(record, 10);
   if (faultPending()) return false;
+  cpu.operandLinear = linear;
   const low = Linear.read<u64>(linear);
   if (faultPending()) return false;
   const high = Linear.read<u16>(linearAt(linear, 8));
@@ -31,6 +32,7 @@ export function readTenBytes(record: usize): bool {
 export function writeTenBytes(record: usize, isWritten: bool): bool {
   const linear = Address.forWrite(record, 10);
   if (faultPending()) return false;
+  cpu.operandLinear = linear;
   if (!isWritten) return isWritable(linear, 10);
   return (
     Linear.write<u64>(linear, cpu.operandSignificand) &&
@@ -41,14 +43,14 @@ export function writeTenBytes(record: usize, isWritten: bool): bool {
 /** FLD m80. */
 export function fldExtended(record: usize): void {
   if (!readTenBytes(record)) return;
-  Last.instructionAndOperand(record);
+  Last.instructionAndOperand(record, cpu.operandLinear);
   Load.value(cpu.operandExponent, cpu.operandSignificand);
 }
 
 /** FSTP m80: the register as it is. */
 export function fstpExtended(record: usize): void {
   if (!writeTenBytes(record, false)) return;
-  Last.instructionAndOperand(record);
+  Last.instructionAndOperand(record, cpu.operandLinear);
   Stack.begin();
   if (!Stack.isEmpty(0)) {
     cpu.operandExponent = Stack.exponent(0);

@@ -14,7 +14,7 @@ import { CPU, CS, cpu } from "../../state/cpu";
 import { segSelector } from "../../state/mode";
 import { updateMedia } from "../../state/media";
 import { Address } from "../../mmu/segmented";
-import { R_EA, R_END, R_IMM, R_LENGTH } from "../../records/record";
+import { EA_SLOW, R_EA, R_END, R_IMM, R_LENGTH } from "../../records/record";
 import { FLOAT_IE, FLOAT_PRE_COMPUTATION } from "../../float/environment";
 import { invalidExtended } from "../../float/extended";
 import { STATUS_B, STATUS_C1, STATUS_ES, STATUS_EXCEPTIONS, STATUS_SF, STATUS_TOP } from "../../spec/x87";
@@ -123,10 +123,12 @@ export class Last {
     cpu.x87CodeSelector = segSelector(CS);
     cpu.x87Opcode = <u32>load<u16>(record, R_IMM);
   }
-  /** The same for an instruction with an operand in memory. */
-  @inline static instructionAndOperand(record: usize): void {
+  /** The same for an instruction with an operand in memory, at `linear`. */
+  @inline static instructionAndOperand(record: usize, linear: u64): void {
     Last.instruction(record);
-    cpu.x87DataOffset = Address.effective(record);
-    cpu.x87DataSelector = segSelector((<u32>load<u8>(record, R_EA)) & 7);
+    const address = <u32>load<u8>(record, R_EA);
+    // In flat segments the offset is the linear address.
+    cpu.x87DataOffset = ((address >> 3) & EA_SLOW) == 0 ? linear : Address.effective(record);
+    cpu.x87DataSelector = segSelector(address & 7);
   }
 }

@@ -14,6 +14,7 @@ import { Extended, normalExponent, normalSignificand, widen } from "../../float/
 import { OUT_OF_RANGE, exponentOfInteger, significandOfInteger, toInteger } from "../../float/integral";
 import { packInfinity, packZero, round } from "../../float/round";
 import { STATUS_C1 } from "../../spec/x87";
+import { Fast } from "./fast";
 import { Stack, setIndefinite, stackOverflow, stackUnderflow } from "./stack";
 
 /** An operand from memory, for an operation that follows: `Cpu.operandSignificand`, `Cpu.operandExponent`, and DE in `Cpu.floatFlags`. */
@@ -62,6 +63,13 @@ export class Load {
     Stack.finish();
   }
 
+  /** FLD m64. */
+  static double(bits: u64): void {
+    if (Fast.loadDouble(bits)) return;
+    take<u64>(bits);
+    Load.operand();
+  }
+
   /** Pushes a number as it is (FLD m80, FLD ST(i) and exact constants). */
   static value(exponent: u32, significand: u64): void {
     if (!Stack.isEmpty(7)) {
@@ -106,7 +114,7 @@ export class Result {
     return narrow<u32>();
   }
   static double(): bool {
-    return narrow<u64>();
+    return Fast.storeDouble() || narrow<u64>();
   }
   /** ST(0) as a signed integer of `bits` bits, truncated or by rounding control: `Cpu.operandSignificand`. As `single`. */
   static integer(bits: u32, truncates: bool): bool {
