@@ -292,6 +292,7 @@ export class ExitDispatch {
       return;
     }
     core.state.xcr0 = BigInt(value);
+    core.exports.updateMedia();
     this.#skip();
   }
 

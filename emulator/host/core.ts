@@ -71,6 +71,8 @@ export interface CoreExports {
   invalidatePage(linear: bigint): void;
   updateContext(): void;
   updateMode(): void;
+  /** After a change of XCR0. */
+  updateMedia(): void;
   flushBlocks(): void;
   answerShootdown(): void;
   startRunning(): void;
