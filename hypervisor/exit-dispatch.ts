@@ -10,7 +10,6 @@ import { VcpuRun } from "./vcpu-state.ts";
 const F = X.VmcsField;
 const R = X.ExitReason;
 
-const LOCAL_APIC_PAGE = 0xfee00000;
 const PAGE = 4096;
 
 // MSRs that always exit.
@@ -62,6 +61,12 @@ export class ExitDispatch {
         // The window is open: the next entry injects.
         vcpu.phase = PhaseCode.COMPLETION;
         vcpu.handler = "interrupt window";
+        return;
+      case R.NMI_WINDOW:
+        vcpu.handler = "NMI window";
+        return;
+      case R.TASK_SWITCH:
+        this.#taskSwitch();
         return;
       case R.HLT:
         vcpu.handler = "halt";
@@ -193,9 +198,23 @@ export class ExitDispatch {
     core.state.emulatedPageCount = before;
   }
 
+  /** A task switch by an instruction is emulated; one by an event through a task gate ends the VM (docs/known-gaps.md). */
+  #taskSwitch(): void {
+    const vcpu = this.#vcpu;
+    vcpu.handler = "task switch";
+    if ((vcpu.vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
+      this.#emulate(-1);
+      return;
+    }
+    vcpu.state.run = VcpuRun.SHUTDOWN;
+    vcpu.vm.tripleFault();
+  }
+
   #halt(): void {
     const { state, apic } = this.#vcpu;
-    if (state.nmiPending !== 0 || apic.hasInterrupt()) return;
+    // A single-step trap behind HLT ends it at once.
+    const isTrapped = this.#vcpu.vmcs.read32(F.GUEST_PENDING_DEBUG) !== 0;
+    if (state.nmiPending !== 0 || apic.hasInterrupt() || isTrapped) return;
     state.run = VcpuRun.HALTED;
   }
 
@@ -453,7 +472,7 @@ export class ExitDispatch {
       this.#emulate(page, vm.costs.kickSignal);
       return;
     }
-    if (page === LOCAL_APIC_PAGE) {
+    if (page === vcpu.apic.page) {
       vcpu.handler = (address & 0xff0) === 0xb0 ? "eoi" : "apic";
       if (vcpu.handler === "eoi") vcpu.phase = PhaseCode.COMPLETION;
     } else {
@@ -501,7 +520,7 @@ export class ExitDispatch {
     const { core, vm, apic } = this.#vcpu;
     const cpu = core.state;
     const address = cpu.ioAddress;
-    if (address >= LOCAL_APIC_PAGE && address < LOCAL_APIC_PAGE + PAGE && apic.isEnabled && !apic.isX2apic) {
+    if (address - (address % PAGE) === apic.page && apic.isEnabled && !apic.isX2apic) {
       const index = (address & 0xff0) >>> 4;
       if (cpu.ioWrite === 0) setIoValue(core, apic.read(index) >>> ((address & 3) * 8), 0);
       else if ((address & 15) === 0) apic.write(index, ioValueLow(core));

@@ -8,6 +8,7 @@ import { VcpuWord } from "./vcpu-state.ts";
 import type { Vmcs } from "./vmcs.ts";
 
 const F = X.VmcsField;
+const WINDOWS = X.Primary.INTERRUPT_WINDOW_EXITING | X.Primary.NMI_WINDOW_EXITING;
 const RFLAGS_IF = 0x200;
 const BLOCKING_STI_MOVSS = 3;
 const BLOCKING_NMI = 8;
@@ -32,7 +33,7 @@ export function prepareInjection(vcpu: Vcpu): void {
     words[VcpuWord.NMI_PENDING] !== 0 &&
     (vmcs.read32(F.GUEST_INTERRUPTIBILITY) & (BLOCKING_STI_MOVSS | BLOCKING_NMI)) === 0
   ) {
-    words[VcpuWord.NMI_PENDING] = 0;
+    words[VcpuWord.NMI_PENDING]! -= 1;
     vmcs.write(F.ENTRY_INTERRUPTION_INFO, INFO_NMI);
     injects = true;
   } else if (apic.hasInterrupt()) {
@@ -40,9 +41,12 @@ export function prepareInjection(vcpu: Vcpu): void {
     wantsWindow = !injects || apic.hasInterrupt();
   }
   const primary = vmcs.primaryControls;
-  const window = X.Primary.INTERRUPT_WINDOW_EXITING;
-  if (((primary & window) !== 0) !== wantsWindow)
-    vmcs.write(F.PRIMARY_CONTROLS, (wantsWindow ? primary | window : primary & ~window) >>> 0);
+  // An NMI that waits for the end of another's handler, or behind what is injected now.
+  const wantsNmiWindow = words[VcpuWord.NMI_PENDING] !== 0;
+  const windows =
+    (wantsWindow ? X.Primary.INTERRUPT_WINDOW_EXITING : 0) |
+    (wantsNmiWindow ? X.Primary.NMI_WINDOW_EXITING : 0);
+  if ((primary & WINDOWS) !== windows) vmcs.write(F.PRIMARY_CONTROLS, ((primary & ~WINDOWS) | windows) >>> 0);
   if (injects) vmcs.write(F.GUEST_ACTIVITY_STATE, 0);
   if (vcpu.vm.completion === "eli") chooseExitless(vcpu, injects || wantsWindow || apic.inService >= 0);
 }

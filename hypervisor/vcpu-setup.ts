@@ -11,7 +11,10 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   const v = vcpu.vmcs;
   const { pages } = vcpu.vm;
   v.clear();
-  v.write(F.PIN_BASED_CONTROLS, X.Allowed.PIN_MUST | X.Pin.EXTERNAL_INTERRUPT_EXITING | X.Pin.NMI_EXITING);
+  v.write(
+    F.PIN_BASED_CONTROLS,
+    X.Allowed.PIN_MUST | X.Pin.EXTERNAL_INTERRUPT_EXITING | X.Pin.NMI_EXITING | X.Pin.VIRTUAL_NMIS,
+  );
   v.write(
     F.PRIMARY_CONTROLS,
     (X.Allowed.PRIMARY_MUST |

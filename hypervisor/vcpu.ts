@@ -23,6 +23,7 @@ import type { Vm } from "./vm.ts";
 const F = X.VmcsField;
 
 const RFLAGS_IF = 0x200;
+const BLOCKING_NMI = 8;
 const APIC_EOI_OFFSET = 0xb0;
 /** In the place of a stop: the guest was not entered. No value of `Stop`. */
 const STAYED = 0;
@@ -174,6 +175,7 @@ export class Vcpu implements Actor {
 
   /** Attention bits of INIT, SIPI and NMI from other virtual CPUs. */
   attend(bit: number): void {
+    if ((this.state.attention & bit & Attention.NMI) !== 0) this.state.attention |= Attention.NMI_AGAIN;
     this.state.attention |= bit;
     if (bit === Attention.INTERRUPT) this.state.attention &= ~Attention.INTERRUPT;
     this.notify();
@@ -315,12 +317,19 @@ export class Vcpu implements Actor {
     throw new Error(`${this.label}: VM entry ${what}`);
   }
 
+  /** One NMI is kept while NMIs are blocked; else one is about to be injected, and another kept behind it. */
+  #noteNmi(): void {
+    const isBlocked = (this.vmcs.read32(F.GUEST_INTERRUPTIBILITY) & BLOCKING_NMI) !== 0;
+    this.state.nmiPending = Math.min(this.state.nmiPending + 1, isBlocked ? 1 : 2);
+  }
+
   /** INIT, SIPI and NMI that arrived for this virtual CPU. */
   #answerAttention(): void {
     const s = this.state;
     const bits = s.attention;
     s.attention = 0;
-    if (bits & Attention.NMI) s.nmiPending = 1;
+    if (bits & Attention.NMI) this.#noteNmi();
+    if (bits & Attention.NMI_AGAIN) this.#noteNmi();
     if (bits & Attention.INIT) {
       setRealModeStart(this, 0xf000, 0xffff0000, 0xfff0);
       setLongModeControl(this.vmcs, false);

@@ -126,6 +126,11 @@ export class VirtualApic {
   get isX2apic(): boolean {
     return (this.#base[0]! & BASE_X2APIC) !== 0;
   }
+  /** Guest-physical page of the registers in xAPIC mode. */
+  get page(): number {
+    const base = this.#base[0]!;
+    return base - (base % 4096);
+  }
   get isEnabled(): boolean {
     return (this.#base[0]! & BASE_ENABLE) !== 0;
   }

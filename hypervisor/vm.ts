@@ -17,7 +17,6 @@ import {
 } from "../emulator/machine/board.ts";
 import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { Dma } from "../emulator/machine/dma.ts";
-import * as at from "../emulator/machine/layout.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
 import { Pc, type PcDisk } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
@@ -238,8 +237,8 @@ export class Vm {
       readMmio(this.pc.mmio, address, cpu.ioSize, core);
       return;
     }
-    if (address >= at.MSI_BASE && address < at.MSI_END) this.#message(address, ioValueLow(core));
-    else writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
+    // A processor's write to FEExxxxxH is no message: those come from devices.
+    writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
     this.paths.silenceQueues();
   }
 

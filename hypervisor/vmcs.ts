@@ -16,10 +16,15 @@ const EXIT_REASON = wordOf(VmcsField.EXIT_REASON);
 const EXIT_INSTRUCTION_LENGTH = wordOf(VmcsField.EXIT_INSTRUCTION_LENGTH);
 const GUEST_CR4 = wordOf(VmcsField.GUEST_CR4);
 const GUEST_RIP = wordOf(VmcsField.GUEST_RIP);
+const GUEST_RFLAGS = wordOf(VmcsField.GUEST_RFLAGS);
+const GUEST_PENDING_DEBUG = wordOf(VmcsField.GUEST_PENDING_DEBUG);
 const GUEST_INTERRUPTIBILITY = wordOf(VmcsField.GUEST_INTERRUPTIBILITY);
 const PRIMARY_CONTROLS = wordOf(VmcsField.PRIMARY_CONTROLS);
 
 const BLOCKING_STI_MOVSS = 3;
+const RFLAGS_TF = 0x100;
+/** BS in the pending debug exceptions. */
+const PENDING_SINGLE_STEP = 1 << 14;
 /** 1 for each slot of the region (offset / 8) whose writing makes the entry checks necessary again. */
 const MAKES_DIRTY = new Uint8Array(VMCS_FIELDS_END / 8).fill(1);
 for (const field of ALWAYS_CHECKED) MAKES_DIRTY[vmcsFieldOffset(field) >>> 3] = 0;
@@ -96,7 +101,10 @@ export class Vmcs {
     return this.#u32[this.#region + PRIMARY_CONTROLS]!;
   }
 
-  /** Moves guest RIP past the instruction that exited, and ends blocking by STI or MOV SS. */
+  /**
+   * Moves guest RIP past the instruction that exited, and ends blocking by STI or MOV SS. Under the trap flag its single-step
+   * trap becomes a pending debug exception.
+   */
   skipInstruction(is64: boolean): void {
     const words = this.#u32;
     const at = this.#region + GUEST_RIP;
@@ -105,6 +113,8 @@ export class Vmcs {
     if (low > 0xffffffff) words[at + 1] = words[at + 1]! + 1;
     if (!is64) words[at + 1] = 0;
     words[this.#region + GUEST_INTERRUPTIBILITY]! &= ~BLOCKING_STI_MOVSS;
+    if ((words[this.#region + GUEST_RFLAGS]! & RFLAGS_TF) !== 0)
+      words[this.#region + GUEST_PENDING_DEBUG]! |= PENDING_SINGLE_STEP;
   }
 
   #markDirty(offset: number): void {

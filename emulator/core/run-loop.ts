@@ -177,6 +177,8 @@ function turn(): u32 {
     cpu.interruptibility |= shadow;
     return STOP_RETRY;
   }
+  // An instruction that exits is still to be executed, under the blocking that it had.
+  if (fault == FAULT_VM_EXIT) cpu.interruptibility |= shadow;
   if (fault != FAULT_VM_EXIT) {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
@@ -389,13 +391,14 @@ export function emulateOne(): u32 {
   startRunning();
   loadForEmulation();
   cpu.emulating = 1;
+  const traps = (cpu.rflags & FLAG_TF) != 0;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
   if (fault >= 0) {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
-  }
+  } else if (traps && fault == NO_FAULT) cpu.debugHits |= <u32>DR6_BS;
   cpu.emulating = 0;
   const exited = cpu.faultVector == FAULT_VM_EXIT;
   cpu.faultVector = NO_FAULT;

@@ -165,7 +165,8 @@ export function isVolatileGuestStateValid(): bool {
   if (isExternal && (flags & FLAG_IF) == 0) return false;
   const rip = Vmcs.get(X.VMCS_GUEST_RIP);
   if (long && (Vmcs.get(X.VMCS_GUEST_CS_ACCESS_RIGHTS) & AR_L) != 0) {
-    if (!isCanonical(rip)) return false;
+    // Bits 63:48 alike: bit 47 is not looked at here, and the fetch faults.
+    if (rip >> 48 != 0 && rip >> 48 != 0xffff) return false;
   } else if (rip >> 32 != 0) return false;
   const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
   if (activity > 3) return false;

@@ -36,6 +36,9 @@ import { ENTRY_FAILURE, INFO_VALID, PREEMPTION_SHIFT, vmExit } from "./exit";
 import { updateBreakpoints } from "../interrupts/debug";
 import { Vmcs } from "./vmcs";
 
+/** Pending debug exceptions: B0 to B3 and BS, where DR6 has them. */
+const PENDING_DEBUG_BITS: u32 = 0x400f;
+
 /** What `vmEnter` answers. */
 export const ENTERED: u32 = 0;
 /** VMfailValid: the VM-instruction error field holds the number. */
@@ -149,6 +152,7 @@ function loadWritableState(): void {
   cpu.interruptibility = Vmcs.get32(X.VMCS_GUEST_INTERRUPTIBILITY);
   const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
   cpu.activity = activity == 1 ? HALTED : activity == 2 ? SHUTDOWN : ACTIVE;
+  cpu.debugHits = Vmcs.get32(X.VMCS_GUEST_PENDING_DEBUG) & PENDING_DEBUG_BITS;
 }
 
 function loadFlags(image: u64): void {

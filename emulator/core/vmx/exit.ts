@@ -118,7 +118,8 @@ export function saveGuestState(): void {
   store<u64>(vmcs, <u64>cpu.interruptibility, X.VMCS_GUEST_INTERRUPTIBILITY);
   const activity = cpu.activity;
   store<u64>(vmcs, activity == HALTED ? 1 : activity == SHUTDOWN ? 2 : 0, X.VMCS_GUEST_ACTIVITY_STATE);
-  store<u64>(vmcs, 0, X.VMCS_GUEST_PENDING_DEBUG);
+  store<u64>(vmcs, <u64>cpu.debugHits, X.VMCS_GUEST_PENDING_DEBUG);
+  cpu.debugHits = 0;
   if (cpu.preemptionDeadline != NEVER) savePreemptionTimer();
   if (cpu.guestStateChanged != 0) saveChangedState();
 }
