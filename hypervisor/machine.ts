@@ -309,6 +309,8 @@ export class Machine {
         cpu.segSelector,
         cpu.dr,
         cpu.apicRegister,
+        cpu.vector,
+        cpu.x87,
         cpu.exits,
       ];
       for (const part of architectural)
@@ -327,6 +329,11 @@ export class Machine {
             cpu.charged,
             cpu.activity,
             cpu.interruptibility,
+            cpu.xcr0,
+            cpu.mxcsr,
+            cpu.x87Control,
+            cpu.x87Status,
+            cpu.x87Tag,
           ],
           (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value),
         ),
