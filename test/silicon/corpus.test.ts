@@ -6,7 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { ROWS } from "../../emulator/isa/table.ts";
 import type { CaseOutcome } from "./case.ts";
-import { isMediaRecorded, isRecorded, type Form } from "./forms.ts";
+import { isImageRecorded, isMediaRecorded, isRecorded, type Form } from "./forms.ts";
 import { buildHarness, canRunNative, runNative, thisProcessor } from "./native-core.ts";
 import { RecordedCore } from "./recorded-core.ts";
 import { compareOutcomes, loadCorpus, replay, type ReplayResult } from "./replay.ts";
@@ -100,7 +100,11 @@ describe.each(SUITES)("$name corpus", (suite) => {
     for (let pass = 0; pass < 2; pass++)
       runNative(harness, inputs).forEach((actual, i) => {
         const { form, input, outcome } = cases[i]!;
-        const differences = compareOutcomes(form, input, outcome, actual);
+        let differences = compareOutcomes(form, input, outcome, actual);
+        // Whether a component counts as in use (SDM Vol. 1, "Processor Tracking of XSAVE-Managed State") can change when the
+        // operating system switches tasks between loading the state and the instruction: once more then.
+        if (differences.length > 0 && isImageRecorded(form.row))
+          differences = compareOutcomes(form, input, outcome, runNative(harness, [input])[0]!);
         if (differences.length > 0)
           wrong.push(`${form.key} ${Buffer.from(input.code).toString("hex")}: ${differences.join("; ")}`);
       });
