@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createHash } from "node:crypto";
+import { RawFile } from "../devices/storage/raw-file.ts";
 import { expectedChecksum } from "../guest-images/expected-io.mjs";
 import { Machine, loadCostProfile, type MachineOptions } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
@@ -15,6 +16,9 @@ const MIB = 1024 * 1024;
 const IMAGE_BYTES = 64 * MIB;
 /** Requests before the counted ones: what only the first requests cost (pages touched, vectors learned) is not counted. */
 const WARM_UP = 16;
+const SEQUENTIAL_BYTES = 65536;
+/** An image must have the warm-up's sequential requests and one more. */
+const LEAST_SECTORS = ((WARM_UP + 1) * SEQUENTIAL_BYTES) / 512;
 const RANDOM_SEED = 1;
 
 export interface CompareOptions {
@@ -296,7 +300,10 @@ async function compareRow(
   };
 }
 
-/** Runs all rows. */
+/**
+ * Runs all rows.
+ * @throws StorageError when the image cannot be read, or is shorter than the least that the rows read
+ */
 export async function compareDisk(options: CompareOptions): Promise<CompareResult> {
   const { clock = "virtual", cost } = options;
   const folder = options.image === undefined ? mkdtempSync(join(tmpdir(), "exitless-")) : undefined;
@@ -307,15 +314,18 @@ export async function compareDisk(options: CompareOptions): Promise<CompareResul
       image = join(folder, "disk.img");
       contents = makeImage();
       writeFileSync(image, contents);
-    } else contents = new Uint8Array(readFileSync(image!));
-    const sequentialMost = Math.floor(contents.length / 65536);
+    } else {
+      new RawFile(image!, { readOnly: true, minimumSectors: LEAST_SECTORS }).close();
+      contents = new Uint8Array(readFileSync(image!));
+    }
+    const sequentialMost = Math.floor(contents.length / SEQUENTIAL_BYTES);
     const patterns: readonly Pattern[] = [
       // All of the image but the warm-up's part, which the long run reads as well.
       {
         pattern: "sequential",
         verb: "seq",
-        requestBytes: 65536,
-        requests: Math.max(1, Math.min(options.requests ?? 1008, sequentialMost - WARM_UP)),
+        requestBytes: SEQUENTIAL_BYTES,
+        requests: Math.min(options.requests ?? 1008, sequentialMost - WARM_UP),
       },
       { pattern: "random", verb: "rand", requestBytes: 4096, requests: options.requests ?? 2000 },
     ];

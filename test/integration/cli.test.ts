@@ -77,6 +77,7 @@ describe("usage errors say which option and what it must be", () => {
 describe("unreadable images: what, where, why", () => {
   const truncated = workspace.file("truncated.elf", readFileSync(KERNEL).subarray(0, 1000));
   const empty = workspace.file("empty.img", "");
+  const short = workspace.file("short.img", Buffer.alloc(65536));
   const text = workspace.file("text", "no kernel at all\n".repeat(64));
   const drive = (path: string, iface: string): readonly string[] => [
     "boot",
@@ -107,6 +108,12 @@ describe("unreadable images: what, where, why", () => {
     ],
     ["missing disk", drive("/nonexistent/disk", "ide"), "/nonexistent/disk: no such disk image"],
     ["directory as disk", drive(workspace.path, "virtio"), "is a directory; give a raw image file"],
+    [
+      "missing image",
+      ["compare", "disk", "--image", "/nonexistent/disk"],
+      "/nonexistent/disk: no such disk image",
+    ],
+    ["shorter than asked for", ["compare", "disk", "--image", short], "has 128 sectors, 2176 are needed"],
     ["zero-length disk", drive(empty, "ide"), "is empty; a disk has at least one sector of 512 bytes"],
   ])("%s", async (_, args, message) => {
     const { status, stdout, stderr } = await exitless(args);
