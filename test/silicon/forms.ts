@@ -88,6 +88,16 @@ const MEDIA_EXCLUDED: ReadonlyMap<string, string> = new Map(
   ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
 );
 
+/** Why a row is not run on silicon; for rows that are neither recorded as integer nor as media rows. */
+export function reasonNotRecorded(row: Row): string {
+  const listed = EXCLUDED.get(row.mnemonic) ?? MEDIA_EXCLUDED.get(row.mnemonic);
+  if (listed !== undefined) return listed;
+  if (row.attributes.has("priv")) return "privileged";
+  if (row.operands.some(({ method }) => ["S", "ES", "CS", "SS", "DS", "FS", "GS"].includes(method)))
+    return "loads or stores a segment register";
+  return "acts on the system or the moment, not on registers and memory alone";
+}
+
 /** Whether the row is a media row that is run on silicon. */
 export function isMediaRecorded(row: Row): boolean {
   return MEDIA_FEATURES.has(row.feature) && !isRecorded(row) && !MEDIA_EXCLUDED.has(row.mnemonic);

@@ -19,6 +19,7 @@ export interface VendorDifference {
 }
 
 const CS_OVERRIDE = 0x2e;
+const ADDRESS_SIZE = 0x67;
 const STACK_FAULT = 12;
 const GENERAL_PROTECTION = 13;
 const PAGE_FAULT = 14;
@@ -49,6 +50,26 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
       form.mode === MODE_16 &&
       form.size === "66" &&
       (outcome.vector === STACK_FAULT || outcome.vector === PAGE_FAULT),
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "MOVSXD with a 16-bit operand size reads four bytes of memory, and faults for the upper two",
+    manual: 'Intel SDM Vol. 2, "MOVSXD": MOVSXD r16, r/m16',
+    applies: (form, _, outcome) =>
+      form.row.mnemonic === "MOVSXD" &&
+      form.size === "66" &&
+      form.operand === "mem" &&
+      outcome.vector === PAGE_FAULT,
+  },
+  {
+    vendor: "AuthenticAMD",
+    what: "with 16-bit addresses each element of a masked move has an offset of its own that wraps at 64 KiB",
+    manual:
+      'Intel SDM Vol. 2, "VMASKMOV": says nothing of it; ours go on, as those of an ordinary operand do',
+    applies: (form, input, outcome) =>
+      /^V(?:P?MASKMOV)/.test(form.row.mnemonic) &&
+      input.code.includes(ADDRESS_SIZE) &&
+      outcome.vector === PAGE_FAULT,
   },
   {
     vendor: "AuthenticAMD",
