@@ -215,7 +215,7 @@ program
 Exit status: 0 when no test failed or timed out, else 1.
 
 Example:
-  exitless conformance kvm-unit-tests/x86 smptest realmode --mode vm --logs /tmp/logs`,
+  exitless conformance kvm-unit-tests/x86 smptest realmode --mode vm --logs logs`,
   )
   .action(
     async (

@@ -1,5 +1,5 @@
 /**
- * Exitless interrupts: the shadow IDT (FACTS §4). The guest keeps its IDTR; the guest-physical page of its IDT is mapped by
+ * Exitless interrupts: the shadow IDT. The guest keeps its IDTR; the guest-physical page of its IDT is mapped by
  * EPT to a copy in which only exceptions and the assigned vectors are present. The page is mapped read-only, so that
  * the guest's writes to it exit, are made to the real page by the instruction emulator, and are copied.
  *

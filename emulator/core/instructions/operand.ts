@@ -38,7 +38,7 @@ export class Op {
 }
 
 export class Locked {
-  /** True when a wasm atomic can do it: naturally aligned RAM. Unaligned wasm atomics trap (FACTS §6). */
+  /** True when a wasm atomic can do it: naturally aligned RAM. Unaligned wasm atomics trap (WebAssembly threads proposal). */
   @inline static isAtomic<T>(at: usize): bool {
     return (at & (sizeof<T>() - 1)) == 0 && at != CPU + CPU_SCRATCH && machine.parallel != 0;
   }

@@ -133,7 +133,7 @@ export function pause(record: usize): void {
   if (machine.parallel != 0 && (cpu.pauses & 63) == 0) atomic.wait<i32>(CPU + CPU_ATTENTION, 0, 20000);
 }
 
-/** Full barrier: a read-modify-write, since AssemblyScript's fence does not survive (FACTS §6). */
+/** Full barrier: a read-modify-write, since the optimizer drops AssemblyScript's fence. */
 export function fence(record: usize): void {
   atomic.add<u32>(CPU + CPU_CPUID, 0);
 }

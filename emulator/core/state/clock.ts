@@ -32,7 +32,7 @@ export function boundaryTime(): u64 {
 }
 
 /**
- * In virtual mode, what depends on time waits until this CPU is not ahead of the others (DESIGN §5). True: the
+ * In virtual mode, what depends on time waits until this CPU is not ahead of the others. True: the
  * instruction must be made again (the fault is recorded).
  */
 export function mustWait(): bool {
