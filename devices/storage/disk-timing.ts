@@ -45,16 +45,19 @@ export const X25E: DiskProfile = {
   },
   writeBytesPerSecond: {
     value: 170_000_000,
-    source: "Intel X25-E data sheet: up to 170 MB/s sequential write",
+    source: "The Tech Report, Intel's X25-E Extreme solid-state drive (2008): 170 MB/s sustained write",
   },
   readLatencyNanoseconds: { value: 75_000, source: "Intel X25-E, reports of IDF 2008: 75 us read latency" },
-  writeLatencyNanoseconds: { value: 85_000, source: "Intel X25-E data sheet: 85 us write latency" },
+  writeLatencyNanoseconds: { value: 85_000, source: "free: the figure usually quoted for the X25-E" },
   randomReadsPerSecond: {
     value: 35_000,
     source: "Intel X25-E, reports of IDF 2008: 35,000 4 KiB random reads/s",
   },
-  randomWritesPerSecond: { value: 3_300, source: "Intel X25-E data sheet: 3,300 4 KiB random writes/s" },
-  channels: { value: 10, source: "Intel X25-E product brief: ten parallel flash channels" },
+  randomWritesPerSecond: { value: 3_300, source: "free: the figure usually quoted for the X25-E" },
+  channels: {
+    value: 10,
+    source: "Tom's Hardware, X25-E SSD performance (2009): ten-channel flash controller",
+  },
 };
 
 const MOST_CHANNELS = 32;
