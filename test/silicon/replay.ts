@@ -59,6 +59,8 @@ export interface SiliconCore {
   registers(gpr: BigUint64Array): { readonly rip: bigint; readonly rflags: bigint };
 }
 
+const BEHIND_CODE = [0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b];
+
 export interface Corpus {
   readonly header: CorpusHeader;
   readonly cases: readonly {
@@ -122,7 +124,8 @@ class Runner {
     const core = this.#core;
     core.writeMemory(WINDOW + input.pokeOffset, input.poke);
     if (input.image) core.writeMemory(WINDOW + input.image.offset, input.image.bytes);
-    core.writeMemory(CODE, input.code);
+    // As the harness does, with UD2 behind the instruction: its own operand may lie there.
+    core.writeMemory(CODE, Uint8Array.of(...input.code, ...BEHIND_CODE));
     core.setRegisters(input.gpr, startRip(input.mode), input.rflags);
     if (input.media) core.setMedia(input.media);
     let exception = core.step();
