@@ -13,11 +13,11 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   v.clear();
   v.write(
     F.PIN_BASED_CONTROLS,
-    X.Allowed.PIN_MUST | X.Pin.EXTERNAL_INTERRUPT_EXITING | X.Pin.NMI_EXITING | X.Pin.VIRTUAL_NMIS,
+    X.MustBe1.PIN | X.Pin.EXTERNAL_INTERRUPT_EXITING | X.Pin.NMI_EXITING | X.Pin.VIRTUAL_NMIS,
   );
   v.write(
     F.PRIMARY_CONTROLS,
-    (X.Allowed.PRIMARY_MUST |
+    (X.MustBe1.PRIMARY |
       X.Primary.HLT_EXITING |
       X.Primary.CR8_LOAD_EXITING |
       X.Primary.CR8_STORE_EXITING |
@@ -37,7 +37,7 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   );
   v.write(
     F.EXIT_CONTROLS,
-    X.Allowed.EXIT_MUST |
+    X.MustBe1.EXIT |
       X.ExitControl.SAVE_DEBUG_CONTROLS |
       X.ExitControl.HOST_ADDRESS_SPACE_SIZE |
       X.ExitControl.ACKNOWLEDGE_INTERRUPT |
@@ -46,10 +46,7 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   );
   v.write(
     F.ENTRY_CONTROLS,
-    X.Allowed.ENTRY_MUST |
-      X.EntryControl.LOAD_DEBUG_CONTROLS |
-      X.EntryControl.LOAD_PAT |
-      X.EntryControl.LOAD_EFER,
+    X.MustBe1.ENTRY | X.EntryControl.LOAD_DEBUG_CONTROLS | X.EntryControl.LOAD_PAT | X.EntryControl.LOAD_EFER,
   );
   v.write(F.IO_BITMAP_A, pages.ioBitmapA);
   v.write(F.IO_BITMAP_B, pages.ioBitmapB);

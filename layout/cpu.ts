@@ -230,6 +230,45 @@ export const CpuStruct = struct(
     flagsSaved: u64,
     vmxEntryChecksSkipped: u64,
     vmxEntryChecksDone: u64,
+    /** Number of the rule that the last failed VM entry broke (layout/vmx-rules.ts); 0 none. */
+    entryRule: u32,
+    /** VMX capabilities of the CPU model, latched at creation: which controls may be 1. All 0: no VMX. */
+    vmxPinMay: u32,
+    vmxPrimaryMay: u32,
+    vmxSecondaryMay: u32,
+    vmxExitMay: u32,
+    vmxEntryMay: u32,
+    /** IA32_VMX_EPT_VPID_CAP, its two words; low words of IA32_VMX_MISC and IA32_VMX_VMFUNC. */
+    vmxEptCapability: u32,
+    vmxVpidCapability: u32,
+    vmxMisc: u32,
+    vmxFunctions: u32,
+    /** Blocking by STI and MOV SS that the instruction being executed began under. */
+    shadowBefore: u32,
+    /** VMLAUNCH or VMRESUME has passed its checks: the boundary enters the guest. 1 resume, 2 launch. */
+    entryPending: u32,
+    /** Exits that are taken behind the instruction that caused them: TRAP_EXIT_* (vmx/trap-exits.ts). */
+    trapExits: u32,
+    /** Vector of an EOI-induced exit, offset of an APIC-write exit. */
+    trapQualification: u32,
+    /** An INIT that arrived in VMX root operation, where it is blocked. */
+    initBlocked: u32,
+    /** Wasm offset of the virtual-APIC page while the TPR shadow is in use, else 0. */
+    virtualApic: u32,
+    /** Requesting and servicing virtual interrupt: the guest interrupt status. */
+    rvi: u32,
+    svi: u32,
+    /** Page of the APIC-access address while APIC accesses are virtualized, else all ones. */
+    apicAccessPage: u64,
+    /** The IRET being executed has ended blocking by NMI: bit 12 of the information about an exit that it causes. */
+    iretUnblocked: u32,
+    /** Multiplier of the guest's time-stamp counter, 48 fraction bits. */
+    tscMultiplier: u64,
+    /** PAUSE-loop exiting: when the last PAUSE of this loop was executed, and the first. */
+    pauseLast: u64,
+    pauseFirst: u64,
+    /** The linear address being translated is a user-mode one: EPT's mode-based execute control asks. */
+    walkUser: u32,
 
     // --- counters
     exits: array("u64", 72),

@@ -53,10 +53,24 @@ import {
   SOURCE_PRIVILEGED,
   deliver,
 } from "./interrupts/deliver";
-import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
+import {
+  acknowledgeVector,
+  apicEoi,
+  fireTimer,
+  isExternalIntPending,
+  pendingVector,
+} from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
-import { completeExit, vmExit } from "./vmx/exit";
-import { ENTERED, loadForEmulation, vmEnter } from "./vmx/entry";
+import { completeExit, completeFailedEntry, vmExit } from "./vmx/exit";
+import { ENTERED, enterGuest, loadForEmulation, vmEnter } from "./vmx/entry";
+import { TRAP_EXIT_MTF, requestTrapExit, takeTrapExit } from "./vmx/trap-exits";
+import {
+  isPostedNotification,
+  processPostedInterrupts,
+  recognizesVirtualInterrupt,
+  takeVirtualInterrupt,
+  wakesForVirtualInterrupt,
+} from "./vmx/virtual-apic";
 import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
 import { resetForInit } from "./state/reset";
 
@@ -153,21 +167,35 @@ function turn(): u32 {
   }
   const time = boundaryTime();
   if (time >= cpu.timerDeadline) fireTimer();
+  if (cpu.entryPending != 0) return enterPendingGuest();
+  if (cpu.trapExits != 0) {
+    takeTrapExit();
+    return settle() ? STOP_VM_EXIT : 0;
+  }
   if (cpu.activity != ACTIVE) {
     const stop = stayInactive();
     if (stop != 0) return stop;
   }
   if (time >= cpu.stopAt || cpu.instructions >= cpu.stopAtInstruction) return STOP_BUDGET;
   const shadow = cpu.interruptibility & 3;
+  cpu.shadowBefore = shadow;
+  const traps = cpu.vmxNonRoot != 0 && (cpu.procControls & X.PRIMARY_MONITOR_TRAP_FLAG) != 0;
+  const event = recognizeEvent(time, shadow);
+  if (event != NO_EVENT) {
+    // Behind an event that was delivered before an instruction comes the trap-flag exit.
+    if (traps && event == EVENT_DELIVERED && cpu.faultVector == NO_FAULT) requestTrapExit(TRAP_EXIT_MTF, 0);
+    return settle() ? STOP_VM_EXIT : 0;
+  }
+  cpu.iretUnblocked = 0;
   if (shadow != 0) {
     // Blocking by STI or MOV SS lasts for one instruction.
     cpu.interruptibility &= ~(<u32>3);
     step((shadow & 2) != 0);
-  } else {
-    if (recognizeEvent(time)) return settle() ? STOP_VM_EXIT : 0;
-    if ((cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || (cpu.breakpoints | cpu.debugHits) != 0) step(false);
-    else execute(budgetEnd(time));
-  }
+  } else if (traps || (cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || (cpu.breakpoints | cpu.debugHits) != 0)
+    step(false);
+  else execute(budgetEnd(time));
+  if (traps && cpu.faultVector != FAULT_VM_EXIT && cpu.faultVector != FAULT_RETRY)
+    requestTrapExit(TRAP_EXIT_MTF, 0);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
   if (fault == NO_FAULT) return cpu.taskFault >= 0 ? deliverTaskFault() : 0;
@@ -240,7 +268,18 @@ function step(isBehindMovSs: bool): void {
   }
   // Blocking by MOV SS holds debug traps back, for the next instruction to deliver.
   if ((cpu.interruptibility & 2) != 0) return;
+  if (traps && isExitDue()) {
+    // It comes first, and finds the trap among the pending debug exceptions.
+    cpu.debugHits |= <u32>DR6_BS;
+    return;
+  }
+  if (isExitDue()) return;
   if (traps || cpu.debugHits != 0) trap(traps ? DR6_BS : 0);
+}
+
+/** An exit that goes before debug traps waits for the boundary: the monitor trap flag's, or that of an APIC write. */
+function isExitDue(): bool {
+  return cpu.trapExits != 0 || (cpu.vmxNonRoot != 0 && (cpu.procControls & X.PRIMARY_MONITOR_TRAP_FLAG) != 0);
 }
 
 /** #DB behind an instruction: for breakpoints that it met, and `conditions`. */
@@ -282,12 +321,20 @@ function answerAttention(): u32 {
   if (bits & ATTENTION_NMI) noteNmi();
   if (bits & ATTENTION_NMI_AGAIN) noteNmi();
   if (bits & ATTENTION_INIT) {
-    if (cpu.vmxNonRoot == 0) {
+    if (cpu.vmxNonRoot != 0) {
+      // In wait-for-SIPI INIT is blocked.
+      if (cpu.activity != WAIT_FOR_SIPI) vmExit(X.EXIT_REASON_INIT_SIGNAL, 0);
+    } else if (cpu.vmxOn != 0 && cpu.hypervisorOutside == 0) cpu.initBlocked = 1;
+    else {
       resetForInit();
       cpu.activity = (cpu.apicBase & 0x100) != 0 ? ACTIVE : WAIT_FOR_SIPI;
     }
   }
-  if (bits & ATTENTION_SIPI && cpu.activity == WAIT_FOR_SIPI) startAt(cpu.sipiVector);
+  if (bits & ATTENTION_SIPI && cpu.activity == WAIT_FOR_SIPI) {
+    if (cpu.vmxNonRoot != 0) vmExit(X.EXIT_REASON_SIPI, <u64>cpu.sipiVector);
+    else startAt(cpu.sipiVector);
+  }
+  if (settle()) return STOP_VM_EXIT;
   return bits & ATTENTION_STOP ? STOP_REQUESTED : 0;
 }
 
@@ -307,7 +354,10 @@ function startAt(vector: u32): void {
 
 /** HLT, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
 function stayInactive(): u32 {
-  if (cpu.activity == WAIT_FOR_SIPI) return STOP_WAIT_FOR_SIPI;
+  if (cpu.activity == WAIT_FOR_SIPI) {
+    if (cpu.vmxNonRoot != 0 && now() >= cpu.preemptionDeadline) return 0;
+    return STOP_WAIT_FOR_SIPI;
+  }
   if (cpu.activity == SHUTDOWN && cpu.vmxNonRoot == 0) return STOP_SHUTDOWN;
   if (isWakeUpPending()) return 0;
   return now() >= cpu.stopAt ? STOP_BUDGET : STOP_HALTED;
@@ -319,59 +369,97 @@ export function isWakeUpPending(): bool {
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
     if (now() >= cpu.preemptionDeadline) return true;
+    if (wakesForVirtualInterrupt()) return true;
     if ((cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0)
       return pendingVector() >= 0 || isExternalIntPending();
+    if (isWindowOpen()) return true;
   }
+  if (cpu.activity == SHUTDOWN) return false;
   return (cpu.rflags & FLAG_IF) != 0 && (pendingVector() >= 0 || isExternalIntPending());
 }
 
-/** Looks at timers of VMX, NMIs and interrupts in the order of their priority. True when one was taken or exited. */
-function recognizeEvent(time: u64): bool {
+/** "Interrupt-window exiting" finds interrupts enabled, or "NMI-window exiting" no blocking by NMI. */
+function isWindowOpen(): bool {
+  if ((cpu.procControls & X.PRIMARY_NMI_WINDOW_EXITING) != 0 && (cpu.interruptibility & 8) == 0) return true;
+  return (cpu.procControls & X.PRIMARY_INTERRUPT_WINDOW_EXITING) != 0 && (cpu.rflags & FLAG_IF) != 0;
+}
+
+/** The boundary behind VMLAUNCH or VMRESUME. */
+function enterPendingGuest(): u32 {
+  cpu.entryPending = 0;
+  if (enterGuest() != ENTERED) completeFailedEntry();
+  return settle() ? STOP_VM_EXIT : 0;
+}
+
+// What `recognizeEvent` answers.
+const NO_EVENT: u32 = 0;
+const EVENT_DELIVERED: u32 = 1;
+/** An exit has been recorded, or posted interrupts have been taken in: the boundary is to be looked at again. */
+const EVENT_HANDLED: u32 = 2;
+
+/**
+ * Looks at timers of VMX, NMIs and interrupts in the order of their priority, and takes the first.
+ *
+ * @param shadow blocking by STI (1) or MOV SS (2), under which the preemption timer alone is looked at
+ */
+function recognizeEvent(time: u64, shadow: u32): u32 {
   const isGuest = cpu.vmxNonRoot != 0;
   if (isGuest && time >= cpu.preemptionDeadline) {
     vmExit(X.EXIT_REASON_PREEMPTION_TIMER, 0);
-    return true;
+    return EVENT_HANDLED;
   }
+  if (shadow != 0) return NO_EVENT;
   if (isGuest && (cpu.procControls & X.PRIMARY_NMI_WINDOW_EXITING) != 0 && (cpu.interruptibility & 8) == 0) {
     vmExit(X.EXIT_REASON_NMI_WINDOW, 0);
-    return true;
+    return EVENT_HANDLED;
   }
   if (cpu.nmiPending != 0) {
     if (isGuest && (cpu.pinControls & X.PIN_NMI_EXITING) != 0) {
+      if (cpu.activity == WAIT_FOR_SIPI) return NO_EVENT;
       cpu.nmiPending--;
       exitOnNmi();
-      return true;
+      return EVENT_HANDLED;
     }
     if ((cpu.interruptibility & 8) == 0) {
       cpu.nmiPending--;
       cpu.interruptibility |= 8;
       cpu.activity = ACTIVE;
       deliver(2, SOURCE_NMI, false, 0, cpu.rip);
-      return true;
+      return EVENT_DELIVERED;
     }
   }
   const isEnabled = (cpu.rflags & FLAG_IF) != 0;
   if (isGuest && isEnabled && (cpu.procControls & X.PRIMARY_INTERRUPT_WINDOW_EXITING) != 0) {
     vmExit(X.EXIT_REASON_INTERRUPT_WINDOW, 0);
-    return true;
+    return EVENT_HANDLED;
+  }
+  if (isGuest && isEnabled && recognizesVirtualInterrupt()) {
+    cpu.activity = ACTIVE;
+    deliver(takeVirtualInterrupt(), SOURCE_EXTERNAL, false, 0, cpu.rip);
+    return EVENT_DELIVERED;
   }
   const exits = isGuest && (cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0;
-  if (!isEnabled && !exits) return false;
+  if (!isEnabled && !exits) return NO_EVENT;
   let vector = pendingVector();
   const isExternal = isExternalIntPending();
-  if (vector < 0 && !isExternal) return false;
+  if (vector < 0 && !isExternal) return NO_EVENT;
   if (exits) {
     const acknowledges =
       (load<u32>(<usize>cpu.vmcs + X.VMCS_EXIT_CONTROLS) & X.EXIT_ACKNOWLEDGE_INTERRUPT) != 0;
     if (acknowledges) vector = acknowledge(vector, isExternal);
+    if (acknowledges && isPostedNotification(vector)) {
+      apicEoi();
+      processPostedInterrupts();
+      return EVENT_HANDLED;
+    }
     exitOnInterrupt(acknowledges ? vector : -1);
-    return true;
+    return EVENT_HANDLED;
   }
   vector = acknowledge(vector, isExternal);
   cpu.activity = ACTIVE;
   cpu.interruptsTaken++;
   deliver(vector, SOURCE_EXTERNAL, false, 0, cpu.rip);
-  return true;
+  return EVENT_DELIVERED;
 }
 
 /** The 8259's vector comes first when it is wired through: it is the older protocol's priority. */

@@ -5,6 +5,7 @@
  * wasm offset.
  */
 import { CpuStruct } from "../../layout/cpu.ts";
+import type { VmxCapabilities } from "./vmx-features.ts";
 import { featureBits } from "./instruction-sets.ts";
 import { MACHINE, MachineStruct, type MemoryPlan } from "../../layout/memory-map.ts";
 import { StateMemory, type ViewOf } from "../../layout/struct.ts";
@@ -301,6 +302,8 @@ export interface CpuConfiguration {
   /** [leaf, subleaf or undefined for any, eax, ebx, ecx, edx] */
   readonly cpuid: readonly (readonly [number, number | undefined, number, number, number, number])[];
   readonly recordBytes: number;
+  /** Undefined: no VMX. */
+  readonly vmx?: VmxCapabilities | undefined;
 }
 
 /** Writes a CPU's configuration into its block. Done once, by the thread that creates the machine, before reset. */
@@ -313,6 +316,19 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   cpu.signature = configuration.signature;
   cpu.cr4Allowed = configuration.cr4Allowed;
   cpu.features.set(featureBits(configuration.instructionSets));
+  const { vmx } = configuration;
+  if (vmx)
+    Object.assign(cpu, {
+      vmxPinMay: vmx.pin,
+      vmxPrimaryMay: vmx.primary,
+      vmxSecondaryMay: vmx.secondary,
+      vmxExitMay: vmx.exit,
+      vmxEntryMay: vmx.entry,
+      vmxEptCapability: vmx.ept,
+      vmxVpidCapability: vmx.vpid,
+      vmxMisc: vmx.misc,
+      vmxFunctions: vmx.functions,
+    });
   // The last place of the record area is the transient block's (records/block-cache.ts).
   cpu.recordCacheSize = configuration.recordBytes - 256;
   const table = new DataView(memory.state.buffer, cpu.cpuid.byteOffset, cpu.cpuid.byteLength);

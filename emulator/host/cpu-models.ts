@@ -9,8 +9,9 @@ import type { CpuConfiguration } from "./core.ts";
 import { tableFeatures } from "./instruction-sets.ts";
 import { FEATURES, featureNames } from "./cpu-features.ts";
 import type { CpuidRegister } from "./cpu-features.ts";
+import { VMX_TIERS, vmxCapabilities } from "./vmx-features.ts";
 
-export const CPU_MODELS = ["nehalem", "sandybridge", "skylake", "max"] as const;
+export const CPU_MODELS = ["penryn", "nehalem", "sandybridge", "skylake", "max"] as const;
 export type CpuModelName = (typeof CPU_MODELS)[number];
 
 /** [leaf, subleaf or undefined for any, EAX, EBX, ECX, EDX] */
@@ -21,7 +22,7 @@ export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   featureNames(`
     FPU FXSR DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
     CMPXCHG16B PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
-    ARAT
+    ARAT VMX
     FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP RDPID
     MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AESNI PCLMULQDQ SHA XSAVE XSAVEOPT XSAVEC XGETBV_ECX_1 AVX AVX2 FMA F16C BMI1 BMI2
     RDRAND RDSEED
@@ -29,11 +30,12 @@ export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   `),
 );
 
-const NEHALEM = featureNames(`
+const PENRYN = featureNames(`
   FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE-36 CLFSH DS ACPI MMX FXSR SSE SSE2 SS HTT TM PBE
-  SSE3 DTES64 MONITOR DS-CPL VMX EIST TM2 SSSE3 CMPXCHG16B xTPR PDCM DCA SSE4_1 SSE4_2 x2APIC POPCNT
-  LAHF-SAHF SYSCALL XD RDTSCP INTEL64 INVARIANT-TSC
+  SSE3 DTES64 MONITOR DS-CPL VMX EIST TM2 SSSE3 CMPXCHG16B xTPR PDCM SSE4_1
+  LAHF-SAHF SYSCALL XD INTEL64
 `);
+const NEHALEM = [...PENRYN, ...featureNames("DCA SSE4_2 x2APIC POPCNT RDTSCP INVARIANT-TSC")];
 const SANDY_BRIDGE = [
   ...NEHALEM,
   ...featureNames("PCLMULQDQ PCID TSC-Deadline AESNI XSAVE XSAVEOPT AVX ARAT 1GB-PAGES"),
@@ -58,9 +60,23 @@ interface CpuModel {
   /** Ways of the 32-KiB instruction cache; bytes and ways of level 2. */
   readonly instructionWays: number;
   readonly level2: { readonly kib: number; readonly ways: number };
+  /** Features of VMX: vmx-features.ts. */
+  readonly vmx: readonly string[];
 }
 
 const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
+  // 06_17H: Core 2 of 45 nm, whose VMX has no EPT.
+  penryn: {
+    title: "Penryn",
+    family: 6,
+    model: 0x17,
+    stepping: 10,
+    features: PENRYN,
+    highestLeaf: 0x0a,
+    instructionWays: 8,
+    level2: { kib: 6144, ways: 24 },
+    vmx: VMX_TIERS.penryn,
+  },
   // 06_1AH: Xeon 5500 series.
   nehalem: {
     title: "Nehalem",
@@ -71,6 +87,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0b,
     instructionWays: 4,
     level2: { kib: 256, ways: 8 },
+    vmx: VMX_TIERS.nehalem,
   },
   // 06_2AH: second generation Core.
   sandybridge: {
@@ -82,6 +99,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0d,
     instructionWays: 8,
     level2: { kib: 256, ways: 8 },
+    vmx: VMX_TIERS.sandybridge,
   },
   // 06_5EH: sixth generation Core.
   skylake: {
@@ -93,6 +111,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x16,
     instructionWays: 8,
     level2: { kib: 256, ways: 4 },
+    vmx: VMX_TIERS.all,
   },
   // Everything that is implemented, with the signature of a processor that has it all: 06_6AH, Ice Lake server.
   max: {
@@ -104,6 +123,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x16,
     instructionWays: 8,
     level2: { kib: 256, ways: 4 },
+    vmx: VMX_TIERS.all,
   },
 };
 
@@ -157,7 +177,10 @@ export interface CpuModelOptions {
   readonly hypervisor?: boolean;
 }
 
-export type CpuIdentity = Pick<CpuConfiguration, "signature" | "cr4Allowed" | "cpuid" | "instructionSets">;
+export type CpuIdentity = Pick<
+  CpuConfiguration,
+  "signature" | "cr4Allowed" | "cpuid" | "instructionSets" | "vmx"
+>;
 
 /** CPUID.1:EAX: SDM Vol. 2A, "CPUID", "Version Information Returned by CPUID in EAX". Family 6 only. */
 function signatureOf({ family, model, stepping }: CpuModel): number {
@@ -173,8 +196,11 @@ export function claimedFeatures(
   for (const name of options.removed ?? []) claimed.delete(name);
   // HTT: CPUID.1:EBX[23:16] is valid, that is, the package has more than one logical processor.
   if (options.cpus === 1) claimed.delete("HTT");
-  if (options.hypervisor) claimed.add("HYPERVISOR");
-  else claimed.delete("HYPERVISOR");
+  if (options.hypervisor) {
+    claimed.add("HYPERVISOR");
+    // Nested VMX is not offered to virtual machines.
+    claimed.delete("VMX");
+  } else claimed.delete("HYPERVISOR");
   return claimed;
 }
 
@@ -228,7 +254,15 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   let cr4Allowed = 0n;
   for (const [feature, bit] of CR4_OF_FEATURE) if (features.has(feature)) cr4Allowed |= 1n << BigInt(bit);
   const cpuid = rows.filter(([leaf]) => leaf <= model.highestLeaf || leaf >= 0x80000000);
-  return { signature, cr4Allowed, cpuid, instructionSets: tableFeatures(features) };
+  const removed = new Set(options.removed ?? []);
+  const vmx = [...model.vmx, ...(options.added ?? [])].filter((name) => !removed.has(name));
+  return {
+    signature,
+    cr4Allowed,
+    cpuid,
+    instructionSets: tableFeatures(features),
+    vmx: features.has("VMX") ? vmxCapabilities(vmx) : undefined,
+  };
 }
 
 /** Sizes of an XSAVE image: legacy region and header, and the AVX component behind them. */
@@ -330,9 +364,9 @@ function cacheRows(model: CpuModel, cpus: number): CpuidRow[] {
   ];
 }
 
-/** Leaf 80000006H's code of level 2's associativity. */
+/** Leaf 80000006H's code of level 2's associativity: 4 ways, 8, or with 24 "16 ways", the nearest below. */
 function level2Associativity({ level2 }: CpuModel): number {
-  return level2.ways === 4 ? 4 : 6;
+  return level2.ways === 4 ? 4 : level2.ways === 8 ? 6 : 8;
 }
 
 /** Leaf BH, "Extended Topology Enumeration": one thread a core, all cores in one package. */

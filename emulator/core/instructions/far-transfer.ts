@@ -65,6 +65,7 @@ import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/ra
 import { SOURCE_PRIVILEGED, SOURCE_SOFTWARE, SOURCE_SOFTWARE_EXCEPTION } from "../interrupts/deliver";
 import { R_DISP, R_LENGTH } from "../records/record";
 import { throughSystemDescriptor } from "./gates";
+import { PIN_NMI_EXITING, PIN_VIRTUAL_NMIS } from "../spec/vmx";
 import { Op } from "./operand";
 import { TASK_BY_IRET, switchTask } from "./task-switch";
 import { dropStack, peekStack, pushValue, setFlagsMasked, setStackPointer } from "./stack";
@@ -334,6 +335,7 @@ export function retFarPop<T>(record: usize): void {
 
 export function iret<T>(record: usize): void {
   cpu.leave = 1;
+  endNmiBlocking();
   const size = sizeof<T>();
   if (!isProtected()) {
     const target = <u64>peekStack<T>(0);
@@ -351,7 +353,6 @@ export function iret<T>(record: usize): void {
     if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID | FLAG_RF;
     setReturnFlags(image, writable);
     updateMode();
-    endNmiBlocking();
     return;
   }
   if (isVirtual8086()) {
@@ -365,7 +366,7 @@ export function iret<T>(record: usize): void {
     }
     const link = <u32>System.read<u16>(segBase(TR));
     if (faultPending()) return;
-    if (switchTask(link, TASK_BY_IRET, cpu.rip, 0)) endNmiBlocking();
+    switchTask(link, TASK_BY_IRET, cpu.rip, 0);
     return;
   }
   const target = <u64>peekStack<T>(0);
@@ -393,7 +394,6 @@ export function iret<T>(record: usize): void {
     cpu.rip = target;
     setReturnFlags(image, writable);
     updateMode();
-    endNmiBlocking();
     return;
   }
   const newPointer = <u64>peekStack<T>(size * 3);
@@ -419,12 +419,19 @@ export function iret<T>(record: usize): void {
   setReturnFlags(image, writable);
   updateMode();
   updateContext();
-  endNmiBlocking();
 }
 
-/** IRET ends blocking by NMI, faults excepted (SDM Vol. 3A, "Handling Multiple NMIs"). */
+/**
+ * IRET ends blocking by NMI, even when it faults (SDM Vol. 3A, "Handling Multiple NMIs"): so before everything else. Under "NMI exiting"
+ * that is virtual-NMI blocking, and without virtual NMIs nothing (SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root
+ * Operation").
+ */
 function endNmiBlocking(): void {
+  if ((cpu.interruptibility & 8) == 0) return;
+  if (cpu.vmxNonRoot != 0 && (cpu.pinControls & (PIN_NMI_EXITING | PIN_VIRTUAL_NMIS)) == PIN_NMI_EXITING)
+    return;
   cpu.interruptibility &= ~(<u32>8);
+  cpu.iretUnblocked = 1;
 }
 
 /** As setFlagsMasked, but RF is taken from the image. */
@@ -454,7 +461,6 @@ function iretV86<T>(): void {
   if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID | FLAG_RF;
   setReturnFlags(image, writable);
   updateMode();
-  endNmiBlocking();
 }
 
 /** IRET from ring 0 of protected mode to virtual-8086 mode. */
@@ -483,7 +489,6 @@ function iretToV86(target: u64, selector: u32, image: u64): void {
   cpu.rip = target;
   updateMode();
   updateContext();
-  endNmiBlocking();
 }
 
 /** Software interrupts are delivered by the run loop after the instruction: they are events, not faults. */

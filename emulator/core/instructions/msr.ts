@@ -26,14 +26,27 @@ import {
 } from "../interrupts/local-apic";
 import { isCanonical } from "../mmu/linear";
 import { exitOnMsr } from "../vmx/msr-exits";
+import { VMX_BASIC, VMX_VMFUNC, hasVmx, vmxCapability } from "../vmx/capabilities";
+import { isMsrReadVirtualized, readVirtualMsr, writeVirtualMsr } from "../vmx/virtual-apic";
 
 function answer(value: u64): void {
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
 }
 
+/** 800H to 8FFH, the range that "virtualize x2APIC mode" is about. */
+function isX2apicMsr(index: u32): bool {
+  return index >> 8 == 8;
+}
+
 export function readMsr(record: usize, index: u32): void {
-  if (cpu.vmxNonRoot != 0 && exitOnMsr(record, index, false)) return;
+  if (cpu.vmxNonRoot != 0) {
+    if (exitOnMsr(record, index, false)) return;
+    if (isX2apicMsr(index) && isMsrReadVirtualized(index - MSR.X2APIC_FIRST)) {
+      answer(readVirtualMsr(index - MSR.X2APIC_FIRST));
+      return;
+    }
+  }
   const value = msrValue(index);
   if (!faultPending()) answer(value);
 }
@@ -99,6 +112,7 @@ export function msrValue(index: u32): u64 {
     case MSR.TSC_AUX:
       return cpu.tscAux;
     default:
+      if (index >= VMX_BASIC && index <= VMX_VMFUNC) return vmxCapability(index);
       raiseGp();
       return 0;
   }
@@ -113,7 +127,10 @@ function fixedMtrrIndex(index: u32): i32 {
 }
 
 export function writeMsr(record: usize, index: u32, value: u64): void {
-  if (cpu.vmxNonRoot != 0 && exitOnMsr(record, index, true)) return;
+  if (cpu.vmxNonRoot != 0) {
+    if (exitOnMsr(record, index, true)) return;
+    if (isX2apicMsr(index) && writeVirtualMsr(index - MSR.X2APIC_FIRST, value)) return;
+  }
   setMsr(index, value);
 }
 
@@ -159,7 +176,7 @@ export function setMsr(index: u32, value: u64): void {
       writeApicBase(value);
       return;
     case MSR.FEATURE_CONTROL:
-      if ((cpu.featureControl & 1) != 0 || (value & ~(<u64>0xff07)) != 0) raiseGp();
+      if ((cpu.featureControl & 1) != 0 || (value & ~(hasVmx() ? <u64>0xff05 : 1)) != 0) raiseGp();
       else cpu.featureControl = value;
       return;
     case MSR.TSC_ADJUST:

@@ -50,6 +50,8 @@ import {
 } from "../state/mode";
 import { AR_L } from "../spec/architecture";
 import { ramAddress } from "../mmu/physical";
+import { ACCESS_READ, NO_TRANSLATION, machinePhysical } from "../mmu/walk";
+import { FOR_PDPTES } from "../mmu/ept-walk";
 import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
 import { Linear, isCanonical } from "../mmu/linear";
@@ -64,9 +66,12 @@ import {
   exitOnDebugAccess,
   exitOnInstruction,
   exitOnInvlpg,
+  exitOnInvpcid,
   exitOnLmsw,
-  exitOnVmcall,
+  exitOnPause,
 } from "../vmx/instruction-exits";
+import { readVirtualTpr, usesTprShadow, writeVirtualTpr } from "../vmx/virtual-apic";
+import { CR0_FIXED, cr0FixedInGuest } from "../vmx/fixed-bits";
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
 import { xsaveBytes } from "./xsave";
@@ -74,7 +79,7 @@ import { readMsr, writeMsr } from "./msr";
 import {
   EXIT_REASON_CPUID,
   EXIT_REASON_HLT,
-  EXIT_REASON_PAUSE,
+  EXIT_REASON_INVD,
   EXIT_REASON_RDPMC,
   EXIT_REASON_RDTSC,
   EXIT_REASON_RDTSCP,
@@ -126,7 +131,7 @@ export function hlt(record: usize): void {
 }
 
 export function pause(record: usize): void {
-  if (exitOnInstruction(record, EXIT_REASON_PAUSE)) return;
+  if (exitOnPause(record)) return;
   cpu.pauses++;
   // A spin-wait loop. In parallel mode the thread that it waits for may need this host processor: now and then it is
   // given away for a moment, or until this CPU has something to look at.
@@ -147,20 +152,24 @@ export function wbinvd(record: usize): void {
   if (requireRing0()) exitOnInstruction(record, EXIT_REASON_WBINVD);
 }
 
+export function invd(record: usize): void {
+  if (requireRing0()) exitOnInstruction(record, EXIT_REASON_INVD);
+}
+
 // --- control registers
 
 /** Bits of CR0 that exist; the others must be 0 (upper half) or are ignored. */
 const CR0_DEFINED: u64 = 0xe005003f;
 
-/** CR4 bits that this processor has. */
+/** CR4 bits that this processor has; in VMX operation VMXE, which is fixed to 1 there, is one. */
 export function cr4Supported(): u64 {
-  // VMXE is fixed to 1 in VMX operation (IA32_VMX_CR4_FIXED0); in a guest it is the hypervisor's.
-  return cpu.vmxNonRoot != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
+  return cpu.vmxOn != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
 }
 
-/** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set. */
+/** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set, or with an EPT-induced exit. */
 export function loadPdptes(cr3: u64): bool {
-  const table = cr3 & 0xffffffe0;
+  const table = machinePhysical(cr3 & 0xffffffe0, 0, ACCESS_READ, FOR_PDPTES);
+  if (table == NO_TRANSLATION) return false;
   let good = true;
   for (let i: usize = 0; i < 4; i++) {
     const at = ramAddress(table + (i << 3), 8);
@@ -181,6 +190,11 @@ function usesPdptes(cr0: u64, cr4: u64): bool {
   return (cr0 & CR0_PG) != 0 && (cr4 & CR4_PAE) != 0 && (cpu.efer & EFER_LME) == 0;
 }
 
+/** Bits of CR0 that must stay 1 in VMX operation. */
+function fixedCr0(): u64 {
+  return cpu.vmxNonRoot != 0 ? cr0FixedInGuest(cpu.proc2Controls) : CR0_FIXED;
+}
+
 /** MOV to CR0 and LMSW, after interception. */
 export function writeCr0(value: u64): void {
   if (
@@ -188,6 +202,10 @@ export function writeCr0(value: u64): void {
     ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
     ((value & CR0_NW) != 0 && (value & CR0_CD) == 0)
   ) {
+    raiseGp();
+    return;
+  }
+  if (cpu.vmxOn != 0 && (value & fixedCr0()) != fixedCr0()) {
     raiseGp();
     return;
   }
@@ -239,7 +257,11 @@ export function writeCr3(value: u64): void {
 
 export function writeCr4(value: u64): void {
   const before = cpu.cr4;
-  if ((value & ~cr4Supported()) != 0 || (isLongMode() && (value & CR4_PAE) == 0)) {
+  if (
+    (value & ~cr4Supported()) != 0 ||
+    (cpu.vmxOn != 0 && (value & CR4_VMXE) == 0) ||
+    (isLongMode() && (value & CR4_PAE) == 0)
+  ) {
     raiseGp();
     return;
   }
@@ -290,7 +312,8 @@ export function moveToControl(record: usize): void {
         raiseGp();
         return;
       }
-      apicWrite(APIC_TPR, (<u32>value) << 4);
+      if (usesTprShadow()) writeVirtualTpr(<u32>value);
+      else apicWrite(APIC_TPR, (<u32>value) << 4);
       return;
     default:
       raiseUd();
@@ -316,7 +339,7 @@ export function moveFromControl(record: usize): void {
       value = cpu.vmxNonRoot != 0 ? (cpu.cr4 & ~cpu.cr4Mask) | (cpu.cr4Shadow & cpu.cr4Mask) : cpu.cr4;
       break;
     case 8:
-      value = <u64>(apicRead(APIC_TPR) >> 4);
+      value = <u64>(usesTprShadow() ? readVirtualTpr() : apicRead(APIC_TPR) >> 4);
       break;
     default:
       raiseUd();
@@ -424,6 +447,7 @@ export function invlpg(record: usize): void {
 }
 
 export function invpcid(record: usize): void {
+  if (exitOnInvpcid(record)) return;
   if (cpu.cpl != 0) {
     raiseGp();
     return;
@@ -622,10 +646,4 @@ export function wrfsbase<T>(record: usize): void {
 }
 export function wrgsbase<T>(record: usize): void {
   writeBase<T>(record, GS);
-}
-
-/** VMCALL exits from a guest; elsewhere this processor has no VMX instructions to offer yet: #UD. */
-export function vmcall(record: usize): void {
-  if (cpu.vmxNonRoot != 0) exitOnVmcall(record);
-  else raiseUd();
 }

@@ -7,7 +7,7 @@
 import { endOfInterrupt, sendInterrupt } from "../env";
 import { CPU_APIC_REGISTER } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
-import { NEVER, guestTimeStamp, now } from "../state/clock";
+import { NEVER, guestTimeStamp, now, unscaledCycles } from "../state/clock";
 
 export const APIC_BASE_BSP: u64 = 1 << 8;
 export const APIC_BASE_X2APIC: u64 = 1 << 10;
@@ -240,7 +240,7 @@ export function setTscDeadline(value: u64): void {
   if (value == 0) cpu.timerDeadline = NEVER;
   else {
     const distance = <i64>(value - guestTimeStamp());
-    cpu.timerDeadline = distance <= 0 ? now() : now() + <u64>distance;
+    cpu.timerDeadline = distance <= 0 ? now() : now() + unscaledCycles(<u64>distance);
   }
   cpu.leave = 1;
   cpu.recordEnd = 0;

@@ -67,7 +67,7 @@ export function dropContexts(vpid: u32, pcid: i32): void {
   }
 }
 
-/** Forgets every context of one VPID whatever its PCID; `allVpids` forgets those of all non-zero VPIDs. */
+/** Forgets every context. */
 export function dropContextsOfVpids(): void {
   cpu.contextStale = 1;
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) store<u64>(contextAt(index), 0, KEY);

@@ -16,6 +16,7 @@ import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } 
 import { isGuarded, noteWrite, ramAddress } from "./physical";
 import { contextAsid } from "./contexts";
 import { readBus, writeBus } from "./bus";
+import { APIC_ACCESS, canWriteApicAccessPage, exitOnApicFetch } from "../vmx/virtual-apic";
 import { noteDataAccess, watchesData } from "../interrupts/debug";
 
 const PAGE_MASK: u64 = ~(<u64>0xfff);
@@ -246,6 +247,7 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
       copy(scratch, host, size);
       return scratch;
     }
+    if ((first & APIC_ACCESS) != 0 && !canWriteApicAccessPage(first, size)) return 0;
     if (wantOld && !readBus(first, size, scratch)) return 0;
     return scratch;
   }
@@ -253,6 +255,8 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   const second = translate(wrapLinear(linear + inPage), ACCESS_WRITE, flavor);
   if (second == NO_TRANSLATION) return 0;
   cpu.slowPhysical2 = second;
+  if ((first & APIC_ACCESS) != 0 && !canWriteApicAccessPage(first, 8)) return 0;
+  if ((second & APIC_ACCESS) != 0 && !canWriteApicAccessPage(second, 8)) return 0;
   if (wantOld && (!readPart(first, inPage, scratch) || !readPart(second, size - inPage, scratch + inPage)))
     return 0;
   return scratch;
@@ -300,6 +304,10 @@ export function fetchable(linear: u64): usize {
   const physical = translate(linear, ACCESS_EXECUTE, contextFlavor(cpu.cpl == 3));
   if (physical == NO_TRANSLATION) return 0;
   const host = ramAddress(physical & PAGE_MASK, 4096);
+  if ((physical & APIC_ACCESS) != 0) {
+    exitOnApicFetch(physical);
+    return 0;
+  }
   if (host == 0) return fetchFromBus(physical);
   fill(CPU_TLB_EXECUTE, linear, host + ((<usize>physical) & 0xfff));
   return host + ((<usize>physical) & 0xfff);

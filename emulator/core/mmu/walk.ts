@@ -31,7 +31,8 @@ import {
   CONTEXT_WP,
 } from "../state/mode";
 import { raisePageFault } from "../interrupts/raise";
-import { eptTranslate } from "./ept-walk";
+import { APIC_ACCESS, exitOnApicWalk } from "../vmx/virtual-apic";
+import { FOR_DATA, FOR_WALK, eptTranslate } from "./ept-walk";
 import { noteLargePage } from "./contexts";
 import { noteWrite, isGuarded, ramAddress } from "./physical";
 
@@ -46,23 +47,28 @@ const ADDRESS: u64 = 0x000ffffffffff000;
 /** Bits of an entry's address field beyond the physical-address width. */
 const RESERVED_ADDRESS: u64 = ADDRESS & ~PHYSICAL_MASK;
 
-/** Guest-physical to machine-physical; the identity without EPT. */
-function machinePhysical(guestPhysical: u64, linear: u64, access: u32, isWalk: bool): u64 {
-  if (cpu.eptp == 0) return guestPhysical;
-  return eptTranslate(guestPhysical, linear, access, isWalk);
+/** Guest-physical to machine-physical; the identity without EPT. An address on the APIC-access page is marked as one. */
+export function machinePhysical(guestPhysical: u64, linear: u64, access: u32, use: u32): u64 {
+  if (cpu.vmxNonRoot == 0) return guestPhysical;
+  const physical = cpu.eptp == 0 ? guestPhysical : eptTranslate(guestPhysical, linear, access, use);
+  if ((physical & ~(<u64>0xfff)) != cpu.apicAccessPage || physical == NO_TRANSLATION) return physical;
+  if (use == FOR_DATA) return physical | APIC_ACCESS;
+  if (cpu.eptp == 0) return physical;
+  exitOnApicWalk(physical);
+  return NO_TRANSLATION;
 }
 
 /** Wasm offset of a paging-structure entry, or 0 (outside RAM, or fault recorded). */
 function entryAddress(guestPhysical: u64, linear: u64, size: u32): usize {
   cpu.walkReferences++;
-  const at = machinePhysical(guestPhysical, linear, ACCESS_READ, true);
+  const at = machinePhysical(guestPhysical, linear, ACCESS_READ, FOR_WALK);
   if (at == NO_TRANSLATION) return 0;
   return ramAddress(at, size);
 }
 
 /** Sets bits of an entry, as the locked update of a processor. False when EPT forbids it (exit recorded). */
 function setEntryBits(address: usize, guestPhysical: u64, linear: u64, bits: u64, wide: bool): bool {
-  if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, true) == NO_TRANSLATION)
+  if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, FOR_WALK) == NO_TRANSLATION)
     return false;
   if (wide) atomic.or<u64>(address, bits);
   else atomic.or<u32>(address, <u32>bits);
@@ -103,7 +109,11 @@ function isAllowed(writable: bool, user: bool, noExecute: bool, access: u32, fla
  * @returns machine-physical address, or NO_TRANSLATION with the fault or VM exit recorded
  */
 export function translate(linear: u64, access: u32, flavor: u32): u64 {
-  if ((flavor & CONTEXT_PAGING) == 0) return machinePhysical(linear & 0xffffffff, linear, access, false);
+  if ((flavor & CONTEXT_PAGING) == 0) {
+    // Without paging all linear addresses are user-mode addresses to mode-based execute control.
+    cpu.walkUser = 1;
+    return machinePhysical(linear & 0xffffffff, linear, access, FOR_DATA);
+  }
   if ((flavor & CONTEXT_PAE) == 0) return translate32(linear, access, flavor);
   return translateWide(linear, access, flavor);
 }
@@ -181,7 +191,8 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     if (level != 0) noteLargePage();
     const offsetMask: u64 = ((<u64>1) << (12 + 9 * level)) - 1;
     const guestPhysical = (entry & ADDRESS & ~offsetMask) | (linear & offsetMask);
-    return machinePhysical(guestPhysical, linear, access, false);
+    cpu.walkUser = user ? 1 : 0;
+    return machinePhysical(guestPhysical, linear, access, FOR_DATA);
   }
 }
 
@@ -207,7 +218,8 @@ function translate32(linear: u64, access: u32, flavor: u32): u64 {
       return NO_TRANSLATION;
     noteLargePage();
     const base = (<u64>(directory & 0xffc00000)) | (((<u64>(directory >> 13)) & 0xff) << 32);
-    return machinePhysical(base | (linear & 0x3fffff), linear, access, false);
+    cpu.walkUser = user ? 1 : 0;
+    return machinePhysical(base | (linear & 0x3fffff), linear, access, FOR_DATA);
   }
   const tablePhysical = <u64>(directory & 0xfffff000) + (((linear >> 12) & 1023) << 2);
   const tableAt = entryAddress(tablePhysical, linear, 4);
@@ -222,5 +234,6 @@ function translate32(linear: u64, access: u32, flavor: u32): u64 {
   const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
   if (((<u64>entry) & want) != want && !setEntryBits(tableAt, tablePhysical, linear, want, false))
     return NO_TRANSLATION;
-  return machinePhysical((<u64>(entry & 0xfffff000)) | (linear & 0xfff), linear, access, false);
+  cpu.walkUser = user ? 1 : 0;
+  return machinePhysical((<u64>(entry & 0xfffff000)) | (linear & 0xfff), linear, access, FOR_DATA);
 }

@@ -6,6 +6,7 @@ import { setSegment, updateContext, updateMode } from "./mode";
 import { NEVER } from "./clock";
 import { flushAllContexts } from "../mmu/contexts";
 import { flushBlocks } from "../records/block-cache";
+import { NO_PAGE } from "../vmx/virtual-apic";
 import { APIC_BASE_BSP, APIC_BASE_ENABLE, resetApic } from "../interrupts/local-apic";
 
 /** What INIT and reset share: everything but caches, MSRs of memory types, counters and the clock. */
@@ -46,6 +47,11 @@ export function resetForInit(): void {
   cpu.deliveringVector = -1;
   cpu.nmiPending = 0;
   cpu.vmxNonRoot = 0;
+  cpu.entryPending = 0;
+  cpu.trapExits = 0;
+  cpu.virtualApic = 0;
+  cpu.apicAccessPage = NO_PAGE;
+  cpu.tscMultiplier = 0;
   cpu.vmcsKept = 0;
   cpu.eptp = 0;
   cpu.vpid = 0;
@@ -75,6 +81,10 @@ export function resetForPowerOn(): void {
   cpu.x87CodeOffset = 0;
   cpu.x87DataOffset = 0;
   cpu.xcr0 = 1;
+  cpu.vmxOn = 0;
+  cpu.vmcs = 0;
+  cpu.vmcsPointer = NO_PAGE;
+  cpu.initBlocked = 0;
   cpu.randomCount = 0;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
   cpu.sysenterCs = 0;

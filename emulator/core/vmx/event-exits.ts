@@ -1,8 +1,8 @@
 /** Exits on exceptions, interrupts and triple faults. SDM Vol. 3C, "Other Causes of VM Exits". */
 import * as X from "../spec/vmx";
-import { VECTOR_PF } from "../spec/architecture";
+import { VECTOR_DF, VECTOR_PF } from "../spec/architecture";
 import { cpu } from "../state/cpu";
-import { interruptionInfo, vmExit } from "./exit";
+import { INFO_NMI_UNBLOCKING, interruptionInfo, vmExit } from "./exit";
 import { Vmcs } from "./vmcs";
 
 /** Does the exception bitmap, with the page-fault mask and match, ask for an exit? */
@@ -35,7 +35,10 @@ export function exitOnException(
   cpu.deliveringError = previousError;
   vmExit(X.EXIT_REASON_EXCEPTION_NMI, vector == VECTOR_PF ? cpu.cr2Pending : 0);
   cpu.deliveringVector = -1;
-  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, <u64>interruptionInfo(<u32>vector, source, hasError));
+  let info = interruptionInfo(<u32>vector, source, hasError);
+  // A fault of IRET, unless it is a double fault or was met while another event was delivered.
+  if (cpu.iretUnblocked != 0 && vector != VECTOR_DF && previous < 0) info |= INFO_NMI_UNBLOCKING;
+  Vmcs.set(X.VMCS_EXIT_INTERRUPTION_INFO, <u64>info);
   if (hasError) Vmcs.set(X.VMCS_EXIT_INTERRUPTION_ERROR_CODE, <u64>error);
   if (source >= 5) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
   return true;
