@@ -309,6 +309,8 @@ export const CpuStruct = struct(
     taskSwitched: u32,
     /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
     debugHits: u32,
+    /** What the #DB about to be delivered tells of; likewise. */
+    debugConditions: u64,
     /** Where vector instructions take operands apart and put results together. */
     lanes: bytes(96, 16),
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */

@@ -209,6 +209,7 @@ export const CPU_TASK_FAULT: usize = 5048;
 export const CPU_TASK_FAULT_ERROR: usize = 5052;
 export const CPU_TASK_SWITCHED: usize = 5056;
 export const CPU_DEBUG_HITS: usize = 5060;
+export const CPU_DEBUG_CONDITIONS: usize = 5064;
 export const CPU_LANES: usize = 5072;
 export const CPU_MEDIA_FAULTS: usize = 5168;
 export const CPU_FLOAT_CONTROL: usize = 5172;
@@ -923,7 +924,7 @@ export class Cpu {
   taskFaultError: u32;
   taskSwitched: u32;
   debugHits: u32;
-  padding5064: u64;
+  debugConditions: u64;
   padding5072: u64;
   padding5080: u64;
   padding5088: u64;

@@ -237,11 +237,6 @@ export function settle(): bool {
  * @param isBehindMovSs traps of the instruction before, which loaded SS, have been held back
  */
 function step(isBehindMovSs: bool): void {
-  // Left over from a software interrupt: delivered before the first instruction of its handler.
-  if (cpu.debugHits != 0 && !isBehindMovSs) {
-    trap(0);
-    return;
-  }
   // Blocking by MOV SS inhibits instruction breakpoints.
   if (!isBehindMovSs && meetsInstructionBreakpoint()) {
     raise(VECTOR_DB);
@@ -365,14 +360,13 @@ function stayInactive(): u32 {
 
 /** HLT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer. */
 export function isWakeUpPending(): bool {
-  if (now() >= cpu.timerDeadline) return true;
+  if (now() >= cpu.timerDeadline || cpu.debugHits != 0) return true;
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
     if (now() >= cpu.preemptionDeadline) return true;
-    if (wakesForVirtualInterrupt()) return true;
+    if (wakesForVirtualInterrupt() || isWindowOpen()) return true;
     if ((cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0)
       return pendingVector() >= 0 || isExternalIntPending();
-    if (isWindowOpen()) return true;
   }
   if (cpu.activity == SHUTDOWN) return false;
   return (cpu.rflags & FLAG_IF) != 0 && (pendingVector() >= 0 || isExternalIntPending());
@@ -404,6 +398,11 @@ const EVENT_HANDLED: u32 = 2;
  */
 function recognizeEvent(time: u64, shadow: u32): u32 {
   const isGuest = cpu.vmxNonRoot != 0;
+  // Debug exceptions that are pending from before, or from VM entry; blocking by MOV SS holds them back.
+  if (cpu.debugHits != 0 && (shadow & 2) == 0) {
+    trap(0);
+    return EVENT_DELIVERED;
+  }
   if (isGuest && time >= cpu.preemptionDeadline) {
     vmExit(X.EXIT_REASON_PREEMPTION_TIMER, 0);
     return EVENT_HANDLED;

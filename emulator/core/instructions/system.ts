@@ -84,6 +84,7 @@ import {
   EXIT_REASON_RDTSC,
   EXIT_REASON_RDTSCP,
   EXIT_REASON_WBINVD,
+  SECONDARY_ENABLE_RDTSCP,
 } from "../spec/vmx";
 
 export function ud(record: usize): void {
@@ -393,7 +394,6 @@ const DR7_GD: u64 = 1 << 13;
 function isDetected(): bool {
   if ((debugRegister(7) & DR7_GD) == 0) return false;
   noteDebugCondition(DR6_BD);
-  setDebugRegister(7, debugRegister(7) & ~DR7_GD);
   raise(VECTOR_DB);
   return true;
 }
@@ -504,6 +504,11 @@ export function rdtscp(record: usize): void {
 }
 
 export function rdpid(record: usize): void {
+  // SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root Operation".
+  if (cpu.vmxNonRoot != 0 && (cpu.proc2Controls & SECONDARY_ENABLE_RDTSCP) == 0) {
+    raiseUd();
+    return;
+  }
   Op.setDst<u64>(record, cpu.tscAux & 0xffffffff);
 }
 

@@ -233,12 +233,6 @@ function accessedVmcs(): usize {
   return at;
 }
 
-/** Errors of VMREAD and VMWRITE go into the VMCS that is accessed. */
-function failOn(vmcs: usize, error: u32): void {
-  store<u64>(vmcs, <u64>error, X.VMCS_VM_INSTRUCTION_ERROR);
-  setArithmeticFlags(FLAG_ZF);
-}
-
 /** In non-root operation: VMREAD and VMWRITE exit unless "VMCS shadowing" and the bitmap let them through. */
 function isShadowed(encoding: u64, bitmapSlot: usize): bool {
   if ((cpu.proc2Controls & X.SECONDARY_VMCS_SHADOWING) == 0 || encoding >> 15 != 0) return false;
@@ -263,7 +257,7 @@ export function vmread(record: usize): void {
   if (vmcs == 0) return;
   const slot = fieldSlot(encoding);
   if (slot == NO_FIELD) {
-    failOn(vmcs, UNSUPPORTED_COMPONENT);
+    fail(UNSUPPORTED_COMPONENT);
     return;
   }
   const value = readField(vmcs, slot, <u32>encoding);
@@ -298,11 +292,11 @@ export function vmwrite(record: usize): void {
   }
   const slot = fieldSlot(encoding);
   if (slot == NO_FIELD) {
-    failOn(vmcs, UNSUPPORTED_COMPONENT);
+    fail(UNSUPPORTED_COMPONENT);
     return;
   }
   if (isReadOnlyField(<u32>encoding) && (cpu.vmxMisc & X.MISC_WRITE_ANY_FIELD) == 0) {
-    failOn(vmcs, VMWRITE_READ_ONLY);
+    fail(VMWRITE_READ_ONLY);
     return;
   }
   writeField(vmcs, slot, <u32>encoding, value);

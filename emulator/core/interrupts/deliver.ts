@@ -23,6 +23,7 @@ import {
   TYPE_TASK_GATE,
   TYPE_TRAP_GATE,
   TYPE_TRAP_GATE16,
+  VECTOR_DB,
   VECTOR_DE,
   VECTOR_DF,
   VECTOR_GP,
@@ -67,6 +68,7 @@ import {
   raiseWithError,
 } from "./raise";
 import { NO_TASK_FAULT, TASK_BY_GATE, pushTaskError, switchTask } from "../instructions/task-switch";
+import { applyDebugConditions } from "./debug";
 import { exitOnException, exitOnTripleFault } from "../vmx/event-exits";
 
 /** Where an event comes from; decides privilege checks, the EXT bit and the VMX interruption type. */
@@ -115,6 +117,7 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
         return;
     }
     if (from == SOURCE_EXCEPTION && current == VECTOR_PF) cpu.cr2 = cpu.cr2Pending;
+    if (current == VECTOR_DB && cpu.debugConditions != 0) applyDebugConditions();
     cpu.deliveringVector = current;
     cpu.deliveringSource = from;
     cpu.deliveringHasError = withError ? 1 : 0;

@@ -40,6 +40,7 @@ export function resetForInit(): void {
   cpu.breakpoints = 0;
   cpu.taskFault = -1;
   cpu.debugHits = 0;
+  cpu.debugConditions = 0;
   cpu.cpl = 0;
   cpu.interruptibility = 0;
   cpu.faultVector = -1;

@@ -192,11 +192,12 @@ export function checkInjection(): u32 {
     return controlError(X.RULE_INJECTION_TYPE);
   if ((type == 2 && vector != 2) || (type == 3 && vector > 31) || (type == 7 && vector != 0))
     return controlError(X.RULE_INJECTION_VECTOR);
-  // Without unrestricted guests CR0.PE is 1 in every guest.
+  const isUnrestricted =
+    (secondaryControls(Vmcs.get32(X.VMCS_PRIMARY_CONTROLS)) & X.SECONDARY_UNRESTRICTED_GUEST) != 0;
   const hasCode =
     type == 3 &&
     (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17) &&
-    (Vmcs.get(X.VMCS_GUEST_CR0) & CR0_PE) != 0;
+    (!isUnrestricted || (Vmcs.get(X.VMCS_GUEST_CR0) & CR0_PE) != 0);
   const hasError = (info & (1 << 11)) != 0;
   if (hasError != hasCode) return controlError(X.RULE_INJECTION_ERROR_CODE);
   if ((info & 0x7ffff000) != 0) return controlError(X.RULE_INJECTION_RESERVED);

@@ -31,7 +31,7 @@ import {
   cpu,
   setGpr,
 } from "../state/cpu";
-import { NEVER, now } from "../state/clock";
+import { NEVER, now, timeStamp } from "../state/clock";
 import { setArithmeticFlags } from "../state/flags";
 import { segRights, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
@@ -198,8 +198,14 @@ function loadWritableControls(): void {
   cpu.tscOffset = (cpu.procControls & X.PRIMARY_TSC_OFFSETTING) != 0 ? Vmcs.get(X.VMCS_TSC_OFFSET) : 0;
   cpu.preemptionDeadline =
     (cpu.pinControls & X.PIN_PREEMPTION_TIMER) != 0
-      ? now() + (Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) << PREEMPTION_SHIFT)
+      ? preemptionDeadline(Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) & 0xffffffff)
       : NEVER;
+}
+
+/** When the time-stamp counter has had `value` more changes of its bit PREEMPTION_SHIFT. */
+function preemptionDeadline(value: u64): u64 {
+  const stamp = timeStamp();
+  return now() + ((((stamp >> PREEMPTION_SHIFT) + value) << PREEMPTION_SHIFT) - stamp);
 }
 
 /** Loads controls and guest state for one instruction of the hypervisor's emulator: no checks, no event. */

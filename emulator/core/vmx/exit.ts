@@ -31,7 +31,7 @@ import {
   setGpr,
 } from "../state/cpu";
 import { getFlags, setArithmeticFlags } from "../state/flags";
-import { now, NEVER } from "../state/clock";
+import { now, NEVER, timeStamp } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
 import { updateMedia } from "../state/media";
@@ -142,7 +142,11 @@ export function saveGuestState(): void {
 function savePreemptionTimer(): void {
   if ((Vmcs.get32(X.VMCS_EXIT_CONTROLS) & X.EXIT_SAVE_PREEMPTION_TIMER) == 0) return;
   const at = now();
-  const left = cpu.preemptionDeadline <= at ? 0 : (cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT;
+  const stamp = timeStamp();
+  const left =
+    cpu.preemptionDeadline <= at
+      ? 0
+      : ((stamp + cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT) - (stamp >> PREEMPTION_SHIFT);
   Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, left);
 }
 
@@ -182,7 +186,7 @@ function saveChangedState(): void {
     for (let i: usize = 0; i < 4; i++) save(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
 }
 
-/** The VMX-preemption timer counts down once every 2^5 cycles of the time-stamp counter (IA32_VMX_MISC). */
+/** The VMX-preemption timer counts down whenever bit 5 of the time-stamp counter changes (IA32_VMX_MISC). */
 export const PREEMPTION_SHIFT: u64 = 5;
 
 /**
@@ -192,8 +196,8 @@ export const PREEMPTION_SHIFT: u64 = 5;
  */
 export function completeExit(): void {
   saveGuestState();
-  const stored = storeExitMsrs();
   leaveGuest();
+  const stored = storeExitMsrs();
   if (cpu.hypervisorOutside != 0) {
     cpu.vmcsKept = cpu.vmcsSavesAll != 0 ? cpu.vmcs : 0;
     return;

@@ -29,6 +29,7 @@ import {
 } from "../interrupts/local-apic";
 import { TRAP_EXIT_APIC_WRITE, TRAP_EXIT_EOI, TRAP_EXIT_TPR, requestTrapExit } from "./trap-exits";
 import { vmExit } from "./exit";
+import { R_LENGTH } from "../records/record";
 import { Vmcs } from "./vmcs";
 
 /** No page has this address. */
@@ -257,6 +258,9 @@ function isSimpleAccess(offset: u32, size: u32): bool {
 
 function exitApicAccess(offset: u32, type: u32): void {
   vmExit(X.EXIT_REASON_APIC_ACCESS, <u64>(offset | (type << 12)));
+  // Fault-like exits of an instruction have its length.
+  if (cpu.deliveringVector < 0 && cpu.record != 0)
+    Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>load<u8>(<usize>cpu.record, R_LENGTH));
 }
 
 function linearType(type: u32): u32 {
