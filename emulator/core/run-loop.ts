@@ -187,6 +187,7 @@ function turn(): u32 {
     return settle() ? STOP_VM_EXIT : 0;
   }
   cpu.iretUnblocked = 0;
+  const before = cpu.instructions;
   if (shadow != 0) {
     // Blocking by STI or MOV SS lasts for one instruction.
     cpu.interruptibility &= ~(<u32>3);
@@ -205,8 +206,8 @@ function turn(): u32 {
     cpu.interruptibility |= shadow;
     return STOP_RETRY;
   }
-  // An instruction that exits is still to be executed, under the blocking that it had.
-  if (fault == FAULT_VM_EXIT) cpu.interruptibility |= shadow;
+  // An instruction that exits is still to be executed, under the blocking that it had; not so one that has trapped.
+  if (fault == FAULT_VM_EXIT && cpu.instructions == before) cpu.interruptibility |= shadow;
   if (fault != FAULT_VM_EXIT) {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
