@@ -1,6 +1,6 @@
 /** What the hypervisor does for each exit reason. */
 import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
-import { CPUID_APIC_ON, CPUID_OSXSAVE } from "../emulator/host/cpuid-answer.ts";
+import { CPUID_APIC_ON, CPUID_CR4_FLAGS } from "../emulator/host/cpuid-answer.ts";
 import * as X from "../layout/vmx.ts";
 import { walkGuest } from "./guest-walk.ts";
 import { PhaseCode } from "./ledger.ts";
@@ -282,7 +282,7 @@ export class ExitDispatch {
       core.gprLow(0),
       core.gprLow(1),
       index,
-      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
+      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_CR4_FLAGS),
       core.xcr0,
       answer,
     );
@@ -505,7 +505,12 @@ export class ExitDispatch {
     const linear = vmcs.readBig(F.GUEST_IDTR_BASE);
     const at = walkGuest(
       (address) => vm.memory.read64(address),
-      { cr0: vmcs.read32(F.GUEST_CR0), cr3: vmcs.readBig(F.GUEST_CR3), efer: vmcs.readBig(F.GUEST_EFER) },
+      {
+        cr0: vmcs.read32(F.GUEST_CR0),
+        cr3: vmcs.readBig(F.GUEST_CR3),
+        cr4: vmcs.read32(F.GUEST_CR4),
+        efer: vmcs.readBig(F.GUEST_EFER),
+      },
       linear,
     );
     vcpu.shadowIdt.locate(

@@ -33,6 +33,7 @@ export function initialiseVmcs(vcpu: Vcpu): void {
       X.Secondary.UNRESTRICTED_GUEST |
       X.Secondary.ENABLE_RDTSCP |
       X.Secondary.ENABLE_INVPCID |
+      X.Secondary.ENABLE_XSAVES |
       (vcpu.vm.completion === "eli" ? X.Secondary.DESCRIPTOR_TABLE_EXITING : 0),
   );
   v.write(

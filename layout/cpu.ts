@@ -40,6 +40,8 @@ export const CpuStruct = struct(
     cr4: u64,
     efer: u64,
     xcr0: u64,
+    /** Protection-key rights: for key i, bit 2i disables access (AD), bit 2i+1 writing (WD). */
+    pkru: u32,
     dr: array("u64", 8),
     pat: u64,
     sysenterCs: u64,
@@ -79,6 +81,8 @@ export const CpuStruct = struct(
     /** jumpKey where RIP is the linear address of the next instruction; else a value that no entry has. */
     followKey: u32,
     a20Mask: u32,
+    /** Bits above the linear-address width in use: 16, or 7 with CR4.LA57. */
+    canonicalShift: u32,
     /** Contexts have been forgotten since `asid` was looked up. */
     contextStale: u32,
 

@@ -229,6 +229,7 @@ export const Secondary = {
   WBINVD_EXITING: 1 << 6,
   UNRESTRICTED_GUEST: 1 << 7,
   ENABLE_INVPCID: 1 << 12,
+  ENABLE_XSAVES: 1 << 20,
 } as const;
 
 export const ExitControl = {

@@ -13,6 +13,7 @@ export * from "./segment";
 export * from "./string";
 export * from "./port-io";
 export * from "./system";
+export * from "./protection-keys";
 export * from "./operand";
 export * from "./bit-field";
 export * from "./vector-operand";

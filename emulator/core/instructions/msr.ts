@@ -24,7 +24,8 @@ import {
   setTscDeadline,
   writeIcr64,
 } from "../interrupts/local-apic";
-import { isCanonical } from "../mmu/linear";
+import { isLoadable } from "../mmu/linear";
+import { cpuidWord } from "./system";
 import { exitOnMsr } from "../vmx/msr-exits";
 
 function answer(value: u64): void {
@@ -80,6 +81,9 @@ export function msrValue(index: u32): u64 {
       return cpu.mtrrDefType;
     case MSR.TSC_DEADLINE:
       return getTscDeadline();
+    case MSR.XSS:
+      if (!hasXss()) raiseGp();
+      return 0;
     case MSR.EFER:
       return cpu.efer;
     case MSR.STAR:
@@ -118,7 +122,7 @@ export function writeMsr(record: usize, index: u32, value: u64): void {
 }
 
 function setCanonical(value: u64): bool {
-  if (isCanonical(value)) return true;
+  if (isLoadable(value)) return true;
   raiseGp();
   return false;
 }
@@ -197,6 +201,10 @@ export function setMsr(index: u32, value: u64): void {
     case MSR.TSC_DEADLINE:
       setTscDeadline(value);
       return;
+    case MSR.XSS:
+      // No supervisor state component exists.
+      if (!hasXss() || value != 0) raiseGp();
+      return;
     case MSR.EFER:
       writeEfer(value);
       return;
@@ -229,6 +237,11 @@ export function setMsr(index: u32, value: u64): void {
     default:
       raiseGp();
   }
+}
+
+/** IA32_XSS exists where XSAVES does: CPUID.(EAX=0DH,ECX=1):EAX[3]. */
+function hasXss(): bool {
+  return (cpuidWord(0xd, 1, 0) & (1 << 3)) != 0;
 }
 
 function writeEfer(value: u64): void {

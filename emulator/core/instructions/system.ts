@@ -17,10 +17,13 @@ import {
   CR0_ET,
   CR4_DE,
   CR4_FSGSBASE,
+  CR4_LA57,
+  CR4_OSXSAVE,
   CR4_PAE,
   CR4_PCE,
   CR4_PCIDE,
   CR4_PGE,
+  CR4_PKE,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -52,7 +55,7 @@ import { AR_L } from "../spec/architecture";
 import { ramAddress } from "../mmu/physical";
 import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
-import { Linear, isCanonical } from "../mmu/linear";
+import { Linear, isCanonical, isLoadable } from "../mmu/linear";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
 import { APIC_BASE_ENABLE, APIC_TPR, apicRead, apicWrite } from "../interrupts/local-apic";
 import { bumpJumpGeneration } from "../records/block-cache";
@@ -69,7 +72,7 @@ import {
 } from "../vmx/instruction-exits";
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
-import { xsaveBytes } from "./xsave";
+import { compactedBytes, standardBytes } from "./xsave";
 import { readMsr, writeMsr } from "./msr";
 import {
   EXIT_REASON_CPUID,
@@ -239,7 +242,9 @@ export function writeCr3(value: u64): void {
 
 export function writeCr4(value: u64): void {
   const before = cpu.cr4;
-  if ((value & ~cr4Supported()) != 0 || (isLongMode() && (value & CR4_PAE) == 0)) {
+  // In IA-32e mode PAE stays on, and the number of levels as it is.
+  const isFixed = isLongMode() && ((value & CR4_PAE) == 0 || ((value ^ before) & CR4_LA57) != 0);
+  if ((value & ~cr4Supported()) != 0 || isFixed) {
     raiseGp();
     return;
   }
@@ -255,7 +260,7 @@ export function writeCr4(value: u64): void {
     return;
   cpu.cr4 = value;
   cpu.guestStateChanged = 1;
-  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
+  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE))
     dropContexts(cpu.vpid, -1);
   updateContext();
   updateMedia();
@@ -438,7 +443,7 @@ export function invpcid(record: usize): void {
   if (
     type > 3 ||
     (type < 2 && (pcid & ~(<u64>0xfff)) != 0) ||
-    (type == 0 && is64() && !isCanonical(address)) ||
+    (type == 0 && is64() && !isLoadable(address)) ||
     (type < 2 && (cpu.cr4 & CR4_PCIDE) == 0 && pcid != 0)
   ) {
     raiseGp();
@@ -523,11 +528,14 @@ export function cpuid(record: usize): void {
     edx = load<u32>(at, 20);
     if (leaf == 1) {
       ebx = (ebx & 0x00ffffff) | (cpu.id << 24);
-      if (cpu.cr4 & (1 << 18)) ecx |= 1 << 27;
+      if (cpu.cr4 & CR4_OSXSAVE) ecx |= 1 << 27;
       if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~((<u32>1) << 9);
     } else if (leaf == 0xb) edx = cpu.id;
-    // Bytes of an XSAVE image with what XCR0 enables.
-    else if (leaf == 0xd && subleaf <= 1 && ebx != 0) ebx = xsaveBytes(cpu.xcr0);
+    // OSPKE.
+    else if (leaf == 7 && subleaf == 0) ecx |= (cpu.cr4 & CR4_PKE) != 0 ? 1 << 4 : 0;
+    // Bytes of an XSAVE image with what XCR0 enables, in the standard and in the compacted format.
+    else if (leaf == 0xd && subleaf == 0 && ebx != 0) ebx = standardBytes(cpu.xcr0);
+    else if (leaf == 0xd && subleaf == 1 && ebx != 0) ebx = compactedBytes(cpu.xcr0);
   } else if (leaf == 0xb) {
     ecx = subleaf & 0xff;
     edx = cpu.id;
@@ -611,7 +619,7 @@ export function rdgsbase<T>(record: usize): void {
 function writeBase<T>(record: usize, index: u32): void {
   if (!fsGsAllowed()) return;
   const value = <u64>Op.dst<T>(record);
-  if (!isCanonical(value)) {
+  if (!isLoadable(value)) {
     raiseGp();
     return;
   }

@@ -18,6 +18,7 @@ export const MTRR_PHYSBASE0: u32 = 0x200;
 export const PAT: u32 = 0x277;
 export const MTRR_DEF_TYPE: u32 = 0x2ff;
 export const TSC_DEADLINE: u32 = 0x6e0;
+export const XSS: u32 = 0xda0;
 export const X2APIC_FIRST: u32 = 0x800;
 export const X2APIC_LAST: u32 = 0x83f;
 export const EFER: u32 = 0xc0000080;

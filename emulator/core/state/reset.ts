@@ -75,6 +75,7 @@ export function resetForPowerOn(): void {
   cpu.x87CodeOffset = 0;
   cpu.x87DataOffset = 0;
   cpu.xcr0 = 1;
+  cpu.pkru = 0;
   cpu.randomCount = 0;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
   cpu.sysenterCs = 0;

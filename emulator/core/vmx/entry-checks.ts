@@ -13,6 +13,7 @@ import {
   AR_UNUSABLE,
   CR0_PE,
   CR0_PG,
+  CR4_LA57,
   CR4_PAE,
   EFER_LMA,
   EFER_LME,
@@ -21,7 +22,7 @@ import {
   PHYSICAL_MASK,
 } from "../spec/architecture";
 import { cpu } from "../state/cpu";
-import { isCanonical } from "../mmu/linear";
+import { isLoadable } from "../mmu/linear";
 import { Vmcs } from "./vmcs";
 
 /** VM-instruction errors (SDM Vol. 3C, "VM Instruction Error Numbers"). */
@@ -120,7 +121,7 @@ export function checkHostState(): u32 {
   const cr4 = Vmcs.get(X.VMCS_HOST_CR4);
   if ((cr4 & (1 << 13)) == 0 || (is64 && (cr4 & CR4_PAE) == 0)) return ERROR_INVALID_HOST_STATE;
   if ((Vmcs.get(X.VMCS_HOST_CR3) & ~PHYSICAL_MASK) != 0) return ERROR_INVALID_HOST_STATE;
-  if (!isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_EIP)))
+  if (!isLoadable(Vmcs.get(X.VMCS_HOST_SYSENTER_ESP)) || !isLoadable(Vmcs.get(X.VMCS_HOST_SYSENTER_EIP)))
     return ERROR_INVALID_HOST_STATE;
   // Each selector: RPL and TI must be 0; CS and TR cannot be 0.
   for (let slot = X.VMCS_HOST_ES_SELECTOR; slot <= X.VMCS_HOST_TR_SELECTOR; slot += 8)
@@ -129,8 +130,8 @@ export function checkHostState(): u32 {
     return ERROR_INVALID_HOST_STATE;
   if (!is64 && Vmcs.get32(X.VMCS_HOST_SS_SELECTOR) == 0) return ERROR_INVALID_HOST_STATE;
   for (let slot = X.VMCS_HOST_FS_BASE; slot <= X.VMCS_HOST_IDTR_BASE; slot += 8)
-    if (!isCanonical(Vmcs.get(slot))) return ERROR_INVALID_HOST_STATE;
-  if (is64 ? !isCanonical(Vmcs.get(X.VMCS_HOST_RIP)) : Vmcs.get(X.VMCS_HOST_RIP) >> 32 != 0)
+    if (!isLoadable(Vmcs.get(slot))) return ERROR_INVALID_HOST_STATE;
+  if (is64 ? !isLoadable(Vmcs.get(X.VMCS_HOST_RIP)) : Vmcs.get(X.VMCS_HOST_RIP) >> 32 != 0)
     return ERROR_INVALID_HOST_STATE;
   return ERROR_NONE;
 }
@@ -165,8 +166,9 @@ export function isVolatileGuestStateValid(): bool {
   if (isExternal && (flags & FLAG_IF) == 0) return false;
   const rip = Vmcs.get(X.VMCS_GUEST_RIP);
   if (long && (Vmcs.get(X.VMCS_GUEST_CS_ACCESS_RIGHTS) & AR_L) != 0) {
-    // Bits 63:48 alike: bit 47 is not looked at here, and the fetch faults.
-    if (rip >> 48 != 0 && rip >> 48 != 0xffff) return false;
+    // Bits beyond the processor's linear-address width alike: the bit below them is not looked at here, and the fetch faults.
+    const width: u64 = (cpu.cr4Allowed & CR4_LA57) != 0 ? 57 : 48;
+    if (rip >> width != 0 && rip >> width != 0xffffffffffffffff >> width) return false;
   } else if (rip >> 32 != 0) return false;
   const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
   if (activity > 3) return false;
@@ -193,7 +195,7 @@ export function isGuestStateValid(): bool {
   if ((cr4 & (1 << 13)) == 0 || (cr4 & ~(cpu.cr4Allowed | (1 << 13))) != 0) return false;
   if (long && ((cr0 & CR0_PG) == 0 || (cr4 & CR4_PAE) == 0)) return false;
   if ((Vmcs.get(X.VMCS_GUEST_CR3) & ~PHYSICAL_MASK) != 0) return false;
-  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP)))
+  if (!isLoadable(Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP)) || !isLoadable(Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP)))
     return false;
   if ((entry & X.ENTRY_LOAD_EFER) != 0) {
     const efer = Vmcs.get(X.VMCS_GUEST_EFER);
@@ -203,7 +205,7 @@ export function isGuestStateValid(): bool {
   if ((Vmcs.get32(X.VMCS_GUEST_TR_SELECTOR) & 4) != 0) return false;
   const flags = Vmcs.get(X.VMCS_GUEST_RFLAGS);
   if ((flags & FLAG_VM) == 0 && !areSegmentsValid(long, isUnrestricted)) return false;
-  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_GDTR_BASE)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_IDTR_BASE)))
+  if (!isLoadable(Vmcs.get(X.VMCS_GUEST_GDTR_BASE)) || !isLoadable(Vmcs.get(X.VMCS_GUEST_IDTR_BASE)))
     return false;
   if (Vmcs.get(X.VMCS_GUEST_GDTR_LIMIT) >> 16 != 0 || Vmcs.get(X.VMCS_GUEST_IDTR_LIMIT) >> 16 != 0)
     return false;

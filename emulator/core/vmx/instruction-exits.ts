@@ -56,6 +56,13 @@ export function exitOnInstruction(record: usize, reason: u32): bool {
   return exits;
 }
 
+/** XSAVES and XRSTORS in a guest that has not been given them: #UD. */
+export function isXsavesUndefined(): bool {
+  if (cpu.vmxNonRoot == 0 || (cpu.proc2Controls & X.SECONDARY_ENABLE_XSAVES) != 0) return false;
+  raiseUd();
+  return true;
+}
+
 export function exitOnVmcall(record: usize): void {
   vmExitInstruction(record, X.EXIT_REASON_VMCALL, 0);
 }
