@@ -137,6 +137,12 @@ export class ExitDispatch {
         vcpu.handler = "no nested VMX";
         this.#inject(VECTOR_UD);
         return;
+      case R.MONITOR:
+      case R.MWAIT:
+        // A virtual CPU's CPUID has them not.
+        vcpu.handler = "no MONITOR";
+        this.#inject(VECTOR_UD);
+        return;
       default:
         throw new Error(
           `${vcpu.label}: exit reason ${reason} has no handler (RIP ${vcpu.vmcs.read(F.GUEST_RIP).toString(16)})`,

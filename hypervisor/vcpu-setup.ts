@@ -19,6 +19,8 @@ export function initialiseVmcs(vcpu: Vcpu): void {
     F.PRIMARY_CONTROLS,
     (X.Allowed.PRIMARY_MUST |
       X.Primary.HLT_EXITING |
+      X.Primary.MWAIT_EXITING |
+      X.Primary.MONITOR_EXITING |
       X.Primary.CR8_LOAD_EXITING |
       X.Primary.CR8_STORE_EXITING |
       X.Primary.USE_IO_BITMAPS |

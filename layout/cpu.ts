@@ -147,13 +147,17 @@ export const CpuStruct = struct(
     /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
     record: u32,
     blockFirst: u32,
-    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI. */
+    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI, 5 MWAIT. */
     activity: u32,
     /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */
     interruptibility: u32,
     /** Why `run` returned. */
     stopReason: u32,
     sipiVector: u32,
+    /** Wasm offset of the line that MONITOR armed, 0 when none or written since. Any CPU's writer may clear it. */
+    monitored: u32,
+    /** 1: MWAIT ends by an interrupt that is masked as well. */
+    mwaitBreaksOnMasked: u32,
     /** The INTR input from the 8259 pair (wired to LINT0). */
     intrLine: u32,
     /** Set while the core runs one instruction for the hypervisor's emulator. */

@@ -3,7 +3,7 @@
  * interrupts, VM exits and requests of other threads are looked at.
  */
 import { acknowledgeInterrupt } from "./env";
-import { CPU_ATTENTION } from "./layout.generated";
+import { CPU_ATTENTION, CPU_MONITORED } from "./layout.generated";
 import {
   ACTIVE,
   ATTENTION_INIT,
@@ -14,6 +14,7 @@ import {
   ATTENTION_STOP,
   CPU,
   CS,
+  MWAITING,
   SHUTDOWN,
   STOP_BUDGET,
   STOP_ENTRY_FAILED,
@@ -58,6 +59,7 @@ import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
 import { ENTERED, loadForEmulation, vmEnter } from "./vmx/entry";
 import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
+import { disarmMonitor } from "./mmu/monitor";
 import { resetForInit } from "./state/reset";
 
 /** In wall mode the clock is looked at after so many instructions. */
@@ -305,16 +307,26 @@ function startAt(vector: u32): void {
   updateMode();
 }
 
-/** HLT, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
+/** HLT, MWAIT, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
 function stayInactive(): u32 {
   if (cpu.activity == WAIT_FOR_SIPI) return STOP_WAIT_FOR_SIPI;
   if (cpu.activity == SHUTDOWN && cpu.vmxNonRoot == 0) return STOP_SHUTDOWN;
-  if (isWakeUpPending()) return 0;
+  if (isWakeUpPending()) {
+    if (cpu.activity == MWAITING) {
+      cpu.activity = ACTIVE;
+      disarmMonitor();
+    }
+    return 0;
+  }
   return now() >= cpu.stopAt ? STOP_BUDGET : STOP_HALTED;
 }
 
-/** HLT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer. */
+/**
+ * HLT or MWAIT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer; MWAIT by a write to
+ * the monitored line too, and if it asked for that by a masked interrupt.
+ */
 export function isWakeUpPending(): bool {
+  if (cpu.activity == MWAITING && atomic.load<u32>(CPU + CPU_MONITORED) == 0) return true;
   if (now() >= cpu.timerDeadline) return true;
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
@@ -322,7 +334,8 @@ export function isWakeUpPending(): bool {
     if ((cpu.pinControls & X.PIN_EXTERNAL_INTERRUPT_EXITING) != 0)
       return pendingVector() >= 0 || isExternalIntPending();
   }
-  return (cpu.rflags & FLAG_IF) != 0 && (pendingVector() >= 0 || isExternalIntPending());
+  const breaks = cpu.activity == MWAITING && cpu.mwaitBreaksOnMasked != 0;
+  return ((cpu.rflags & FLAG_IF) != 0 || breaks) && (pendingVector() >= 0 || isExternalIntPending());
 }
 
 /** Looks at timers of VMX, NMIs and interrupts in the order of their priority. True when one was taken or exited. */

@@ -38,7 +38,7 @@ export const Attention = {
   NMI_AGAIN: 1 << 6,
 } as const;
 
-export const Activity = { ACTIVE: 1, HALTED: 2, SHUTDOWN: 3, WAIT_FOR_SIPI: 4 } as const;
+export const Activity = { ACTIVE: 1, HALTED: 2, SHUTDOWN: 3, WAIT_FOR_SIPI: 4, MWAIT: 5 } as const;
 
 /** What the core asks of the board. Port and memory accesses are described in the CPU block (`io…`). */
 export interface CoreHost {
@@ -52,6 +52,8 @@ export interface CoreHost {
   sendInterrupt(icrLow: number, destination: number): void;
   /** A level-triggered interrupt has been ended: tell the I/O APICs. */
   endOfInterrupt(vector: number): void;
+  /** The line that a CPU monitors has been written: it may be waiting for that in MWAIT. */
+  monitoredLineWritten(index: number): void;
   /** The 8259 pair's acknowledge cycle. */
   acknowledgeInterrupt(): number;
 }
@@ -201,6 +203,7 @@ export class Core {
         sendInterrupt: (icrLow: number, destination: number) =>
           host.sendInterrupt(icrLow >>> 0, destination >>> 0),
         endOfInterrupt: (vector: number) => host.endOfInterrupt(vector),
+        monitoredLineWritten: (cpu: number) => host.monitoredLineWritten(cpu),
         acknowledgeInterrupt: () => host.acknowledgeInterrupt(),
         abort: (message: number, file: number, line: number, column: number) => {
           throw new Error(`core: assertion failed at ${file}:${line}:${column} (message at ${message})`);

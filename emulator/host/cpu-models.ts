@@ -20,7 +20,7 @@ export type CpuidRow = CpuConfiguration["cpuid"][number];
 export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   featureNames(`
     FPU FXSR DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
-    CMPXCHG16B PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
+    CMPXCHG16B MONITOR PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
     ARAT
     FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP PKU LA57 RDPID
     MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AESNI PCLMULQDQ SHA XSAVE XSAVEOPT XSAVEC XSAVES XGETBV_ECX_1 AVX AVX2 FMA F16C BMI1 BMI2
@@ -143,6 +143,9 @@ export const PHYSICAL_BITS = 40;
 const LINEAR_BITS = 48;
 const LINEAR_BITS_LA57 = 57;
 
+/** Leaf 5: lines of 64 bytes; extensions, of which masked interrupts can end MWAIT; one C1 state, no deeper ones. */
+const MONITOR_ROW: CpuidRow = [0x5, undefined, 64, 64, 3, 1 << 4];
+
 const HIGHEST_EXTENDED = 0x80000008;
 const LINE_BYTES = 64;
 
@@ -175,8 +178,11 @@ export function claimedFeatures(
   for (const name of options.removed ?? []) claimed.delete(name);
   // HTT: CPUID.1:EBX[23:16] is valid, that is, the package has more than one logical processor.
   if (options.cpus === 1) claimed.delete("HTT");
-  if (options.hypervisor) claimed.add("HYPERVISOR");
-  else claimed.delete("HYPERVISOR");
+  if (options.hypervisor) {
+    claimed.add("HYPERVISOR");
+    // A virtual CPU that waits should give its processor away: HLT does.
+    claimed.delete("MONITOR");
+  } else claimed.delete("HYPERVISOR");
   return claimed;
 }
 
@@ -205,7 +211,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
     // 01H: one call is enough; FFH: caches are described by leaf 4.
     [0x2, undefined, 0xff01, 0, 0, 0],
     ...cacheRows(model, cpus),
-    [0x5, undefined, 0, 0, 0, 0],
+    features.has("MONITOR") ? MONITOR_ROW : [0x5, undefined, 0, 0, 0, 0],
     [0x6, undefined, word(6, "eax"), 0, 0, 0],
     [0x7, 0, 0, word(7, "ebx"), word(7, "ecx"), 0],
     // No architectural performance monitoring.

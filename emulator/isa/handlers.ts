@@ -401,6 +401,8 @@ const SIMPLE: Readonly<Record<string, (row: Row) => Rule>> = {
   XRSTOR: () => call("xrstor"),
   XSAVES: () => call("xsaves"),
   XRSTORS: () => call("xrstors"),
+  MONITOR: () => call("monitor"),
+  MWAIT: () => call("mwait", true),
   RDPKRU: () => call("rdpkru"),
   WRPKRU: () => call("wrpkru"),
   RDRAND: () => ({ register: "Op.setDst<T>(record, randomNumber<T>());" }),

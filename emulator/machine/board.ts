@@ -263,6 +263,7 @@ export class Board {
       wallClock: () => this.clock.now(),
       sendInterrupt: (icrLow, destination) => this.#sendIpi(index, icrLow, destination),
       endOfInterrupt: (vector) => this.pc.ioapic.eoi(vector),
+      monitoredLineWritten: (cpu) => this.kick(cpu),
       acknowledgeInterrupt: () => this.pc.pic.acknowledge(),
     };
   }
@@ -290,6 +291,8 @@ export class Board {
       wallClock: () => host.wallClock(),
       sendInterrupt: (icrLow, destination) => outside(() => host.sendInterrupt(icrLow, destination)),
       endOfInterrupt: (vector) => outside(() => host.endOfInterrupt(vector)),
+      // By a CPU in the middle of a store, or by a device's thread: no lock is taken.
+      monitoredLineWritten: (cpu) => host.monitoredLineWritten(cpu),
       acknowledgeInterrupt: () => outside(() => host.acknowledgeInterrupt()),
     };
   }

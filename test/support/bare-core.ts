@@ -67,6 +67,8 @@ export interface Event {
 
 export interface BareCoreOptions {
   readonly model?: CpuModelName;
+  /** Features that the model is to lack. */
+  readonly removed?: readonly string[];
   readonly host?: Partial<CoreHost>;
 }
 
@@ -77,7 +79,7 @@ export class BareCore {
   #is64 = false;
 
   /** `module` is emulator/core/index.ts, compiled. */
-  constructor(module: WebAssembly.Module, { model = "max", host = {} }: BareCoreOptions = {}) {
+  constructor(module: WebAssembly.Module, { model = "max", removed = [], host = {} }: BareCoreOptions = {}) {
     const plan = planMemory({ cpus: 1, ramBytes: RAM_BYTES, stateBytes: 65536, recordBytes: 1 << 20 });
     this.memory = MachineMemory.create(plan, false);
     configureCpu(this.memory, 0, {
@@ -85,7 +87,7 @@ export class BareCore {
       cyclesPerInstruction: 1,
       tscFrequency: TSC,
       recordBytes: plan.recordBytes,
-      ...cpuModel({ model, cpus: 1, tscFrequency: TSC }),
+      ...cpuModel({ model, removed, cpus: 1, tscFrequency: TSC }),
     });
     this.core = new Core(module, this.memory, 0, {
       portAccess: () => false,
@@ -93,6 +95,7 @@ export class BareCore {
       wallClock: () => 0,
       sendInterrupt: () => undefined,
       endOfInterrupt: () => undefined,
+      monitoredLineWritten: () => undefined,
       acknowledgeInterrupt: () => 0,
       ...host,
     });

@@ -14,6 +14,7 @@ export * from "./string";
 export * from "./port-io";
 export * from "./system";
 export * from "./protection-keys";
+export * from "./monitor";
 export * from "./operand";
 export * from "./bit-field";
 export * from "./vector-operand";

@@ -28,6 +28,9 @@ import { isLoadable } from "../mmu/linear";
 import { cpuidWord } from "./system";
 import { exitOnMsr } from "../vmx/msr-exits";
 
+/** CPUID.1:ECX.MONITOR. */
+export const CPUID_MONITOR: u32 = 1 << 3;
+
 function answer(value: u64): void {
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
@@ -185,7 +188,8 @@ export function setMsr(index: u32, value: u64): void {
       if (value != 0) raiseGp();
       return;
     case MSR.MISC_ENABLE:
-      cpu.miscEnable = value;
+      // MONITOR and MWAIT can be turned off, but not brought to a processor without them.
+      cpu.miscEnable = hasMonitor() ? value : value & ~MSR.MISC_ENABLE_MONITOR;
       return;
     case MSR.DEBUGCTL:
       if ((value & ~(<u64>3)) != 0) raiseGp();
@@ -237,6 +241,11 @@ export function setMsr(index: u32, value: u64): void {
     default:
       raiseGp();
   }
+}
+
+/** Does the CPU model have MONITOR and MWAIT? */
+export function hasMonitor(): bool {
+  return (cpuidWord(1, 0, 2) & CPUID_MONITOR) != 0;
 }
 
 /** IA32_XSS exists where XSAVES does: CPUID.(EAX=0DH,ECX=1):EAX[3]. */

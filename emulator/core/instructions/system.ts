@@ -73,7 +73,8 @@ import {
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
 import { compactedBytes, standardBytes } from "./xsave";
-import { readMsr, writeMsr } from "./msr";
+import { CPUID_MONITOR, readMsr, writeMsr } from "./msr";
+import { MISC_ENABLE_MONITOR } from "../spec/msr";
 import {
   EXIT_REASON_CPUID,
   EXIT_REASON_HLT,
@@ -529,6 +530,7 @@ export function cpuid(record: usize): void {
     if (leaf == 1) {
       ebx = (ebx & 0x00ffffff) | (cpu.id << 24);
       if (cpu.cr4 & CR4_OSXSAVE) ecx |= 1 << 27;
+      if ((cpu.miscEnable & MISC_ENABLE_MONITOR) == 0) ecx &= ~CPUID_MONITOR;
       if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~((<u32>1) << 9);
     } else if (leaf == 0xb) edx = cpu.id;
     // OSPKE.

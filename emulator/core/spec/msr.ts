@@ -13,6 +13,10 @@ export const SYSENTER_EIP: u32 = 0x176;
 export const MCG_CAP: u32 = 0x179;
 export const MCG_STATUS: u32 = 0x17a;
 export const MISC_ENABLE: u32 = 0x1a0;
+/** Fast-strings enable. */
+export const MISC_ENABLE_FAST_STRINGS: u64 = 1 << 0;
+/** ENABLE MONITOR FSM. */
+export const MISC_ENABLE_MONITOR: u64 = 1 << 18;
 export const DEBUGCTL: u32 = 0x1d9;
 export const MTRR_PHYSBASE0: u32 = 0x200;
 export const PAT: u32 = 0x277;

@@ -48,6 +48,8 @@ export const ACTIVE: u32 = 1;
 export const HALTED: u32 = 2;
 export const SHUTDOWN: u32 = 3;
 export const WAIT_FOR_SIPI: u32 = 4;
+/** Waiting in MWAIT. A VM exit saves it as active. */
+export const MWAITING: u32 = 5;
 
 // Bits of Cpu.attention, set atomically by any thread.
 export const ATTENTION_INIT: u32 = 1 << 0;

@@ -34,6 +34,7 @@ import { getFlags, setArithmeticFlags } from "../state/flags";
 import { now, NEVER } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
+import { disarmMonitor } from "../mmu/monitor";
 import { updateBreakpoints } from "../interrupts/debug";
 import { FAULT_VM_EXIT } from "../interrupts/raise";
 import { R_LENGTH } from "../records/record";
@@ -181,6 +182,8 @@ export function completeExit(): void {
   cpu.preemptionDeadline = NEVER;
   cpu.activity = ACTIVE;
   cpu.interruptibility &= 8;
+  // Neither exits nor entries leave a line monitored.
+  if (cpu.monitored != 0) disarmMonitor();
   if (cpu.hypervisorOutside != 0) {
     cpu.vmcsKept = cpu.vmcsSavesAll != 0 ? cpu.vmcs : 0;
     return;
