@@ -204,16 +204,20 @@ export class ExitDispatch {
     core.state.emulatedPageCount = before;
   }
 
-  /** A task switch by an instruction is emulated; one by an event through a task gate ends the VM (docs/known-gaps.md). */
+  /** A task switch is emulated: with the instruction, or with the delivery of the event that goes through a task gate. */
   #taskSwitch(): void {
     const vcpu = this.#vcpu;
+    const { core, vm, vmcs } = vcpu;
     vcpu.handler = "task switch";
-    if ((vcpu.vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
+    if ((vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
       this.#emulate(-1);
       return;
     }
-    vcpu.state.run = VcpuRun.SHUTDOWN;
-    vcpu.vm.tripleFault();
+    vcpu.charge(vm.costs.instructionEmulation);
+    vm.emulating = vcpu;
+    const exited = core.exports.emulateEvent();
+    vm.emulating = undefined;
+    if (exited !== 0) vcpu.nestedExit();
   }
 
   #halt(): void {

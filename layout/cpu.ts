@@ -147,7 +147,7 @@ export const CpuStruct = struct(
     /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
     record: u32,
     blockFirst: u32,
-    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI, 5 MWAIT. */
+    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI, 5 MWAIT, 6 an x87 instruction waits for FERR# to be answered. */
     activity: u32,
     /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */
     interruptibility: u32,
@@ -268,6 +268,13 @@ export const CpuStruct = struct(
     x87DataSelector: u32,
     x87CodeOffset: u64,
     x87DataOffset: u64,
+    /** Set by taken branches, where the run loop goes instruction by instruction: for IA32_DEBUGCTL.BTF. */
+    branchTaken: u32,
+    /** FERR#: an x87 exception is pending and CR0.NE is 0; and as the board was last told. */
+    ferr: u32,
+    ferrTold: u32,
+    /** IGNNE#, set by the board and cleared with FERR#. */
+    ignne: u32,
     /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
     breakpoints: u32,
     /** The TSS of a task being switched to; a fault of the new task, for its first instruction (-1: none). */

@@ -2,10 +2,12 @@
  * The run loop: blocks of records until the budget is used up, and the boundary between instructions where faults,
  * interrupts, VM exits and requests of other threads are looked at.
  */
-import { acknowledgeInterrupt } from "./env";
+import { acknowledgeInterrupt, floatError } from "./env";
+import { updateMedia } from "./state/media";
 import { CPU_ATTENTION, CPU_MONITORED } from "./layout.generated";
 import {
   ACTIVE,
+  ATTENTION_FLOAT_ERROR,
   ATTENTION_INIT,
   ATTENTION_NMI,
   ATTENTION_NMI_AGAIN,
@@ -14,6 +16,7 @@ import {
   ATTENTION_STOP,
   CPU,
   CS,
+  FLOAT_ERROR,
   MWAITING,
   SHUTDOWN,
   STOP_BUDGET,
@@ -46,17 +49,27 @@ import {
   RECORD_SIZE,
   RECORD_STACK,
 } from "./records/record";
-import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT, raise } from "./interrupts/raise";
+import {
+  FAULT_FLOAT_ERROR,
+  FAULT_NON_CANONICAL,
+  FAULT_RETRY,
+  FAULT_VM_EXIT,
+  NO_FAULT,
+  raise,
+} from "./interrupts/raise";
 import {
   SOURCE_EXCEPTION,
   SOURCE_EXTERNAL,
   SOURCE_NMI,
   SOURCE_PRIVILEGED,
+  SOURCE_SOFTWARE,
   deliver,
 } from "./interrupts/deliver";
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
-import { completeExit, vmExit } from "./vmx/exit";
+import { INFO_ERROR_VALID, completeExit, vmExit } from "./vmx/exit";
+import { Vmcs } from "./vmx/vmcs";
+import { DEBUGCTL_BTF } from "./spec/msr";
 import { ENTERED, loadForEmulation, vmEnter } from "./vmx/entry";
 import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
 import { disarmMonitor } from "./mmu/monitor";
@@ -166,18 +179,24 @@ function turn(): u32 {
     cpu.interruptibility &= ~(<u32>3);
     step((shadow & 2) != 0);
   } else {
-    if (recognizeEvent(time)) return settle() ? STOP_VM_EXIT : 0;
+    if (recognizeEvent(time)) return settleEvent();
     if ((cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || (cpu.breakpoints | cpu.debugHits) != 0) step(false);
     else execute(budgetEnd(time));
   }
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
-  if (fault == NO_FAULT) return cpu.taskFault >= 0 ? deliverTaskFault() : 0;
+  if (fault == NO_FAULT) return cpu.taskFault >= 0 ? settleEvent() : 0;
   if (fault == FAULT_RETRY) {
     cpu.faultVector = NO_FAULT;
     // The instruction is made again with the shadow that it had.
     cpu.interruptibility |= shadow;
     return STOP_RETRY;
+  }
+  if (fault == FAULT_FLOAT_ERROR) {
+    // The processor stops before the instruction, until an interrupt or IGNNE#.
+    cpu.faultVector = NO_FAULT;
+    cpu.activity = FLOAT_ERROR;
+    return 0;
   }
   // An instruction that exits is still to be executed, under the blocking that it had.
   if (fault == FAULT_VM_EXIT) cpu.interruptibility |= shadow;
@@ -185,14 +204,19 @@ function turn(): u32 {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
   }
-  return settle() ? STOP_VM_EXIT : 0;
+  return settleEvent();
 }
 
 /** What is wrong with the state of a task just switched to: a fault of its first instruction. */
-function deliverTaskFault(): u32 {
+function deliverTaskFault(): void {
   const vector = cpu.taskFault;
   cpu.taskFault = -1;
   deliver(vector, SOURCE_EXCEPTION, true, cpu.taskFaultError, cpu.rip);
+}
+
+/** After an event, or an instruction that has switched tasks. Returns STOP_VM_EXIT or 0. */
+function settleEvent(): u32 {
+  if (cpu.taskFault >= 0 && cpu.faultVector == NO_FAULT) deliverTaskFault();
   return settle() ? STOP_VM_EXIT : 0;
 }
 
@@ -221,7 +245,8 @@ function step(isBehindMovSs: bool): void {
     raise(VECTOR_DB);
     return;
   }
-  const traps = (cpu.rflags & FLAG_TF) != 0;
+  let traps = (cpu.rflags & FLAG_TF) != 0;
+  cpu.branchTaken = 0;
   // RF holds for one instruction; one that does not finish keeps it.
   const resume = cpu.rflags & FLAG_RF;
   cpu.rflags &= ~FLAG_RF;
@@ -240,9 +265,15 @@ function step(isBehindMovSs: bool): void {
     }
     return;
   }
+  if (!endsSingleStep()) traps = false;
   // Blocking by MOV SS holds debug traps back, for the next instruction to deliver.
   if ((cpu.interruptibility & 2) != 0) return;
   if (traps || cpu.debugHits != 0) trap(traps ? DR6_BS : 0);
+}
+
+/** Does the trap flag trap behind the instruction just executed? Under IA32_DEBUGCTL.BTF only behind a taken branch. */
+function endsSingleStep(): bool {
+  return (cpu.debugCtl & DEBUGCTL_BTF) == 0 || cpu.branchTaken != 0;
 }
 
 /** #DB behind an instruction: for breakpoints that it met, and `conditions`. */
@@ -283,6 +314,7 @@ function answerAttention(): u32 {
   if (bits & ATTENTION_SHOOTDOWN) answerShootdown();
   if (bits & ATTENTION_NMI) noteNmi();
   if (bits & ATTENTION_NMI_AGAIN) noteNmi();
+  if (bits & ATTENTION_FLOAT_ERROR) answerFloatError();
   if (bits & ATTENTION_INIT) {
     if (cpu.vmxNonRoot == 0) {
       resetForInit();
@@ -291,6 +323,15 @@ function answerAttention(): u32 {
   }
   if (bits & ATTENTION_SIPI && cpu.activity == WAIT_FOR_SIPI) startAt(cpu.sipiVector);
   return bits & ATTENTION_STOP ? STOP_REQUESTED : 0;
+}
+
+/** FERR# or IGNNE# has changed: the board is told of the one, the other decides what x87 instructions do. */
+function answerFloatError(): void {
+  updateMedia();
+  if (cpu.activity == FLOAT_ERROR && cpu.ignne != 0) cpu.activity = ACTIVE;
+  if (cpu.ferr == cpu.ferrTold) return;
+  cpu.ferrTold = cpu.ferr;
+  floatError(cpu.ferr);
 }
 
 /** One NMI is kept while NMIs are blocked; else one is about to be taken, and another kept behind it. */
@@ -307,7 +348,7 @@ function startAt(vector: u32): void {
   updateMode();
 }
 
-/** HLT, MWAIT, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
+/** HLT, MWAIT, a wait for FERR# to be answered, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
 function stayInactive(): u32 {
   if (cpu.activity == WAIT_FOR_SIPI) return STOP_WAIT_FOR_SIPI;
   if (cpu.activity == SHUTDOWN && cpu.vmxNonRoot == 0) return STOP_SHUTDOWN;
@@ -401,17 +442,49 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
-  startRunning();
-  loadForEmulation();
-  cpu.emulating = 1;
+  beginEmulation();
   const traps = (cpu.rflags & FLAG_TF) != 0;
+  cpu.branchTaken = 0;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
   if (fault >= 0) {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
-  } else if (traps && fault == NO_FAULT) cpu.debugHits |= <u32>DR6_BS;
+  } else if (traps && fault == NO_FAULT && endsSingleStep()) cpu.debugHits |= <u32>DR6_BS;
+  return endEmulation();
+}
+
+/**
+ * As `emulateOne`, for the event whose delivery the last exit has cut short (its IDT-vectoring fields): delivers it, with the task
+ * switch that may be part of that.
+ */
+export function emulateEvent(): u32 {
+  const info = Vmcs.get32(X.VMCS_IDT_VECTORING_INFO);
+  const error = Vmcs.get32(X.VMCS_IDT_VECTORING_ERROR_CODE);
+  const length = Vmcs.get32(X.VMCS_EXIT_INSTRUCTION_LENGTH);
+  beginEmulation();
+  const source = (info >> 8) & 7;
+  let next = cpu.rip;
+  if (source >= SOURCE_SOFTWARE) {
+    cpu.softwareLength = length;
+    next += <u64>length;
+  }
+  cpu.injecting = 1;
+  deliver(<i32>(info & 0xff), source, (info & INFO_ERROR_VALID) != 0, error, next);
+  cpu.injecting = 0;
+  return endEmulation();
+}
+
+function beginEmulation(): void {
+  startRunning();
+  loadForEmulation();
+  cpu.emulating = 1;
+}
+
+/** Saves the guest state. Returns what `emulateOne` does. */
+function endEmulation(): u32 {
+  if (cpu.faultVector == NO_FAULT && cpu.taskFault >= 0) deliverTaskFault();
   cpu.emulating = 0;
   const exited = cpu.faultVector == FAULT_VM_EXIT;
   cpu.faultVector = NO_FAULT;

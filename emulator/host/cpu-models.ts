@@ -19,7 +19,7 @@ export type CpuidRow = CpuConfiguration["cpuid"][number];
 /** What the core executes, or has as state and behaviour. */
 export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   featureNames(`
-    FPU FXSR DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
+    FPU FXSR VME DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
     CMPXCHG16B MONITOR PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
     ARAT
     FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP PKU LA57 RDPID

@@ -9,8 +9,9 @@ export function leaveSoon(core: Core): void {
   core.state.recordEnd = 0;
 }
 
-/** HLT or MWAIT: an event ends it. */
-const waits = (activity: number): boolean => activity === Activity.HALTED || activity === Activity.MWAIT;
+/** HLT and its like: an event ends it. */
+const waits = (activity: number): boolean =>
+  activity === Activity.HALTED || activity === Activity.MWAIT || activity === Activity.FLOAT_ERROR;
 
 export interface CpuOutcome {
   /** The CPU shut down (triple fault on metal). */

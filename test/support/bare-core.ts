@@ -95,7 +95,8 @@ export class BareCore {
       wallClock: () => 0,
       sendInterrupt: () => undefined,
       endOfInterrupt: () => undefined,
-      monitoredLineWritten: () => undefined,
+      floatError: () => undefined,
+  monitoredLineWritten: () => undefined,
       acknowledgeInterrupt: () => 0,
       ...host,
     });

@@ -61,6 +61,7 @@ test("imports are the shared memory, the CPU's base and the host's functions, an
     "env.wallClock function",
     "env.sendInterrupt function",
     "env.endOfInterrupt function",
+    "env.floatError function",
     "env.monitoredLineWritten function",
     "env.acknowledgeInterrupt function",
   ]);

@@ -33,6 +33,8 @@ import {
   EFER_LME,
   FLAG_AC,
   FLAG_IF,
+  FLAG_VIF,
+  FLAG_VIP,
   PHYSICAL_MASK,
   PTE_P,
   VECTOR_DB,
@@ -59,6 +61,7 @@ import { Linear, isCanonical, isLoadable } from "../mmu/linear";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
 import { APIC_BASE_ENABLE, APIC_TPR, apicRead, apicWrite } from "../interrupts/local-apic";
 import { bumpJumpGeneration } from "../records/block-cache";
+import { hasVirtualIf } from "../interrupts/virtual-8086";
 import { R_FLAGS, RECORD_REGISTER } from "../records/record";
 import {
   exitOnClts,
@@ -103,7 +106,8 @@ function requireRing0(): bool {
 export function cli(record: usize): void {
   const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
-    raiseGp();
+    if (hasVirtualIf()) cpu.rflags &= ~FLAG_VIF;
+    else raiseGp();
     return;
   }
   cpu.rflags &= ~FLAG_IF;
@@ -113,7 +117,8 @@ export function cli(record: usize): void {
 export function sti(record: usize): void {
   const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
-    raiseGp();
+    if (hasVirtualIf() && (cpu.rflags & FLAG_VIP) == 0) cpu.rflags |= FLAG_VIF;
+    else raiseGp();
     return;
   }
   if ((cpu.rflags & FLAG_IF) == 0) {

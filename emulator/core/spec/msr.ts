@@ -18,6 +18,9 @@ export const MISC_ENABLE_FAST_STRINGS: u64 = 1 << 0;
 /** ENABLE MONITOR FSM. */
 export const MISC_ENABLE_MONITOR: u64 = 1 << 18;
 export const DEBUGCTL: u32 = 0x1d9;
+/** Last-branch records; single-step on branches. */
+export const DEBUGCTL_LBR: u64 = 1 << 0;
+export const DEBUGCTL_BTF: u64 = 1 << 1;
 export const MTRR_PHYSBASE0: u32 = 0x200;
 export const PAT: u32 = 0x277;
 export const MTRR_DEF_TYPE: u32 = 0x2ff;

@@ -51,6 +51,8 @@ export function setSegment(index: u32, selector: u32, base: u64, limit: u32, rig
   store<u64>(at + CPU_SEG_LIMIT, <u64>limit);
   store<u64>(at + CPU_SEG_RIGHTS, rights);
   cpu.guestStateChanged = 1;
+  // Far branches alone load CS.
+  if (index == CS) cpu.branchTaken = 1;
 }
 export function setSegBase(index: u32, base: u64): void {
   store<u64>(CPU + CPU_SEG_BASE + ((<usize>index) << 3), base);

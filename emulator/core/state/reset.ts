@@ -79,6 +79,9 @@ export function resetForPowerOn(): void {
   cpu.x87CodeOffset = 0;
   cpu.x87DataOffset = 0;
   cpu.xcr0 = 1;
+  cpu.ferr = 0;
+  cpu.ferrTold = 0;
+  cpu.ignne = 0;
   cpu.pkru = 0;
   cpu.randomCount = 0;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);

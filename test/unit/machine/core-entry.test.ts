@@ -59,6 +59,7 @@ class Bench {
       wallClock: () => 0,
       sendInterrupt: () => undefined,
       endOfInterrupt: () => undefined,
+      floatError: () => undefined,
       monitoredLineWritten: () => undefined,
       acknowledgeInterrupt: () => 0xff,
     };

@@ -33,7 +33,7 @@ const MNEMONICS: Readonly<Record<string, readonly string[]>> = {
 /** Features that bring state and behaviour but no instruction. */
 const NO_INSTRUCTIONS = new Set(
   (
-    "DE PSE PAE APIC MTRR PGE PAT PSE-36 HTT PCID x2APIC TSC-Deadline HYPERVISOR ARAT IA32_TSC_ADJUST SMEP ERMS UMIP XD " +
+    "VME DE PSE PAE APIC MTRR PGE PAT PSE-36 HTT PCID x2APIC TSC-Deadline HYPERVISOR ARAT IA32_TSC_ADJUST SMEP ERMS UMIP XD " +
     "1GB-PAGES INTEL64 INVARIANT-TSC XGETBV_ECX_1 LA57"
   ).split(" "),
 );
@@ -116,6 +116,8 @@ describe.each(CPU_MODELS)("%s", (name) => {
     const claimed = claimedFeatures({ model: name, cpus: 1 });
     const has = (bit: number): boolean => (cr4Allowed & (1n << BigInt(bit))) !== 0n;
     for (const [feature, bit] of [
+      ["VME", 0],
+      ["VME", 1],
       ["TSC", 2],
       ["PSE", 4],
       ["PAE", 5],
