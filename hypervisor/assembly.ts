@@ -215,6 +215,8 @@ export class Assembly {
     return this.board.cores.every((_, index) => {
       const cpu = this.memory.cpuState(index);
       if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
+      // What MWAIT waits for, a device or host thread may still write.
+      if (cpu.activity === Activity.MWAIT) return false;
       return cpu.activity !== Activity.HALTED || (cpu.rflags & RFLAGS_IF) === 0n;
     });
   }

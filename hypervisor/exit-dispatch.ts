@@ -1,6 +1,6 @@
 /** What the hypervisor does for each exit reason. */
 import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
-import { CPUID_APIC_ON, CPUID_OSXSAVE } from "../emulator/host/cpuid-answer.ts";
+import { CPUID_APIC_ON, CPUID_CR4_FLAGS } from "../emulator/host/cpuid-answer.ts";
 import * as X from "../layout/vmx.ts";
 import { walkGuest } from "./guest-walk.ts";
 import { PhaseCode } from "./ledger.ts";
@@ -137,6 +137,12 @@ export class ExitDispatch {
         vcpu.handler = "no nested VMX";
         this.#inject(VECTOR_UD);
         return;
+      case R.MONITOR:
+      case R.MWAIT:
+        // A virtual CPU's CPUID has them not.
+        vcpu.handler = "no MONITOR";
+        this.#inject(VECTOR_UD);
+        return;
       default:
         throw new Error(
           `${vcpu.label}: exit reason ${reason} has no handler (RIP ${vcpu.vmcs.read(F.GUEST_RIP).toString(16)})`,
@@ -198,16 +204,20 @@ export class ExitDispatch {
     core.state.emulatedPageCount = before;
   }
 
-  /** A task switch by an instruction is emulated; one by an event through a task gate ends the VM (docs/known-gaps.md). */
+  /** A task switch is emulated: with the instruction, or with the delivery of the event that goes through a task gate. */
   #taskSwitch(): void {
     const vcpu = this.#vcpu;
+    const { core, vm, vmcs } = vcpu;
     vcpu.handler = "task switch";
-    if ((vcpu.vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
+    if ((vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
       this.#emulate(-1);
       return;
     }
-    vcpu.state.run = VcpuRun.SHUTDOWN;
-    vcpu.vm.tripleFault();
+    vcpu.charge(vm.costs.instructionEmulation);
+    vm.emulating = vcpu;
+    const exited = core.exports.emulateEvent();
+    vm.emulating = undefined;
+    if (exited !== 0) vcpu.nestedExit();
   }
 
   #halt(): void {
@@ -282,7 +292,7 @@ export class ExitDispatch {
       core.gprLow(0),
       core.gprLow(1),
       index,
-      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
+      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_CR4_FLAGS),
       core.xcr0,
       answer,
     );
@@ -505,7 +515,12 @@ export class ExitDispatch {
     const linear = vmcs.readBig(F.GUEST_IDTR_BASE);
     const at = walkGuest(
       (address) => vm.memory.read64(address),
-      { cr0: vmcs.read32(F.GUEST_CR0), cr3: vmcs.readBig(F.GUEST_CR3), efer: vmcs.readBig(F.GUEST_EFER) },
+      {
+        cr0: vmcs.read32(F.GUEST_CR0),
+        cr3: vmcs.readBig(F.GUEST_CR3),
+        cr4: vmcs.read32(F.GUEST_CR4),
+        efer: vmcs.readBig(F.GUEST_EFER),
+      },
       linear,
     );
     vcpu.shadowIdt.locate(

@@ -19,6 +19,8 @@ export function initialiseVmcs(vcpu: Vcpu): void {
     F.PRIMARY_CONTROLS,
     (X.MustBe1.PRIMARY |
       X.Primary.HLT_EXITING |
+      X.Primary.MWAIT_EXITING |
+      X.Primary.MONITOR_EXITING |
       X.Primary.CR8_LOAD_EXITING |
       X.Primary.CR8_STORE_EXITING |
       X.Primary.USE_IO_BITMAPS |
@@ -33,6 +35,7 @@ export function initialiseVmcs(vcpu: Vcpu): void {
       X.Secondary.UNRESTRICTED_GUEST |
       X.Secondary.ENABLE_RDTSCP |
       X.Secondary.ENABLE_INVPCID |
+      X.Secondary.ENABLE_XSAVES |
       (vcpu.vm.completion === "eli" ? X.Secondary.DESCRIPTOR_TABLE_EXITING : 0),
   );
   v.write(

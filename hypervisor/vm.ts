@@ -148,6 +148,8 @@ export class Vm {
         requestExit: (code) => board.request(BoardRequest.DEBUG_EXIT, code),
         setA20: () => undefined,
       },
+      // In VMX operation CR0.NE is 1: there is no FERR#.
+      ignoreFloatErrors: () => undefined,
       intr: {
         set: (level) => {
           const apic = this.vcpus[0]!.apic;

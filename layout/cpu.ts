@@ -40,6 +40,8 @@ export const CpuStruct = struct(
     cr4: u64,
     efer: u64,
     xcr0: u64,
+    /** Protection-key rights: for key i, bit 2i disables access (AD), bit 2i+1 writing (WD). */
+    pkru: u32,
     dr: array("u64", 8),
     pat: u64,
     sysenterCs: u64,
@@ -79,6 +81,8 @@ export const CpuStruct = struct(
     /** jumpKey where RIP is the linear address of the next instruction; else a value that no entry has. */
     followKey: u32,
     a20Mask: u32,
+    /** Bits above the linear-address width in use: 16, or 7 with CR4.LA57. */
+    canonicalShift: u32,
     /** Contexts have been forgotten since `asid` was looked up. */
     contextStale: u32,
 
@@ -143,13 +147,17 @@ export const CpuStruct = struct(
     /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
     record: u32,
     blockFirst: u32,
-    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI. */
+    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI, 5 MWAIT, 6 an x87 instruction waits for FERR# to be answered. */
     activity: u32,
     /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */
     interruptibility: u32,
     /** Why `run` returned. */
     stopReason: u32,
     sipiVector: u32,
+    /** Wasm offset of the line that MONITOR armed, 0 when none or written since. Any CPU's writer may clear it. */
+    monitored: u32,
+    /** 1: MWAIT ends by an interrupt that is masked as well. */
+    mwaitBreaksOnMasked: u32,
     /** The INTR input from the 8259 pair (wired to LINT0). */
     intrLine: u32,
     /** Set while the core runs one instruction for the hypervisor's emulator. */
@@ -299,6 +307,13 @@ export const CpuStruct = struct(
     x87DataSelector: u32,
     x87CodeOffset: u64,
     x87DataOffset: u64,
+    /** Set by taken branches, where the run loop goes instruction by instruction: for IA32_DEBUGCTL.BTF. */
+    branchTaken: u32,
+    /** FERR#: an x87 exception is pending and CR0.NE is 0; and as the board was last told. */
+    ferr: u32,
+    ferrTold: u32,
+    /** IGNNE#, set by the board and cleared with FERR#. */
+    ignne: u32,
     /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
     breakpoints: u32,
     /** The TSS of a task being switched to; a fault of the new task, for its first instruction (-1: none). */

@@ -139,7 +139,7 @@ GUEST_LDTR_RIGHTS | usable LDTR: type 2, S 0, P 1, reserved bits 0
 GUEST_LDTR_G | usable LDTR: G fits the limit
 GUEST_TABLE_BASE | bases of GDTR and IDTR are canonical
 GUEST_TABLE_LIMIT | bits 31:16 of their limits are 0
-GUEST_RIP | bits 63:32 of RIP are 0 outside 64-bit mode; there bits 63:48 are alike
+GUEST_RIP | bits 63:32 of RIP are 0 outside 64-bit mode; there the bits beyond the linear-address width are alike
 GUEST_RFLAGS_RESERVED | reserved bits of RFLAGS
 GUEST_RFLAGS_VM | RFLAGS.VM is 0 in IA-32e mode and in real-address mode
 GUEST_RFLAGS_IF | RFLAGS.IF is 1 when an external interrupt is injected

@@ -2,10 +2,12 @@
  * The run loop: blocks of records until the budget is used up, and the boundary between instructions where faults,
  * interrupts, VM exits and requests of other threads are looked at.
  */
-import { acknowledgeInterrupt } from "./env";
-import { CPU_ATTENTION } from "./layout.generated";
+import { acknowledgeInterrupt, floatError } from "./env";
+import { updateMedia } from "./state/media";
+import { CPU_ATTENTION, CPU_MONITORED } from "./layout.generated";
 import {
   ACTIVE,
+  ATTENTION_FLOAT_ERROR,
   ATTENTION_INIT,
   ATTENTION_NMI,
   ATTENTION_NMI_AGAIN,
@@ -14,6 +16,8 @@ import {
   ATTENTION_STOP,
   CPU,
   CS,
+  FLOAT_ERROR,
+  MWAITING,
   SHUTDOWN,
   STOP_BUDGET,
   STOP_ENTRY_FAILED,
@@ -45,12 +49,20 @@ import {
   RECORD_SIZE,
   RECORD_STACK,
 } from "./records/record";
-import { FAULT_NON_CANONICAL, FAULT_RETRY, FAULT_VM_EXIT, NO_FAULT, raise } from "./interrupts/raise";
+import {
+  FAULT_FLOAT_ERROR,
+  FAULT_NON_CANONICAL,
+  FAULT_RETRY,
+  FAULT_VM_EXIT,
+  NO_FAULT,
+  raise,
+} from "./interrupts/raise";
 import {
   SOURCE_EXCEPTION,
   SOURCE_EXTERNAL,
   SOURCE_NMI,
   SOURCE_PRIVILEGED,
+  SOURCE_SOFTWARE,
   deliver,
 } from "./interrupts/deliver";
 import {
@@ -61,7 +73,7 @@ import {
   pendingVector,
 } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
-import { completeExit, completeFailedEntry, vmExit } from "./vmx/exit";
+import { INFO_ERROR_VALID, completeExit, completeFailedEntry, vmExit } from "./vmx/exit";
 import { ENTERED, enterGuest, loadForEmulation, vmEnter } from "./vmx/entry";
 import { TRAP_EXIT_MTF, requestTrapExit, takeTrapExit } from "./vmx/trap-exits";
 import {
@@ -71,7 +83,10 @@ import {
   takeVirtualInterrupt,
   wakesForVirtualInterrupt,
 } from "./vmx/virtual-apic";
+import { Vmcs } from "./vmx/vmcs";
+import { DEBUGCTL_BTF } from "./spec/msr";
 import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
+import { disarmMonitor } from "./mmu/monitor";
 import { resetForInit } from "./state/reset";
 
 /** In wall mode the clock is looked at after so many instructions. */
@@ -184,7 +199,7 @@ function turn(): u32 {
   if (event != NO_EVENT) {
     // Behind an event that was delivered before an instruction comes the trap-flag exit.
     if (traps && event == EVENT_DELIVERED && cpu.faultVector == NO_FAULT) requestTrapExit(TRAP_EXIT_MTF, 0);
-    return settle() ? STOP_VM_EXIT : 0;
+    return settleEvent();
   }
   cpu.iretUnblocked = 0;
   const before = cpu.instructions;
@@ -199,7 +214,7 @@ function turn(): u32 {
     requestTrapExit(TRAP_EXIT_MTF, 0);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
-  if (fault == NO_FAULT) return cpu.taskFault >= 0 ? deliverTaskFault() : 0;
+  if (fault == NO_FAULT) return cpu.taskFault >= 0 ? settleEvent() : 0;
   if (fault == FAULT_RETRY) {
     cpu.faultVector = NO_FAULT;
     // The instruction is made again with the shadow that it had.
@@ -208,18 +223,29 @@ function turn(): u32 {
   }
   // An instruction that exits is still to be executed, under the blocking that it had; not so one that has trapped.
   if (fault == FAULT_VM_EXIT && cpu.instructions == before) cpu.interruptibility |= shadow;
+  if (fault == FAULT_FLOAT_ERROR) {
+    // The processor stops before the instruction, until an interrupt or IGNNE#.
+    cpu.faultVector = NO_FAULT;
+    cpu.activity = FLOAT_ERROR;
+    return 0;
+  }
   if (fault != FAULT_VM_EXIT) {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
   }
-  return settle() ? STOP_VM_EXIT : 0;
+  return settleEvent();
 }
 
 /** What is wrong with the state of a task just switched to: a fault of its first instruction. */
-function deliverTaskFault(): u32 {
+function deliverTaskFault(): void {
   const vector = cpu.taskFault;
   cpu.taskFault = -1;
   deliver(vector, SOURCE_EXCEPTION, true, cpu.taskFaultError, cpu.rip);
+}
+
+/** After an event, or an instruction that has switched tasks. Returns STOP_VM_EXIT or 0. */
+function settleEvent(): u32 {
+  if (cpu.taskFault >= 0 && cpu.faultVector == NO_FAULT) deliverTaskFault();
   return settle() ? STOP_VM_EXIT : 0;
 }
 
@@ -243,7 +269,8 @@ function step(isBehindMovSs: bool): void {
     raise(VECTOR_DB);
     return;
   }
-  const traps = (cpu.rflags & FLAG_TF) != 0;
+  let traps = (cpu.rflags & FLAG_TF) != 0;
+  cpu.branchTaken = 0;
   // RF holds for one instruction; one that does not finish keeps it.
   const resume = cpu.rflags & FLAG_RF;
   cpu.rflags &= ~FLAG_RF;
@@ -262,6 +289,7 @@ function step(isBehindMovSs: bool): void {
     }
     return;
   }
+  if (!endsSingleStep()) traps = false;
   // Blocking by MOV SS holds debug traps back, for the next instruction to deliver.
   if ((cpu.interruptibility & 2) != 0) return;
   if (traps && isExitDue()) {
@@ -276,6 +304,11 @@ function step(isBehindMovSs: bool): void {
 /** An exit that goes before debug traps waits for the boundary: the monitor trap flag's, or that of an APIC write. */
 function isExitDue(): bool {
   return cpu.trapExits != 0 || (cpu.vmxNonRoot != 0 && (cpu.procControls & X.PRIMARY_MONITOR_TRAP_FLAG) != 0);
+}
+
+/** Does the trap flag trap behind the instruction just executed? Under IA32_DEBUGCTL.BTF only behind a taken branch. */
+function endsSingleStep(): bool {
+  return (cpu.debugCtl & DEBUGCTL_BTF) == 0 || cpu.branchTaken != 0;
 }
 
 /** #DB behind an instruction: for breakpoints that it met, and `conditions`. */
@@ -316,6 +349,7 @@ function answerAttention(): u32 {
   if (bits & ATTENTION_SHOOTDOWN) answerShootdown();
   if (bits & ATTENTION_NMI) noteNmi();
   if (bits & ATTENTION_NMI_AGAIN) noteNmi();
+  if (bits & ATTENTION_FLOAT_ERROR) answerFloatError();
   if (bits & ATTENTION_INIT) {
     if (cpu.vmxNonRoot != 0) {
       // In wait-for-SIPI INIT is blocked.
@@ -334,6 +368,15 @@ function answerAttention(): u32 {
   return bits & ATTENTION_STOP ? STOP_REQUESTED : 0;
 }
 
+/** FERR# or IGNNE# has changed: the board is told of the one, the other decides what x87 instructions do. */
+function answerFloatError(): void {
+  updateMedia();
+  if (cpu.activity == FLOAT_ERROR && cpu.ignne != 0) cpu.activity = ACTIVE;
+  if (cpu.ferr == cpu.ferrTold) return;
+  cpu.ferrTold = cpu.ferr;
+  floatError(cpu.ferr);
+}
+
 /** One NMI is kept while NMIs are blocked; else one is about to be taken, and another kept behind it. */
 function noteNmi(): void {
   const most: u32 = (cpu.interruptibility & 8) != 0 ? 1 : 2;
@@ -348,19 +391,29 @@ function startAt(vector: u32): void {
   updateMode();
 }
 
-/** HLT, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
+/** HLT, MWAIT, a wait for FERR# to be answered, shutdown, wait-for-SIPI: is there something that ends it? Returns STOP_* or 0. */
 function stayInactive(): u32 {
   if (cpu.activity == WAIT_FOR_SIPI) {
     if (cpu.vmxNonRoot != 0 && now() >= cpu.preemptionDeadline) return 0;
     return STOP_WAIT_FOR_SIPI;
   }
   if (cpu.activity == SHUTDOWN && cpu.vmxNonRoot == 0) return STOP_SHUTDOWN;
-  if (isWakeUpPending()) return 0;
+  if (isWakeUpPending()) {
+    if (cpu.activity == MWAITING) {
+      cpu.activity = ACTIVE;
+      disarmMonitor();
+    }
+    return 0;
+  }
   return now() >= cpu.stopAt ? STOP_BUDGET : STOP_HALTED;
 }
 
-/** HLT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer. */
+/**
+ * HLT or MWAIT would end now: an NMI, an interrupt that can be taken or exits, or the preemption timer; MWAIT by a write to
+ * the monitored line too, and if it asked for that by a masked interrupt.
+ */
 export function isWakeUpPending(): bool {
+  if (cpu.activity == MWAITING && atomic.load<u32>(CPU + CPU_MONITORED) == 0) return true;
   if (now() >= cpu.timerDeadline || cpu.debugHits != 0) return true;
   if (cpu.nmiPending != 0 && (cpu.interruptibility & 8) == 0) return true;
   if (cpu.vmxNonRoot != 0) {
@@ -370,7 +423,8 @@ export function isWakeUpPending(): bool {
       return pendingVector() >= 0 || isExternalIntPending();
   }
   if (cpu.activity == SHUTDOWN) return false;
-  return (cpu.rflags & FLAG_IF) != 0 && (pendingVector() >= 0 || isExternalIntPending());
+  const breaks = cpu.activity == MWAITING && cpu.mwaitBreaksOnMasked != 0;
+  return ((cpu.rflags & FLAG_IF) != 0 || breaks) && (pendingVector() >= 0 || isExternalIntPending());
 }
 
 /** "Interrupt-window exiting" finds interrupts enabled, or "NMI-window exiting" no blocking by NMI. */
@@ -476,17 +530,49 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
  * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
-  startRunning();
-  loadForEmulation();
-  cpu.emulating = 1;
+  beginEmulation();
   const traps = (cpu.rflags & FLAG_TF) != 0;
+  cpu.branchTaken = 0;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
   if (fault >= 0) {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
-  } else if (traps && fault == NO_FAULT) cpu.debugHits |= <u32>DR6_BS;
+  } else if (traps && fault == NO_FAULT && endsSingleStep()) cpu.debugHits |= <u32>DR6_BS;
+  return endEmulation();
+}
+
+/**
+ * As `emulateOne`, for the event whose delivery the last exit has cut short (its IDT-vectoring fields): delivers it, with the task
+ * switch that may be part of that.
+ */
+export function emulateEvent(): u32 {
+  const info = Vmcs.get32(X.VMCS_IDT_VECTORING_INFO);
+  const error = Vmcs.get32(X.VMCS_IDT_VECTORING_ERROR_CODE);
+  const length = Vmcs.get32(X.VMCS_EXIT_INSTRUCTION_LENGTH);
+  beginEmulation();
+  const source = (info >> 8) & 7;
+  let next = cpu.rip;
+  if (source >= SOURCE_SOFTWARE) {
+    cpu.softwareLength = length;
+    next += <u64>length;
+  }
+  cpu.injecting = 1;
+  deliver(<i32>(info & 0xff), source, (info & INFO_ERROR_VALID) != 0, error, next);
+  cpu.injecting = 0;
+  return endEmulation();
+}
+
+function beginEmulation(): void {
+  startRunning();
+  loadForEmulation();
+  cpu.emulating = 1;
+}
+
+/** Saves the guest state. Returns what `emulateOne` does. */
+function endEmulation(): u32 {
+  if (cpu.faultVector == NO_FAULT && cpu.taskFault >= 0) deliverTaskFault();
   cpu.emulating = 0;
   const exited = cpu.faultVector == FAULT_VM_EXIT;
   cpu.faultVector = NO_FAULT;

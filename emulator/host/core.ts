@@ -37,9 +37,18 @@ export const Attention = {
   STOP: 1 << 5,
   /** A second NMI, before the CPU has seen the first. */
   NMI_AGAIN: 1 << 6,
+  /** FERR# or IGNNE# has changed. */
+  FLOAT_ERROR: 1 << 7,
 } as const;
 
-export const Activity = { ACTIVE: 1, HALTED: 2, SHUTDOWN: 3, WAIT_FOR_SIPI: 4 } as const;
+export const Activity = {
+  ACTIVE: 1,
+  HALTED: 2,
+  SHUTDOWN: 3,
+  WAIT_FOR_SIPI: 4,
+  MWAIT: 5,
+  FLOAT_ERROR: 6,
+} as const;
 
 /** What the core asks of the board. Port and memory accesses are described in the CPU block (`io…`). */
 export interface CoreHost {
@@ -53,6 +62,10 @@ export interface CoreHost {
   sendInterrupt(icrLow: number, destination: number): void;
   /** A level-triggered interrupt has been ended: tell the I/O APICs. */
   endOfInterrupt(vector: number): void;
+  /** FERR# has changed: an x87 exception is pending that CR0.NE = 0 keeps from being #MF. */
+  floatError(level: boolean): void;
+  /** The line that a CPU monitors has been written: it may be waiting for that in MWAIT. */
+  monitoredLineWritten(index: number): void;
   /** The 8259 pair's acknowledge cycle. */
   acknowledgeInterrupt(): number;
 }
@@ -62,6 +75,8 @@ export interface CoreExports {
   run: () => number;
   isWakeUpPending(): number;
   emulateOne(): number;
+  /** The same for the event whose delivery the last exit cut short. */
+  emulateEvent(): number;
   vmEnter(): number;
   /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
   enterAndRun: () => number;
@@ -202,6 +217,8 @@ export class Core {
         sendInterrupt: (icrLow: number, destination: number) =>
           host.sendInterrupt(icrLow >>> 0, destination >>> 0),
         endOfInterrupt: (vector: number) => host.endOfInterrupt(vector),
+        floatError: (level: number) => host.floatError(level !== 0),
+        monitoredLineWritten: (cpu: number) => host.monitoredLineWritten(cpu),
         acknowledgeInterrupt: () => host.acknowledgeInterrupt(),
         abort: (message: number, file: number, line: number, column: number) => {
           throw new Error(`core: assertion failed at ${file}:${line}:${column} (message at ${message})`);

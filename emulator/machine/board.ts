@@ -127,6 +127,7 @@ export class Board {
       messages: this.apics,
       system: this.#systemControl(),
       intr: this.#intr(),
+      ignoreFloatErrors: () => this.#ignoreFloatErrors(),
       serial: { transmit: options.transmit },
       disks: options.disks.map((make) => make(this.context)),
       memoryBelow4G: memory.plan.lowRam,
@@ -242,6 +243,14 @@ export class Board {
     };
   }
 
+  /** Asserts IGNNE# of the first CPU, which looks at it before its next instruction. */
+  #ignoreFloatErrors(): void {
+    const bsp = this.cores[0]?.state ?? this.memory.cpuState(0);
+    bsp.ignne = 1;
+    Atomics.or(this.memory.state.u32, this.attentionAt(0), Attention.FLOAT_ERROR);
+    this.kick(0);
+  }
+
   #intr(): InterruptLine {
     return {
       set: (level) => {
@@ -263,6 +272,11 @@ export class Board {
       wallClock: () => this.clock.now(),
       sendInterrupt: (icrLow, destination) => this.#sendIpi(index, icrLow, destination),
       endOfInterrupt: (vector) => this.pc.ioapic.eoi(vector),
+      floatError: (level) => {
+        // On a PC the first processor's FERR# alone is wired.
+        if (index === 0) this.pc.floatError.setError(level);
+      },
+      monitoredLineWritten: (cpu) => this.kick(cpu),
       acknowledgeInterrupt: () => this.pc.pic.acknowledge(),
     };
   }
@@ -290,6 +304,9 @@ export class Board {
       wallClock: () => host.wallClock(),
       sendInterrupt: (icrLow, destination) => outside(() => host.sendInterrupt(icrLow, destination)),
       endOfInterrupt: (vector) => outside(() => host.endOfInterrupt(vector)),
+      floatError: (level) => outside(() => host.floatError(level)),
+      // By a CPU in the middle of a store, or by a device's thread: no lock is taken.
+      monitoredLineWritten: (cpu) => host.monitoredLineWritten(cpu),
       acknowledgeInterrupt: () => outside(() => host.acknowledgeInterrupt()),
     };
   }

@@ -113,6 +113,8 @@ const noBoard: CoreHost = {
   wallClock: () => 0,
   sendInterrupt: () => undefined,
   endOfInterrupt: () => undefined,
+  floatError: () => undefined,
+  monitoredLineWritten: () => undefined,
   acknowledgeInterrupt: () => 0,
 };
 

@@ -14,6 +14,8 @@ export * from "./string";
 export * from "./port-io";
 export * from "./system";
 export * from "./vmx";
+export * from "./protection-keys";
+export * from "./monitor";
 export * from "./operand";
 export * from "./bit-field";
 export * from "./vector-operand";

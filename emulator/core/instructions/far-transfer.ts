@@ -62,6 +62,13 @@ import {
 import { Linear, System, isCanonical } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/raise";
+import {
+  areVirtualFlagsLegal,
+  hasVirtualFlags,
+  isIoplBelow3,
+  isRedirected,
+  loadVirtualFlags,
+} from "../interrupts/virtual-8086";
 import { SOURCE_PRIVILEGED, SOURCE_SOFTWARE, SOURCE_SOFTWARE_EXCEPTION } from "../interrupts/deliver";
 import { R_DISP, R_LENGTH } from "../records/record";
 import { throughSystemDescriptor } from "./gates";
@@ -441,7 +448,8 @@ function setReturnFlags(image: u64, writable: u64): void {
 }
 
 function iretV86<T>(): void {
-  if ((cpu.rflags & FLAG_IOPL) != FLAG_IOPL) {
+  const isVirtual = isIoplBelow3();
+  if (isVirtual && (sizeof<T>() != 2 || !hasVirtualFlags())) {
     raiseGp();
     return;
   }
@@ -454,12 +462,14 @@ function iretV86<T>(): void {
     raiseGp();
     return;
   }
+  if (isVirtual && !areVirtualFlagsLegal(image)) return;
   dropStack(size * 3);
   loadRealSegment(CS, selector);
   cpu.rip = target;
   let writable = FLAGS_ARITHMETIC | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_NT;
   if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID | FLAG_RF;
-  setReturnFlags(image, writable);
+  if (isVirtual) loadVirtualFlags(image);
+  else setReturnFlags(image, writable);
   updateMode();
 }
 
@@ -503,12 +513,14 @@ export function int3(record: usize): void {
   softwareInterrupt(record, 3, SOURCE_SOFTWARE_EXCEPTION);
 }
 
+/** Where in virtual-8086 mode it goes, is found when it is delivered; with IOPL below 3 only to the 8086 program itself. */
 export function intN(record: usize): void {
-  if (isVirtual8086() && (cpu.rflags & FLAG_IOPL) != FLAG_IOPL) {
-    raiseGp();
+  const vector = <u32>Op.imm<u8>(record);
+  if (isVirtual8086() && isIoplBelow3() && !isRedirected(vector)) {
+    if (!faultPending()) raiseGp();
     return;
   }
-  softwareInterrupt(record, <u32>Op.imm<u8>(record), SOURCE_SOFTWARE);
+  softwareInterrupt(record, vector, SOURCE_SOFTWARE);
 }
 
 export function into(record: usize): void {

@@ -17,10 +17,13 @@ import {
   CR0_ET,
   CR4_DE,
   CR4_FSGSBASE,
+  CR4_LA57,
+  CR4_OSXSAVE,
   CR4_PAE,
   CR4_PCE,
   CR4_PCIDE,
   CR4_PGE,
+  CR4_PKE,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -30,6 +33,8 @@ import {
   EFER_LME,
   FLAG_AC,
   FLAG_IF,
+  FLAG_VIF,
+  FLAG_VIP,
   PHYSICAL_MASK,
   PTE_P,
   VECTOR_DB,
@@ -54,10 +59,11 @@ import { ACCESS_READ, NO_TRANSLATION, machinePhysical } from "../mmu/walk";
 import { FOR_PDPTES } from "../mmu/ept-walk";
 import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
-import { Linear, isCanonical } from "../mmu/linear";
+import { Linear, isCanonical, isLoadable } from "../mmu/linear";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
 import { APIC_BASE_ENABLE, APIC_TPR, apicRead, apicWrite } from "../interrupts/local-apic";
 import { bumpJumpGeneration } from "../records/block-cache";
+import { hasVirtualIf } from "../interrupts/virtual-8086";
 import { R_FLAGS, RECORD_REGISTER } from "../records/record";
 import {
   exitOnClts,
@@ -74,8 +80,9 @@ import { readVirtualTpr, usesTprShadow, writeVirtualTpr } from "../vmx/virtual-a
 import { CR0_FIXED, cr0FixedInGuest } from "../vmx/fixed-bits";
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
-import { xsaveBytes } from "./xsave";
-import { readMsr, writeMsr } from "./msr";
+import { compactedBytes, standardBytes } from "./xsave";
+import { CPUID_MONITOR, readMsr, writeMsr } from "./msr";
+import { MISC_ENABLE_MONITOR } from "../spec/msr";
 import {
   EXIT_REASON_CPUID,
   EXIT_REASON_HLT,
@@ -105,7 +112,8 @@ function requireRing0(): bool {
 export function cli(record: usize): void {
   const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
-    raiseGp();
+    if (hasVirtualIf()) cpu.rflags &= ~FLAG_VIF;
+    else raiseGp();
     return;
   }
   cpu.rflags &= ~FLAG_IF;
@@ -115,7 +123,8 @@ export function cli(record: usize): void {
 export function sti(record: usize): void {
   const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
-    raiseGp();
+    if (hasVirtualIf() && (cpu.rflags & FLAG_VIP) == 0) cpu.rflags |= FLAG_VIF;
+    else raiseGp();
     return;
   }
   if ((cpu.rflags & FLAG_IF) == 0) {
@@ -258,11 +267,11 @@ export function writeCr3(value: u64): void {
 
 export function writeCr4(value: u64): void {
   const before = cpu.cr4;
-  if (
-    (value & ~cr4Supported()) != 0 ||
-    (cpu.vmxOn != 0 && (value & CR4_VMXE) == 0) ||
-    (isLongMode() && (value & CR4_PAE) == 0)
-  ) {
+  // In IA-32e mode PAE stays on, and the number of levels as it is; in VMX operation VMXE.
+  const isFixed =
+    (isLongMode() && ((value & CR4_PAE) == 0 || ((value ^ before) & CR4_LA57) != 0)) ||
+    (cpu.vmxOn != 0 && (value & CR4_VMXE) == 0);
+  if ((value & ~cr4Supported()) != 0 || isFixed) {
     raiseGp();
     return;
   }
@@ -278,7 +287,7 @@ export function writeCr4(value: u64): void {
     return;
   cpu.cr4 = value;
   cpu.guestStateChanged = 1;
-  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
+  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE))
     dropContexts(cpu.vpid, -1);
   updateContext();
   updateMedia();
@@ -462,7 +471,7 @@ export function invpcid(record: usize): void {
   if (
     type > 3 ||
     (type < 2 && (pcid & ~(<u64>0xfff)) != 0) ||
-    (type == 0 && is64() && !isCanonical(address)) ||
+    (type == 0 && is64() && !isLoadable(address)) ||
     (type < 2 && (cpu.cr4 & CR4_PCIDE) == 0 && pcid != 0)
   ) {
     raiseGp();
@@ -552,11 +561,15 @@ export function cpuid(record: usize): void {
     edx = load<u32>(at, 20);
     if (leaf == 1) {
       ebx = (ebx & 0x00ffffff) | (cpu.id << 24);
-      if (cpu.cr4 & (1 << 18)) ecx |= 1 << 27;
+      if (cpu.cr4 & CR4_OSXSAVE) ecx |= 1 << 27;
+      if ((cpu.miscEnable & MISC_ENABLE_MONITOR) == 0) ecx &= ~CPUID_MONITOR;
       if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~((<u32>1) << 9);
     } else if (leaf == 0xb) edx = cpu.id;
-    // Bytes of an XSAVE image with what XCR0 enables.
-    else if (leaf == 0xd && subleaf <= 1 && ebx != 0) ebx = xsaveBytes(cpu.xcr0);
+    // OSPKE.
+    else if (leaf == 7 && subleaf == 0) ecx |= (cpu.cr4 & CR4_PKE) != 0 ? 1 << 4 : 0;
+    // Bytes of an XSAVE image with what XCR0 enables, in the standard and in the compacted format.
+    else if (leaf == 0xd && subleaf == 0 && ebx != 0) ebx = standardBytes(cpu.xcr0);
+    else if (leaf == 0xd && subleaf == 1 && ebx != 0) ebx = compactedBytes(cpu.xcr0);
   } else if (leaf == 0xb) {
     ecx = subleaf & 0xff;
     edx = cpu.id;
@@ -640,7 +653,7 @@ export function rdgsbase<T>(record: usize): void {
 function writeBase<T>(record: usize, index: u32): void {
   if (!fsGsAllowed()) return;
   const value = <u64>Op.dst<T>(record);
-  if (!isCanonical(value)) {
+  if (!isLoadable(value)) {
     raiseGp();
     return;
   }

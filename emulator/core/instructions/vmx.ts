@@ -10,7 +10,7 @@ import { ATTENTION_INIT, CPU, CS, RAX, RCX, cpu, getGpr } from "../state/cpu";
 import { setArithmeticFlags } from "../state/flags";
 import { is64, isLongMode, isProtected, isVirtual8086, segRights, updateContext } from "../state/mode";
 import { isGuarded, noteWrite, ramAddress } from "../mmu/physical";
-import { Linear, isCanonical } from "../mmu/linear";
+import { Linear, isLoadable } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { dropContexts, dropContextsOfEpt, dropContextsOfVpids } from "../mmu/contexts";
 import { bumpJumpGeneration } from "../records/block-cache";
@@ -426,7 +426,7 @@ export function invvpid(record: usize): void {
     !isSupported ||
     low >> 16 != 0 ||
     (type != 2 && vpid == 0) ||
-    (type == 0 && !isCanonical(cpu.descriptorHigh))
+    (type == 0 && !isLoadable(cpu.descriptorHigh))
   ) {
     fail(INVALIDATE_BAD_OPERAND);
     return;

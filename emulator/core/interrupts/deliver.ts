@@ -69,6 +69,8 @@ import {
 } from "./raise";
 import { NO_TASK_FAULT, TASK_BY_GATE, pushTaskError, switchTask } from "../instructions/task-switch";
 import { applyDebugConditions } from "./debug";
+import { deliverRedirected, isRedirected } from "./virtual-8086";
+import { DEBUGCTL_BTF, DEBUGCTL_LBR } from "../spec/msr";
 import { exitOnException, exitOnTripleFault } from "../vmx/event-exits";
 
 /** Where an event comes from; decides privilege checks, the EXT bit and the VMX interruption type. */
@@ -118,6 +120,7 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
     }
     if (from == SOURCE_EXCEPTION && current == VECTOR_PF) cpu.cr2 = cpu.cr2Pending;
     if (current == VECTOR_DB && cpu.debugConditions != 0) applyDebugConditions();
+    if (current == VECTOR_DB && isException) endBranchTracing();
     cpu.deliveringVector = current;
     cpu.deliveringSource = from;
     cpu.deliveringHasError = withError ? 1 : 0;
@@ -127,7 +130,11 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
     cpu.taskSwitched = 0;
     if (!isProtected()) deliverReal(current, back);
     else if (isLongMode()) deliverLong(current, from, withError, code, back);
-    else deliverProtected(current, from, withError, code, back);
+    else {
+      const isRedirection = from == SOURCE_SOFTWARE && isVirtual8086() && isRedirected(<u32>current);
+      if (isRedirection) deliverRedirected(<u32>current, back);
+      else if (!faultPending()) deliverProtected(current, from, withError, code, back);
+    }
     const fault = cpu.faultVector;
     if (fault == NO_FAULT) {
       cpu.deliveringVector = -1;
@@ -170,6 +177,13 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
       code = fault == FAULT_NON_CANONICAL ? 0 : cpu.faultError;
     }
   }
+}
+
+/** A debug exception clears IA32_DEBUGCTL's LBR and BTF. SDM Vol. 3B, "Single-Stepping on Branches". */
+function endBranchTracing(): void {
+  if ((cpu.debugCtl & (DEBUGCTL_LBR | DEBUGCTL_BTF)) == 0) return;
+  cpu.debugCtl &= ~(DEBUGCTL_LBR | DEBUGCTL_BTF);
+  cpu.guestStateChanged = 1;
 }
 
 /** Error code for a fault about the event's own IDT entry. */

@@ -10,7 +10,7 @@
 import { CPU_SCRATCH, CPU_TLB_EXECUTE, CPU_TLB_READ, CPU_TLB_WRITE, TLB_ENTRIES } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
 import { contextFlavor, isLongMode } from "../state/mode";
-import { CR0_AM, FLAG_AC, VECTOR_AC } from "../spec/architecture";
+import { CR0_AM, CR4_LA57, FLAG_AC, VECTOR_AC } from "../spec/architecture";
 import { FAULT_NON_CANONICAL, faultPending, raise, raiseWithError } from "../interrupts/raise";
 import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } from "./walk";
 import { isGuarded, noteWrite, ramAddress } from "./physical";
@@ -140,8 +140,19 @@ export class Access {
   }
 }
 
+/** Canonical in the paging mode in use: an address that is accessed or branched to. */
 export function isCanonical(linear: u64): bool {
-  return <u64>(((<i64>linear) << 16) >> 16) == linear;
+  const shift = <i64>cpu.canonicalShift;
+  return <u64>(((<i64>linear) << shift) >> shift) == linear;
+}
+
+/**
+ * Canonical for the widest linear addresses that the processor has, whatever CR4.LA57 is: what MSRs, descriptor-table registers,
+ * and bases of segments, LDT and TSS take. SDM Vol. 3A, "Canonicality Checking".
+ */
+export function isLoadable(linear: u64): bool {
+  const shift: i64 = (cpu.cr4Allowed & CR4_LA57) != 0 ? 7 : 16;
+  return <u64>(((<i64>linear) << shift) >> shift) == linear;
 }
 
 /**

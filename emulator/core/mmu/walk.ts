@@ -1,9 +1,10 @@
 /**
- * Linear-address translation (SDM Vol. 3A, "Paging"): no paging, 32-bit, PAE and 4-level, each on top of EPT
+ * Linear-address translation (SDM Vol. 3A, "Paging"): no paging, 32-bit, PAE, 4-level and 5-level, each on top of EPT
  * when the CPU runs a guest that has it.
  */
 import {
   PF_FETCH,
+  PF_KEY,
   PF_PRESENT,
   PF_RESERVED,
   PF_USER,
@@ -20,6 +21,8 @@ import {
 import { CPU_PDPTE } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
 import {
+  CONTEXT_KEYS,
+  CONTEXT_LA57,
   CONTEXT_LONG,
   CONTEXT_NX,
   CONTEXT_PAE,
@@ -44,6 +47,11 @@ export const ACCESS_EXECUTE: u32 = 2;
 export const NO_TRANSLATION: u64 = 0xffffffffffffffff;
 
 const ADDRESS: u64 = 0x000ffffffffff000;
+/** Bits 62:59 of an entry that maps a page: its protection key. */
+const PTE_KEY_SHIFT: u64 = 59;
+/** The two bits of a key in PKRU: access disabled, writing disabled. */
+const PKRU_AD: u32 = 1 << 0;
+const PKRU_WD: u32 = 1 << 1;
 /** Bits of an entry's address field beyond the physical-address width. */
 const RESERVED_ADDRESS: u64 = ADDRESS & ~PHYSICAL_MASK;
 
@@ -102,6 +110,17 @@ function isAllowed(writable: bool, user: bool, noExecute: bool, access: u32, fla
 }
 
 /**
+ * PF_KEY where protection keys forbid a data access to a user page with this entry, else 0. SDM Vol. 3A, "Protection Keys".
+ */
+function keyViolation(entry: u64, access: u32, flavor: u32): u32 {
+  if ((flavor & CONTEXT_KEYS) == 0 || access == ACCESS_EXECUTE) return 0;
+  const rights = (cpu.pkru >> (((<u32>(entry >> PTE_KEY_SHIFT)) & 15) << 1)) & 3;
+  if ((rights & PKRU_AD) != 0) return PF_KEY;
+  const isWriteChecked = access == ACCESS_WRITE && (flavor & (CONTEXT_USER | CONTEXT_WP)) != 0;
+  return (rights & PKRU_WD) != 0 && isWriteChecked ? PF_KEY : 0;
+}
+
+/**
  * Translates a canonical linear address, sets accessed and dirty bits.
  *
  * @param access ACCESS_*; decides the rights checked and the #PF error code
@@ -118,12 +137,12 @@ export function translate(linear: u64, access: u32, flavor: u32): u64 {
   return translateWide(linear, access, flavor);
 }
 
-/** PAE and 4-level paging: 8-byte entries. */
+/** PAE, 4-level and 5-level paging: 8-byte entries. */
 function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let level: u32;
   let table: u64;
   if (flavor & CONTEXT_LONG) {
-    level = 3;
+    level = (flavor & CONTEXT_LA57) != 0 ? 4 : 3;
     table = cpu.cr3 & ADDRESS & PHYSICAL_MASK;
   } else {
     // PAE: the four PDPTEs are registers, loaded with CR3.
@@ -136,10 +155,12 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let user = true;
   let noExecute = false;
   // Upper entries whose accessed bit waits until the translation has succeeded: {address, guest-physical}.
-  let a3: usize = 0,
+  let a4: usize = 0,
+    a3: usize = 0,
     a2: usize = 0,
     a1: usize = 0;
-  let p3: u64 = 0,
+  let p4: u64 = 0,
+    p3: u64 = 0,
     p2: u64 = 0,
     p1: u64 = 0;
   for (;;) {
@@ -155,7 +176,7 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     if ((flavor & CONTEXT_NX) == 0) reserved |= PTE_NX;
     const isLarge = (entry & PTE_PS) != 0 && level > 0;
     if (isLarge) {
-      if (level == 3) reserved |= PTE_PS;
+      if (level >= 3) reserved |= PTE_PS;
       else reserved |= ((((<u64>1) << (9 * level)) - 1) << 12) & ~((<u64>1) << 12);
     }
     // PAE below long mode reserves bits 62:52 as well.
@@ -166,7 +187,10 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     noExecute = noExecute || (entry & PTE_NX) != 0;
     if (level != 0 && !isLarge) {
       if ((entry & PTE_A) == 0) {
-        if (level == 3) {
+        if (level == 4) {
+          a4 = at;
+          p4 = entryPhysical;
+        } else if (level == 3) {
           a3 = at;
           p3 = entryPhysical;
         } else if (level == 2) {
@@ -181,8 +205,10 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
       level--;
       continue;
     }
-    if (!isAllowed(writable, user, noExecute, access, flavor))
-      return pageFault(linear, access, flavor, PF_PRESENT);
+    const key = user ? keyViolation(entry, access, flavor) : 0;
+    if (key != 0 || !isAllowed(writable, user, noExecute, access, flavor))
+      return pageFault(linear, access, flavor, PF_PRESENT | key);
+    if (a4 != 0 && !setEntryBits(a4, p4, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a3 != 0 && !setEntryBits(a3, p3, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a2 != 0 && !setEntryBits(a2, p2, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a1 != 0 && !setEntryBits(a1, p1, linear, PTE_A, true)) return NO_TRANSLATION;

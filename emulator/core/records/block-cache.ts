@@ -95,7 +95,8 @@ export function invalidateCodeFromOutside(offset: usize): void {
   awaitShootdown(NO_CPU);
 }
 
-function blockOfCpu(id: u32): usize {
+/** Wasm offset of a CPU's block. */
+export function blockOfCpu(id: u32): usize {
   return <usize>machine.cpuBase + <usize>id * machine.cpuStride;
 }
 
@@ -103,7 +104,7 @@ function blockOfCpu(id: u32): usize {
  * Asks the other CPUs to drop blocks and fast write entries. On one thread they do so before they next run; in
  * parallel mode this waits until each has.
  */
-function shootDown(): void {
+export function shootDown(): void {
   askShootdown(cpu.id);
   if (machine.parallel != 0) awaitShootdown(cpu.id);
 }
@@ -192,7 +193,8 @@ function markCode(host: usize, length: u32): bool {
   return true;
 }
 
-function dropWriteEntries(base: usize, page: u32): void {
+/** Drops the fast write entries for the page of a RAM offset from the TLB of the CPU whose block is at `base`. */
+export function dropWriteEntries(base: usize, page: u32): void {
   let entry = base + CPU_TLB_WRITE;
   const end = entry + (TLB_ENTRIES << 4);
   for (; entry < end; entry += 16) {

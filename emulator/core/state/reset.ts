@@ -5,6 +5,9 @@ import { setArithmeticFlags } from "./flags";
 import { setSegment, updateContext, updateMode } from "./mode";
 import { NEVER } from "./clock";
 import { flushAllContexts } from "../mmu/contexts";
+import { disarmMonitor } from "../mmu/monitor";
+import { MISC_ENABLE_FAST_STRINGS, MISC_ENABLE_MONITOR } from "../spec/msr";
+import { hasMonitor } from "../instructions/msr";
 import { flushBlocks } from "../records/block-cache";
 import { NO_PAGE } from "../vmx/virtual-apic";
 import { APIC_BASE_BSP, APIC_BASE_ENABLE, resetApic } from "../interrupts/local-apic";
@@ -57,6 +60,7 @@ export function resetForInit(): void {
   cpu.eptp = 0;
   cpu.vpid = 0;
   cpu.preemptionDeadline = NEVER;
+  disarmMonitor();
   cpu.record = 0;
   cpu.blockFirst = 0;
   const keepBase = cpu.apicBase;
@@ -86,6 +90,10 @@ export function resetForPowerOn(): void {
   cpu.vmcs = 0;
   cpu.vmcsPointer = NO_PAGE;
   cpu.initBlocked = 0;
+  cpu.ferr = 0;
+  cpu.ferrTold = 0;
+  cpu.ignne = 0;
+  cpu.pkru = 0;
   cpu.randomCount = 0;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
   cpu.sysenterCs = 0;
@@ -98,7 +106,7 @@ export function resetForPowerOn(): void {
   cpu.kernelGsBase = 0;
   cpu.tscAux = 0;
   cpu.featureControl = 0;
-  cpu.miscEnable = 1;
+  cpu.miscEnable = MISC_ENABLE_FAST_STRINGS | (hasMonitor() ? MISC_ENABLE_MONITOR : 0);
   cpu.debugCtl = 0;
   cpu.tscAdjust = 0;
   cpu.pat = 0x0007040600070406;

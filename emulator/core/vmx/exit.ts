@@ -26,6 +26,7 @@ import {
   SHUTDOWN,
   SS,
   TR,
+  WAIT_FOR_SIPI,
   cpu,
   getGpr,
   setGpr,
@@ -34,6 +35,7 @@ import { getFlags, setArithmeticFlags } from "../state/flags";
 import { now, NEVER, timeStamp } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
+import { disarmMonitor } from "../mmu/monitor";
 import { updateMedia } from "../state/media";
 import { setDebugRegister, updateBreakpoints } from "../interrupts/debug";
 import { loadPdptes } from "../instructions/system";
@@ -129,7 +131,7 @@ export function saveGuestState(): void {
   const activity = cpu.activity;
   store<u64>(
     vmcs,
-    activity == ACTIVE ? 0 : activity == HALTED ? 1 : activity == SHUTDOWN ? 2 : 3,
+    activity == HALTED ? 1 : activity == SHUTDOWN ? 2 : activity == WAIT_FOR_SIPI ? 3 : 0,
     X.VMCS_GUEST_ACTIVITY_STATE,
   );
   if (cpu.virtualApic != 0) saveInterruptStatus();
@@ -225,6 +227,8 @@ function leaveGuest(): void {
   cpu.trapExits = 0;
   cpu.virtualApic = 0;
   cpu.apicAccessPage = NO_PAGE;
+  // Neither exits nor entries leave a line monitored.
+  if (cpu.monitored != 0) disarmMonitor();
 }
 
 /** VMX-abort indicators: SDM Vol. 3C, "VMX Aborts". */

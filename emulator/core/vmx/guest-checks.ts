@@ -8,6 +8,7 @@ import {
   AR_L,
   CR0_PE,
   CR0_PG,
+  CR4_LA57,
   CR4_PAE,
   CR4_PCIDE,
   EFER_LMA,
@@ -18,8 +19,9 @@ import {
   PHYSICAL_MASK,
   PTE_P,
 } from "../spec/architecture";
+import { DEBUGCTL_BTF, DEBUGCTL_LBR } from "../spec/msr";
 import { cpu } from "../state/cpu";
-import { isCanonical } from "../mmu/linear";
+import { isLoadable } from "../mmu/linear";
 import { ramAddress } from "../mmu/physical";
 import { secondaryControls } from "./control-checks";
 import { cr0FixedInGuest, cr4MayIn, cr4MustIn } from "./fixed-bits";
@@ -33,9 +35,7 @@ export const FAILURE_PDPTE: u64 = 2;
 export const FAILURE_NMI: u64 = 3;
 export const FAILURE_LINK: u64 = 4;
 
-/** Bits of IA32_DEBUGCTL that exist: LBR and BTF. */
-export const DEBUGCTL_RESERVED: u64 = ~(<u64>3);
-const DEBUGCTL_BTF: u64 = 2;
+const DEBUGCTL_RESERVED: u64 = ~(DEBUGCTL_LBR | DEBUGCTL_BTF);
 /** A VMCS's first word: revision identifier, and bit 31 of a shadow VMCS. */
 const SHADOW_INDICATOR: u32 = 0x80000000;
 
@@ -80,7 +80,7 @@ function areControlRegistersValid(secondary: u32): bool {
 
 function areMsrsValid(): bool {
   const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
-  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP)))
+  if (!isLoadable(Vmcs.get(X.VMCS_GUEST_SYSENTER_ESP)) || !isLoadable(Vmcs.get(X.VMCS_GUEST_SYSENTER_EIP)))
     return broken(X.RULE_GUEST_SYSENTER);
   if ((entry & X.ENTRY_LOAD_PAT) != 0 && !isPatValid(Vmcs.get(X.VMCS_GUEST_PAT)))
     return broken(X.RULE_GUEST_PAT);
@@ -97,7 +97,7 @@ function areMsrsValid(): bool {
 
 /** "Checks on Guest Descriptor-Table Registers". */
 function areTablesValid(): bool {
-  if (!isCanonical(Vmcs.get(X.VMCS_GUEST_GDTR_BASE)) || !isCanonical(Vmcs.get(X.VMCS_GUEST_IDTR_BASE)))
+  if (!isLoadable(Vmcs.get(X.VMCS_GUEST_GDTR_BASE)) || !isLoadable(Vmcs.get(X.VMCS_GUEST_IDTR_BASE)))
     return broken(X.RULE_GUEST_TABLE_BASE);
   if (Vmcs.get(X.VMCS_GUEST_GDTR_LIMIT) >> 16 != 0 || Vmcs.get(X.VMCS_GUEST_IDTR_LIMIT) >> 16 != 0)
     return broken(X.RULE_GUEST_TABLE_LIMIT);
@@ -131,8 +131,9 @@ function areRipAndFlagsValid(): bool {
   const long = isLongGuest();
   const rip = Vmcs.get(X.VMCS_GUEST_RIP);
   if (long && (Vmcs.get(X.VMCS_GUEST_CS_ACCESS_RIGHTS) & AR_L) != 0) {
-    // "Bits 63:N must be identical": bit 47 is not looked at here, and the fetch faults.
-    if (rip >> 48 != 0 && rip >> 48 != 0xffff) return broken(X.RULE_GUEST_RIP);
+    // "Bits 63:N must be identical", N the processor's linear-address width: the bit below is not looked at, and the fetch faults.
+    const width: u64 = (cpu.cr4Allowed & CR4_LA57) != 0 ? 57 : 48;
+    if (rip >> width != 0 && rip >> width != 0xffffffffffffffff >> width) return broken(X.RULE_GUEST_RIP);
   } else if (rip >> 32 != 0) return broken(X.RULE_GUEST_RIP);
   const flags = Vmcs.get(X.VMCS_GUEST_RFLAGS);
   if ((flags & 0xffffffffffc08028) != 0 || (flags & 2) == 0) return broken(X.RULE_GUEST_RFLAGS_RESERVED);

@@ -13,7 +13,7 @@ import {
   FLAG_VM,
 } from "../spec/architecture";
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from "../state/cpu";
-import { isCanonical } from "../mmu/linear";
+import { isLoadable } from "../mmu/linear";
 import { broken } from "./rule";
 import { Vmcs } from "./vmcs";
 
@@ -69,10 +69,10 @@ function areBasesValid(isV86: bool): bool {
     for (let index: u32 = ES; index <= GS; index++)
       if (base(index) != (<u64>selector(index)) << 4) return broken(X.RULE_GUEST_V86_BASE);
   if (
-    !isCanonical(base(TR)) ||
-    !isCanonical(base(FS)) ||
-    !isCanonical(base(GS)) ||
-    (isUsable(LDTR) && !isCanonical(base(LDTR)))
+    !isLoadable(base(TR)) ||
+    !isLoadable(base(FS)) ||
+    !isLoadable(base(GS)) ||
+    (isUsable(LDTR) && !isLoadable(base(LDTR)))
   )
     return broken(X.RULE_GUEST_BASE_CANONICAL);
   if (base(CS) >> 32 != 0 || isHigh(SS) || isHigh(DS) || isHigh(ES)) return broken(X.RULE_GUEST_BASE_HIGH);

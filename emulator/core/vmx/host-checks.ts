@@ -2,7 +2,7 @@
 import * as X from "../spec/vmx";
 import { CR4_PAE, CR4_PCIDE, EFER_LMA, EFER_LME, PHYSICAL_MASK } from "../spec/architecture";
 import { cpu } from "../state/cpu";
-import { isCanonical } from "../mmu/linear";
+import { isLoadable } from "../mmu/linear";
 import { isLongMode } from "../state/mode";
 import { CR0_FIXED, cr4MayIn, cr4MustIn } from "./fixed-bits";
 import { ERROR_NONE, hostError, isPatValid } from "./rule";
@@ -19,7 +19,7 @@ export function checkHostState(): u32 {
   const cr4 = Vmcs.get(X.VMCS_HOST_CR4);
   if ((cr4 & cr4MustIn()) != cr4MustIn() || (cr4 & ~cr4MayIn()) != 0) return hostError(X.RULE_HOST_CR4);
   if ((Vmcs.get(X.VMCS_HOST_CR3) & ~PHYSICAL_MASK) != 0) return hostError(X.RULE_HOST_CR3);
-  if (!isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_ESP)) || !isCanonical(Vmcs.get(X.VMCS_HOST_SYSENTER_EIP)))
+  if (!isLoadable(Vmcs.get(X.VMCS_HOST_SYSENTER_ESP)) || !isLoadable(Vmcs.get(X.VMCS_HOST_SYSENTER_EIP)))
     return hostError(X.RULE_HOST_SYSENTER);
   if ((exit & X.EXIT_LOAD_PAT) != 0 && !isPatValid(Vmcs.get(X.VMCS_HOST_PAT)))
     return hostError(X.RULE_HOST_PAT);
@@ -41,7 +41,7 @@ function checkSegmentsAndTables(is64: bool): u32 {
     return hostError(X.RULE_HOST_CS_TR);
   if (!is64 && Vmcs.get32(X.VMCS_HOST_SS_SELECTOR) == 0) return hostError(X.RULE_HOST_SS);
   for (let slot = X.VMCS_HOST_FS_BASE; slot <= X.VMCS_HOST_IDTR_BASE; slot += 8)
-    if (!isCanonical(Vmcs.get(slot))) return hostError(X.RULE_HOST_BASES);
+    if (!isLoadable(Vmcs.get(slot))) return hostError(X.RULE_HOST_BASES);
   return ERROR_NONE;
 }
 
@@ -53,7 +53,7 @@ function checkAddressSpaceSize(is64: bool): u32 {
   const rip = Vmcs.get(X.VMCS_HOST_RIP);
   if (!is64 && (cr4 & CR4_PCIDE) != 0) return hostError(X.RULE_HOST_PCIDE);
   if (is64 && (cr4 & CR4_PAE) == 0) return hostError(X.RULE_HOST_PAE);
-  if (is64 ? !isCanonical(rip) : rip >> 32 != 0) return hostError(X.RULE_HOST_RIP);
+  if (is64 ? !isLoadable(rip) : rip >> 32 != 0) return hostError(X.RULE_HOST_RIP);
   return ERROR_NONE;
 }
 

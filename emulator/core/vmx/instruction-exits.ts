@@ -57,6 +57,26 @@ export function exitOnInstruction(record: usize, reason: u32): bool {
   return exits;
 }
 
+export function exitOnMonitor(record: usize): bool {
+  if (cpu.vmxNonRoot == 0 || (cpu.procControls & X.PRIMARY_MONITOR_EXITING) == 0) return false;
+  vmExitInstruction(record, X.EXIT_REASON_MONITOR, 0);
+  return true;
+}
+
+/** The qualification says whether a line is monitored. */
+export function exitOnMwait(record: usize): bool {
+  if (cpu.vmxNonRoot == 0 || (cpu.procControls & X.PRIMARY_MWAIT_EXITING) == 0) return false;
+  vmExitInstruction(record, X.EXIT_REASON_MWAIT, cpu.monitored != 0 ? 1 : 0);
+  return true;
+}
+
+/** XSAVES and XRSTORS in a guest that has not been given them: #UD. */
+export function isXsavesUndefined(): bool {
+  if (cpu.vmxNonRoot == 0 || (cpu.proc2Controls & X.SECONDARY_ENABLE_XSAVES) != 0) return false;
+  raiseUd();
+  return true;
+}
+
 export function exitOnVmcall(record: usize): void {
   vmExitInstruction(record, X.EXIT_REASON_VMCALL, 0);
 }
