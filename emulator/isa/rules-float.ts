@@ -14,6 +14,7 @@ import {
   memoryBytes,
   reads,
   stores,
+  unaligned,
   type Binary,
 } from "./vector-forms.ts";
 
@@ -230,6 +231,9 @@ function fromGeneral(row: Row, bits: 32 | 64): Rule {
   });
 }
 
+/** As `computed`, with an MMX register: the transition to MMX is made even if the exceptions are unmasked. */
+const computedMmx = (value: string, write: string): string => `Mmx.enter(); ${computed(value, write)}`;
+
 /** Conversions with an MMX operand. */
 function convertMmx(row: Row, name: string): Rule {
   const truncates = name.startsWith("CVTT");
@@ -237,7 +241,7 @@ function convertMmx(row: Row, name: string): Rule {
     case "CVTPI2PS": {
       const write = "store<u64>(Vec.dstAt(record), result);";
       return {
-        register: computed("Convert.intPairToSingles(Mmx.srcQuad(record))", `${write} Mmx.enter();`),
+        register: computedMmx("Convert.intPairToSingles(Mmx.srcQuad(record))", write),
         memory: `${reads(8)} ${computed("Convert.intPairToSingles(load<u64>(at))", write)}`,
       };
     }
@@ -250,15 +254,15 @@ function convertMmx(row: Row, name: string): Rule {
     case "CVTTPS2PI": {
       const value = (b: string): string => `Convert.singlePairToInts(${b}, ${truncates})`;
       return {
-        register: computed(value("load<u64>(Vec.srcAt(record))"), "Mmx.setQuad(record, result);"),
-        memory: `${reads(8)} ${computed(value("load<u64>(at)"), "Mmx.setQuad(record, result);")}`,
+        register: computedMmx(value("load<u64>(Vec.srcAt(record))"), "Mmx.setQuad(record, result);"),
+        memory: `${reads(8)} ${computedMmx(value("load<u64>(at)"), "Mmx.setQuad(record, result);")}`,
       };
     }
     default: {
       const value = (b: string): string => `Convert.doublesToInts(${b}, ${truncates})`;
       return {
-        register: computed(value("Vec.src(record)"), "Mmx.set(record, result);"),
-        memory: `${reads(16, true)} ${computed(value("load<v128>(at)"), "Mmx.set(record, result);")}`,
+        register: computedMmx(value("Vec.src(record)"), "Mmx.set(record, result);"),
+        memory: `${reads(16, true)} ${computedMmx(value("load<v128>(at)"), "Mmx.set(record, result);")}`,
       };
     }
   }
@@ -301,7 +305,7 @@ const CONVERSIONS: Readonly<Record<string, (row: Row) => Rule>> = {
         "Convert.halvesToSingles(load<u64>(Vec.srcAt(record)))",
         "Vec.setVex(record, result);",
       ),
-      memory: `${reads(8)} ${computed("Convert.halvesToSingles(load<u64>(at))", "Vec.setVex(record, result);")}`,
+      memory: `${unaligned(reads(8))} ${computed("Convert.halvesToSingles(load<u64>(at))", "Vec.setVex(record, result);")}`,
       register256: wide("load<u64>(Vec.srcAt(record))", "load<u64>(Vec.srcAt(record), 8)"),
       memory256: `${reads(16)} ${wide("load<u64>(at)", "load<u64>(at, 8)")}`,
     };
@@ -309,11 +313,12 @@ const CONVERSIONS: Readonly<Record<string, (row: Row) => Rule>> = {
   CVTPS2PH: () => {
     const low = `Convert.singlesToHalves(Vec.src(record), ${IMM})`;
     const both = `Float.begin(); const result = ${low}; const high = Convert.singlesToHalves(Vec.srcHigh(record), ${IMM}); ${CHECK}`;
+    // The exceptions of the conversion come before those of the store, and stay in MXCSR when that faults.
     return {
       register: computed(low, "Vec.setVex(record, joinQuads(result, 0));"),
-      memory: `${stores(8)} ${computed(low, "store<u64>(at, result); Linear.commit(at);")}`,
+      memory: computed(low, `${unaligned(stores(8))} store<u64>(at, result); Linear.commit(at);`),
       register256: `${both} Vec.setVex(record, joinQuads(result, high));`,
-      memory256: `${stores(16)} ${both} store<u64>(at, result); store<u64>(at, high, 8); Linear.commit(at);`,
+      memory256: `${both} ${stores(16)} store<u64>(at, result); store<u64>(at, high, 8); Linear.commit(at);`,
     };
   },
 };

@@ -94,7 +94,7 @@ function moveGeneral(row: Row): Rule {
         }
       : {
           register: "Op.setDst<T>(record, <T>Mmx.srcQuad(record)); Mmx.enter();",
-          memory: `${storeT} store<T>(at, <T>Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
+          memory: `Mmx.beginStore(); ${storeT} store<T>(at, <T>Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
         };
   if (toVector)
     return {
@@ -113,7 +113,7 @@ function moveQuad(row: Row): Rule {
     return isStore(row)
       ? {
           register: "Mmx.setQuad(record, Mmx.srcQuad(record));",
-          memory: `${storesInPlace(8, false)} store<u64>(at, Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
+          memory: `Mmx.beginStore(); ${storesInPlace(8, false)} store<u64>(at, Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
         }
       : {
           register: "Mmx.setQuad(record, Mmx.srcQuad(record));",
@@ -344,7 +344,7 @@ const OTHERS: Readonly<Record<string, (row: Row) => Rule | undefined>> = {
   MOVQ2DQ: () => ({ register: "Vec.set(record, Mmx.src(record)); Mmx.enter();" }),
   MOVDQ2Q: () => ({ register: "Mmx.setQuad(record, load<u64>(Vec.srcAt(record)));" }),
   MOVNTQ: () => ({
-    memory: `${stores(8)} store<u64>(at, Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
+    memory: `Mmx.beginStore(); ${stores(8)} store<u64>(at, Mmx.srcQuad(record)); Mmx.enter(); Linear.commit(at);`,
   }),
   MOVNTI: () => ({
     memory:

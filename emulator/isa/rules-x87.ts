@@ -63,11 +63,15 @@ function compare(row: Row): Rule {
   return { register: `${NOTE} ${pops ? `if (${outcome}) Stack.pop();` : `${outcome};`}` };
 }
 
-/** A store of a result that is computed first and must reach memory before the stack changes. */
+/**
+ * A store of a result that is computed first and must reach memory before the stack changes. Where an unmasked exception keeps it from
+ * memory, that is not accessed: the store completes even if its address is a bad one.
+ */
 function storing(type: string, compute: string, pops: boolean): string {
   return (
-    `const linear = Address.forWrite(record, sizeof<${type}>()); const at = Linear.storable<${type}>(linear); if (at == 0) return; ${NOTE_OPERAND} ` +
-    `if (!${compute}) return; store<${type}>(at, <${type}>cpu.operandSignificand); Linear.commit(at); ` +
+    `const status = cpu.x87Status; if (!${compute}) { Last.suppressedStore(record); return; } ` +
+    `const linear = Address.forWrite(record, sizeof<${type}>()); const at = Linear.storable<${type}>(linear); if (at == 0) { cpu.x87Status = status; return; } ${NOTE_OPERAND} ` +
+    `store<${type}>(at, <${type}>cpu.operandSignificand); Linear.commit(at); ` +
     (pops ? "Result.finishAndPop();" : "Result.finish();")
   );
 }

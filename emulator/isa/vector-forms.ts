@@ -39,6 +39,9 @@ export function stores(bytes: number, aligned = false): string {
   return `const at = Memory.store${bytes}${aligned ? "Aligned" : ""}(record); if (at == 0) return;`;
 }
 
+/** `reads(8)` or `stores(8)` of an instruction that raises no #AC. */
+export const unaligned = (access: string): string => access.replace("8(record)", "8Unaligned(record)");
+
 /** The same with the check in place, for what programs do most: moves. */
 export const readsInPlace = (bytes: number, aligned: boolean): string => inPlace("read", bytes, aligned);
 export const storesInPlace = (bytes: number, aligned: boolean): string => inPlace("write", bytes, aligned);

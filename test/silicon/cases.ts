@@ -6,7 +6,7 @@
  * of all widths as often as random ones; addresses mostly point into the window, some across its pages, its ends or
  * nowhere.
  */
-import { Random } from "../support/random.ts";
+import { fnv1a, Random } from "../support/random.ts";
 import type { CaseInput } from "./case.ts";
 import { encode, RBP, RSP, type EffectiveAddress, type Encoding } from "./encode.ts";
 import {
@@ -20,15 +20,9 @@ import {
   type Mode,
 } from "./environment.ts";
 import { isImageRecorded, isMediaRecorded, type Form } from "./forms.ts";
-import {
-  IMAGE_BYTES,
-  LaneSource,
-  makeImage,
-  makeImageMedia,
-  makeMedia,
-  MXCSR_OFFSET,
-  setVector,
-} from "./media.ts";
+import { LaneSource } from "./lanes.ts";
+import { IMAGE_BYTES, makeImage, makeImageMedia, makeMedia, MXCSR_OFFSET, setVector } from "./media.ts";
+import { smallArray, viewOf } from "./slab.ts";
 
 const RAX = 0;
 const RCX = 1;
@@ -40,28 +34,40 @@ const RDI = 7;
 const POKE_BYTES = 32;
 /** CF PF AF ZF SF DF OF. */
 const RANDOM_RFLAGS = 0xcd5;
+/** RFLAGS.AC, and in how many of a hundred cases it is set: CR0.AM is, so that misaligned accesses raise #AC then. */
+const RFLAGS_AC = 0x40000n;
+const AC_PERCENT = 4;
 /** 64 KiB in which nothing is mapped; in 16-bit mode the first half of them is in the data segment. */
 const unmapped = (mode: Mode): number => (mode === MODE_16 ? WINDOW + WINDOW_BYTES : 0x30000000);
 
-/** FNV-1a (Fowler, Noll, Vo), 32 bits. */
-export function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  return hash;
-}
+/** 0, 1, -1 and the largest and smallest signed values of all widths with their neighbours: halves, the lower first. */
+const EDGES = new Uint32Array(
+  BigInt64Array.from(
+    [7n, 15n, 31n, 63n].flatMap((bit) => {
+      const top = 1n << bit;
+      return [0n, 1n, -1n, top, top - 1n, top + 1n, -top, 2n * top - 1n];
+    }),
+  ).buffer,
+);
 
-const random64 = (random: Random): bigint => (BigInt(random.next()) << 32n) | BigInt(random.next());
-
-/** 0, 1, -1 and the largest and smallest signed value of a random width; small; or anything. */
-function value(random: Random): bigint {
+/** Writes 64 bits: an edge, a small number, or anything. In 32-bit halves, since this is drawn twenty times a case. */
+function putValue(random: Random, words: Uint32Array, at: number): void {
   const kind = random.below(10);
   if (kind < 4) {
-    const top = 1n << BigInt(random.pick([7, 15, 31, 63]));
-    return BigInt.asUintN(64, random.pick([0n, 1n, -1n, top, top - 1n, top + 1n, -top, 2n * top - 1n]));
+    const edge = 2 * random.below(EDGES.length / 2);
+    words[at] = EDGES[edge]!;
+    words[at + 1] = EDGES[edge + 1]!;
+    return;
   }
-  if (kind < 6) return BigInt(random.below(256));
+  if (kind < 6) {
+    words[at] = random.below(256);
+    words[at + 1] = 0;
+    return;
+  }
   // Random bits below a random width.
-  return BigInt.asUintN(1 + random.below(64), random64(random));
+  const width = 1 + random.below(64);
+  words[at] = width < 32 ? random.next() >>> (32 - width) : random.next();
+  words[at + 1] = width <= 32 ? 0 : random.next() >>> (64 - width);
 }
 
 /** A linear address for an operand: mostly inside the window, at times across a page or an end, or outside. */
@@ -133,9 +139,9 @@ function readDisplacement(bytes: readonly number[], at: number): number {
 function setCount(draft: Draft, count: number): void {
   const { gpr, random, encoding, form } = draft;
   gpr[RCX] = BigInt(count);
-  const rest = random64(random) << BigInt(encoding.addressSize * 8);
-  if (encoding.addressSize < 8 && random.chance(50))
-    gpr[RCX] = BigInt.asUintN(form.mode === MODE_64 ? 64 : 32, gpr[RCX] | rest);
+  if (encoding.addressSize === 8 || random.chance(50)) return;
+  const rest = BigInt(random.next()) << BigInt(encoding.addressSize * 8);
+  gpr[RCX] = BigInt.asUintN(form.mode === MODE_64 ? 64 : 32, gpr[RCX] | rest);
 }
 
 /** Registers that an instruction uses without naming them in ModR/M. */
@@ -193,12 +199,12 @@ function tameOperands(draft: Draft): void {
 /** The case's own bytes in the window: four values, canonical where they are jumped to. */
 function pokeBytes(draft: Draft): Uint8Array {
   const { random, form, gpr } = draft;
-  const poke = new Uint8Array(POKE_BYTES);
-  const view = new DataView(poke.buffer);
-  const isTarget = /^(RET|CALL|JMP)$/.test(form.row.mnemonic);
-  for (let i = 0; i < POKE_BYTES; i += 8) {
-    const raw = value(random);
-    view.setBigUint64(i, isTarget ? raw & branchTargetMask(draft) : raw, true);
+  const poke = smallArray(POKE_BYTES);
+  const words = new Uint32Array(poke.buffer, poke.byteOffset, POKE_BYTES / 4);
+  for (let i = 0; i < words.length; i += 2) putValue(random, words, i);
+  if (/^(RET|CALL|JMP)$/.test(form.row.mnemonic)) {
+    const targets = new BigUint64Array(poke.buffer, poke.byteOffset, POKE_BYTES / 8);
+    for (let i = 0; i < targets.length; i++) targets[i]! &= branchTargetMask(draft);
   }
   // SCAS finds something, and runs over something.
   if (form.row.mnemonic === "SCAS" && random.chance(60)) poke.fill(Number(gpr[RAX]! & 0xffn));
@@ -224,12 +230,18 @@ function mayWrap(draft: Draft): boolean {
   return BigInt.asUintN(32, base + index + displacement) > 0xffffff00n;
 }
 
+function clearUpperHalves(words: Uint32Array): void {
+  for (let i = 1; i < 16; i += 2) words[i] = 0;
+}
+
 function draftCase(random: Random, form: Form): Draft {
   const encoding = encode(random, form);
   const is64 = form.mode === MODE_64;
-  const gpr = BigUint64Array.from({ length: 16 }, (_, i) =>
-    is64 || i < 8 ? BigInt.asUintN(is64 ? 64 : 32, value(random)) : 0n,
-  );
+  const { buffer, byteOffset } = smallArray(16 * 8);
+  const gpr = new BigUint64Array(buffer, byteOffset, 16);
+  const words = new Uint32Array(buffer, byteOffset, 32);
+  for (let i = 0; i < (is64 ? 16 : 8); i++) putValue(random, words, 2 * i);
+  if (!is64) clearUpperHalves(words);
   const draft: Draft = { random, form, encoding, gpr, pokeAt: WINDOW + 0x200 };
   tameOperands(draft);
   aimImplicitOperands(draft);
@@ -239,7 +251,7 @@ function draftCase(random: Random, form: Form): Draft {
     aimAddress(draft, address, at);
     draft.pokeAt = at;
   }
-  if (!is64) for (let i = 0; i < 8; i++) gpr[i] = BigInt.asUintN(32, gpr[i]!);
+  if (!is64) clearUpperHalves(words);
   return draft;
 }
 
@@ -253,12 +265,11 @@ function destinationOf({ form, encoding }: Draft): number | undefined {
 
 /** Bytes of a media instruction's memory operand, and as many before and behind as there is room for. */
 function pokeLanes(draft: Draft, source: LaneSource, media: Uint8Array): Uint8Array {
-  const poke = new Uint8Array(POKE_BYTES);
-  const view = new DataView(poke.buffer);
-  for (let i = 0; i < POKE_BYTES; i += 8) view.setBigUint64(i, source.next(), true);
+  const poke = smallArray(POKE_BYTES);
+  source.putOperand(new Uint32Array(poke.buffer, poke.byteOffset, POKE_BYTES / 4));
   // Reserved bits are #GP: mostly none.
   if (/LDMXCSR$/.test(draft.form.row.mnemonic) && draft.random.chance(80))
-    view.setUint32(0, draft.random.next() & 0xffff, true);
+    viewOf(poke).setUint32(0, draft.random.next() & 0xffff, true);
   if (draft.random.chance(15)) poke.set(media.subarray(160, 160 + 16));
   return poke;
 }
@@ -329,20 +340,25 @@ function imageAt(draft: Draft, bytes: Uint8Array): NonNullable<CaseInput["image"
   return { offset, bytes: bytes.subarray(0, WINDOW_BYTES - offset) };
 }
 
+function codeOf({ bytes }: Encoding): Uint8Array {
+  const code = smallArray(bytes.length);
+  code.set(bytes);
+  return code;
+}
+
 /** Case number `number` of a form under a corpus seed. */
 export function makeCase(seed: number, form: Form, number: number): CaseInput {
   const random = new Random(fnv1a(`${seed}/${form.mode}/${form.key}/${number}`));
   let draft = draftCase(random, form);
   while (mayWrap(draft) || namesMask(draft) || isCut(draft)) draft = draftCase(random, form);
-  const source = new LaneSource(random, form);
+  const source = new LaneSource(seed, random, form);
   let media: Uint8Array | undefined;
   if (isMediaRecorded(form.row)) {
     media = makeMedia(random, form, source);
     aimGather(draft, media);
     tameMediaOperands(draft);
     // Exceptions that are unmasked on purpose stay; LDMXCSR and STMXCSR see any state that is valid.
-    if (/MXCSR$/.test(form.row.mnemonic))
-      new DataView(media.buffer).setUint32(MXCSR_OFFSET, random.next() & 0xffff, true);
+    if (/MXCSR$/.test(form.row.mnemonic)) viewOf(media).setUint32(MXCSR_OFFSET, random.next() & 0xffff, true);
   }
   let image: CaseInput["image"];
   if (isImageRecorded(form.row)) {
@@ -355,12 +371,13 @@ export function makeCase(seed: number, form: Form, number: number): CaseInput {
   const pokeOffset = Math.max(0, Math.min(WINDOW_BYTES - POKE_BYTES, draft.pokeAt - WINDOW));
   return {
     mode: form.mode,
-    code: Uint8Array.from(draft.encoding.bytes),
+    code: codeOf(draft.encoding),
     // A gather whose element faults takes the single-step trap in the place of the fault, and begins again (SDM Vol. 2,
     // "VGATHERDPS").
     isRepeated: form.group === "REP" || form.group === "REPNE" || draft.encoding.vectorIndex !== undefined,
     gpr: draft.gpr,
-    rflags: INITIAL_RFLAGS | BigInt(random.next() & RANDOM_RFLAGS),
+    rflags:
+      INITIAL_RFLAGS | BigInt(random.next() & RANDOM_RFLAGS) | (random.chance(AC_PERCENT) ? RFLAGS_AC : 0n),
     pokeOffset,
     poke: media ? pokeLanes(draft, source, media) : pokeBytes(draft),
     destination: destinationOf(draft),

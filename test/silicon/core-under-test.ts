@@ -41,6 +41,11 @@ import {
 } from "./media.ts";
 import type { SiliconCore, SiliconException } from "./replay.ts";
 
+/** Registers in a media image, in 32-bit words. */
+const ST_WORD = ST_OFFSET / 4;
+const XMM_WORD = XMM_OFFSET / 4;
+const UPPER_WORD = UPPER_OFFSET / 4;
+
 const RAM_BYTES = 4 << 20;
 const PAGE = 4096;
 
@@ -71,8 +76,7 @@ const PTE_PRESENT = 1n;
 const PTE_WRITE = 2n;
 const PTE_USER = 4n;
 
-/** Segment registers by their slot in the CPU block: ES CS SS DS FS GS LDTR TR. */
-const CS = 1;
+/** TR's slot in the CPU block: ES CS SS DS FS GS LDTR TR. */
 const TR = 7;
 const KERNEL_CS = 0x10;
 const TSS_SELECTOR = 0x40;
@@ -87,14 +91,34 @@ interface Segment {
 
 const FLAT_DATA: Segment = { selector: 0x2b, base: 0, limit: 0xffffffff, rights: 0xc0f3 };
 
-/** CS, and what SS, DS and ES are, by mode. */
-const SEGMENTS: Readonly<Record<Mode, readonly [code: Segment, data: Segment]>> = {
-  [MODE_16]: [
+/** ES CS SS DS as the CPU block has them. */
+interface SegmentGroup {
+  readonly selector: BigUint64Array;
+  readonly base: BigUint64Array;
+  readonly limit: BigUint64Array;
+  readonly rights: BigUint64Array;
+}
+
+function segments(code: Segment, data: Segment): SegmentGroup {
+  const group = [data, code, data, data];
+  const all = (of: (segment: Segment) => number | bigint): BigUint64Array =>
+    BigUint64Array.from(group, (segment) => BigInt(of(segment)));
+  return {
+    selector: all(({ selector }) => selector),
+    base: all(({ base }) => base),
+    limit: all(({ limit }) => limit),
+    rights: all(({ rights }) => rights),
+  };
+}
+
+/** What segments are, by mode. */
+const SEGMENTS: Readonly<Record<Mode, SegmentGroup>> = {
+  [MODE_16]: segments(
     { selector: 0x07, base: CODE_PAGE, limit: CODE_LIMIT_16, rights: 0xfb },
     { selector: 0x0f, base: WINDOW, limit: DATA_LIMIT_16, rights: 0xf3 },
-  ],
-  [MODE_COMPATIBILITY]: [{ selector: 0x23, base: 0, limit: 0xffffffff, rights: 0xc0fb }, FLAT_DATA],
-  [MODE_64]: [{ selector: 0x33, base: 0, limit: 0xffffffff, rights: 0xa0fb }, FLAT_DATA],
+  ),
+  [MODE_COMPATIBILITY]: segments({ selector: 0x23, base: 0, limit: 0xffffffff, rights: 0xc0fb }, FLAT_DATA),
+  [MODE_64]: segments({ selector: 0x33, base: 0, limit: 0xffffffff, rights: 0xa0fb }, FLAT_DATA),
 };
 
 const CR0 = 0x80050033n; // PE MP ET NE WP AM PG
@@ -123,7 +147,14 @@ export class CoreUnderTest implements SiliconCore {
   readonly #core: Core;
   readonly #cpu: CpuState;
   readonly #ram: DataView;
-  #mode: Mode = MODE_64;
+  readonly #ramBytes: Uint8Array;
+  readonly #window: Uint8Array;
+  /** 32-bit words of x87 and vector registers. */
+  readonly #x87Words: Uint32Array;
+  readonly #vectorWords: Uint32Array;
+  readonly #media = new Uint8Array(MEDIA_BYTES);
+  /** ES CS SS DS of the present mode. */
+  #segments: SegmentGroup;
   #nextTable = TABLES;
   /** RIP, RFLAGS and RSP as an exception saved them. */
   #saved: { readonly rip: bigint; readonly rflags: bigint; readonly rsp: bigint } | undefined;
@@ -150,7 +181,14 @@ export class CoreUnderTest implements SiliconCore {
     });
     this.#core = new Core(module, this.#memory, 0, noBoard);
     this.#cpu = this.#core.state;
-    this.#ram = new DataView(this.#memory.state.buffer, plan.ramBase, RAM_BYTES);
+    const { buffer } = this.#memory.state;
+    this.#ram = new DataView(buffer, plan.ramBase, RAM_BYTES);
+    this.#ramBytes = new Uint8Array(buffer, plan.ramBase, RAM_BYTES);
+    this.#window = this.#ramBytes.subarray(WINDOW_PHYSICAL, WINDOW_PHYSICAL + WINDOW_BYTES);
+    const { x87, vector } = this.#cpu;
+    this.#x87Words = new Uint32Array(x87.buffer, x87.byteOffset, x87.byteLength / 4);
+    this.#vectorWords = new Uint32Array(vector.buffer, vector.byteOffset, vector.byteLength / 4);
+    this.#segments = SEGMENTS[MODE_64];
     this.#core.exports.resetForPowerOn();
     this.#buildKernel();
     const cr3 = this.#buildPageTables();
@@ -173,18 +211,19 @@ export class CoreUnderTest implements SiliconCore {
   }
 
   enter(mode: Mode): void {
-    this.#mode = mode;
+    this.#segments = SEGMENTS[mode];
   }
 
   writeMemory(address: number, bytes: Uint8Array): void {
     const isWindow = address >= WINDOW;
     const physical = isWindow ? WINDOW_PHYSICAL + address - WINDOW : CODE_PHYSICAL + address - CODE_PAGE;
-    new Uint8Array(this.#ram.buffer, this.#ram.byteOffset + physical, bytes.length).set(bytes);
-    this.#core.exports.noteWriteRange(this.#ram.byteOffset + physical, bytes.length);
+    this.#ramBytes.set(bytes, physical);
+    // Nothing is executed in the window. That the code page holds code stays known: finding that out again is slow.
+    if (!isWindow) this.#core.exports.flushBlocks();
   }
 
   window(): Uint8Array {
-    return new Uint8Array(this.#ram.buffer, this.#ram.byteOffset + WINDOW_PHYSICAL, WINDOW_BYTES);
+    return this.#window;
   }
 
   setRegisters(gpr: BigUint64Array, rip: bigint, rflags: bigint): void {
@@ -193,9 +232,10 @@ export class CoreUnderTest implements SiliconCore {
     cpu.rip = rip;
     cpu.rflags = rflags;
     this.#core.exports.setArithmeticFlags(rflags);
-    const [code, data] = SEGMENTS[this.#mode];
-    this.#setSegment(CS, code);
-    for (const slot of [0, 2, 3]) this.#setSegment(slot, data);
+    cpu.segSelector.set(this.#segments.selector);
+    cpu.segBase.set(this.#segments.base);
+    cpu.segLimit.set(this.#segments.limit);
+    cpu.segRights.set(this.#segments.rights);
     cpu.cpl = 3;
     cpu.activity = Activity.ACTIVE;
     cpu.interruptibility = 0;
@@ -215,15 +255,20 @@ export class CoreUnderTest implements SiliconCore {
     cpu.x87DataSelector = 0;
     cpu.x87CodeOffset = view.getBigUint64(CODE_OFFSET, true);
     cpu.x87DataOffset = view.getBigUint64(DATA_OFFSET, true);
-    cpu.x87CodeSelector = 0;
-    cpu.x87DataSelector = 0;
     cpu.mxcsr = view.getUint32(MXCSR_OFFSET, true);
+    const words = new Uint32Array(image.buffer, image.byteOffset, MEDIA_BYTES / 4);
     const top = (cpu.x87Status >> 11) & 7;
-    for (let i = 0; i < 8; i++)
-      cpu.x87.set(image.subarray(ST_OFFSET + 16 * i, ST_OFFSET + 16 * i + 10), 16 * ((top + i) & 7));
-    for (let i = 0; i < 16; i++) {
-      cpu.vector.set(image.subarray(XMM_OFFSET + 16 * i, XMM_OFFSET + 16 * i + 16), 32 * i);
-      cpu.vector.set(image.subarray(UPPER_OFFSET + 16 * i, UPPER_OFFSET + 16 * i + 16), 32 * i + 16);
+    for (let i = 0; i < 8; i++) {
+      const from = ST_WORD + 4 * i;
+      const to = 4 * ((top + i) & 7);
+      this.#x87Words[to] = words[from]!;
+      this.#x87Words[to + 1] = words[from + 1]!;
+      this.#x87Words[to + 2] = words[from + 2]! & 0xffff;
+    }
+    for (let i = 0; i < 64; i++) {
+      const to = 8 * (i >> 2) + (i & 3);
+      this.#vectorWords[to] = words[XMM_WORD + i]!;
+      this.#vectorWords[to + 4] = words[UPPER_WORD + i]!;
     }
     // Derived state: what faults.
     this.#core.exports.updateMode();
@@ -231,7 +276,7 @@ export class CoreUnderTest implements SiliconCore {
 
   media(): Uint8Array {
     const cpu = this.#cpu;
-    const image = new Uint8Array(MEDIA_BYTES);
+    const image = this.#media;
     const view = new DataView(image.buffer);
     view.setUint16(CONTROL_OFFSET, cpu.x87Control, true);
     view.setUint16(STATUS_OFFSET, cpu.x87Status, true);
@@ -240,14 +285,19 @@ export class CoreUnderTest implements SiliconCore {
     view.setBigUint64(CODE_OFFSET, cpu.x87CodeOffset, true);
     view.setBigUint64(DATA_OFFSET, cpu.x87DataOffset, true);
     view.setUint32(MXCSR_OFFSET, cpu.mxcsr, true);
+    const words = new Uint32Array(image.buffer);
     const top = (cpu.x87Status >> 11) & 7;
     for (let i = 0; i < 8; i++) {
-      const at = 16 * ((top + i) & 7);
-      image.set(cpu.x87.subarray(at, at + 10), ST_OFFSET + 16 * i);
+      const from = 4 * ((top + i) & 7);
+      const to = ST_WORD + 4 * i;
+      words[to] = this.#x87Words[from]!;
+      words[to + 1] = this.#x87Words[from + 1]!;
+      words[to + 2] = this.#x87Words[from + 2]! & 0xffff;
     }
-    for (let i = 0; i < 16; i++) {
-      image.set(cpu.vector.subarray(32 * i, 32 * i + 16), XMM_OFFSET + 16 * i);
-      image.set(cpu.vector.subarray(32 * i + 16, 32 * i + 32), UPPER_OFFSET + 16 * i);
+    for (let i = 0; i < 64; i++) {
+      const from = 8 * (i >> 2) + (i & 3);
+      words[XMM_WORD + i] = this.#vectorWords[from]!;
+      words[UPPER_WORD + i] = this.#vectorWords[from + 4]!;
     }
     return image;
   }

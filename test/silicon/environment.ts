@@ -4,7 +4,7 @@
  * Segments are flat in 64-bit and 32-bit compatibility mode; in 16-bit mode CS begins at the code page with a limit of FFFFH, and SS,
  * DS and ES begin at the window with a limit of 3FFFH, so that offsets from 2000H are in the segment but not present. CPL is 3, IOPL is 0, no I/O port is
  * allowed, paging maps exactly two things for the user, and nothing else below 4 GiB: the code page (read, write, execute) and
- * the operand window (read, write). CR0.AM is set and no case sets RFLAGS.AC before the instruction; CR4 enables none of
+ * the operand window (read, write). CR0.AM is set; CR4 enables none of
  * UMIP, TSD and PKE's restrictions that a case could notice.
  */
 import { Random } from "../support/random.ts";

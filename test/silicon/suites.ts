@@ -1,7 +1,7 @@
 /** The corpora: which forms each has, in which mode, and how many cases of each form. */
 import { MODE_16, MODE_64, MODE_COMPATIBILITY, type Mode } from "./environment.ts";
 import { formsOf, imageFormsOf, mediaFormsOf, type Form } from "./forms.ts";
-import { isFloat } from "./media.ts";
+import { isFloat } from "./lanes.ts";
 
 export interface Suite {
   /** Name of the file in `corpus/`, without its ending. */
@@ -50,10 +50,10 @@ export const INTEGER_SUITES: readonly Suite[] = [
   integer("16-bit", MODE_16),
 ];
 export const MEDIA_SUITES: readonly Suite[] = [
-  vector("vector-64-bit", MODE_64, 20, false),
-  vector("vector-compatibility", MODE_COMPATIBILITY, 4, false),
-  vector("float-64-bit", MODE_64, 80, true),
-  vector("float-compatibility", MODE_COMPATIBILITY, 4, true),
+  vector("vector-64-bit", MODE_64, 30, false),
+  vector("vector-compatibility", MODE_COMPATIBILITY, 10, false),
+  vector("float-64-bit", MODE_64, 100, true),
+  vector("float-compatibility", MODE_COMPATIBILITY, 10, true),
   x87("x87-64-bit", MODE_64, 80),
   x87("x87-compatibility", MODE_COMPATIBILITY, 20),
   x87("x87-16-bit", MODE_16, 10),

@@ -25,9 +25,13 @@ export interface Undefined {
   readonly memory?: boolean;
   /** All general registers but RSP. */
   readonly registers?: boolean;
+  /** All media state. */
+  readonly media?: boolean;
   /** Which of the instruction's several memory operands faults: CR2, and with segment limits the vector. */
   readonly exception?: boolean;
 }
+
+const GENERAL_PROTECTION = 13;
 
 const NOTHING: Undefined = { rflags: 0n, destination: false };
 
@@ -36,16 +40,17 @@ const NOTHING: Undefined = { rflags: 0n, destination: false };
  * executed again, and no order is given to the accesses of an instruction that makes several. These do not read what they may have written: what PUSHA and ENTER stored below the stack pointer and what
  * POPA loaded before the access that faulted.
  */
-export function undefinedAfterFault(form: Form): Undefined {
+export function undefinedAfterFault(form: Form, outcome: CaseOutcome): Undefined {
   const { mnemonic } = form.row;
+  // SDM Vol. 1, "Operation of XRSTOR": after an exception during or after the restoring of a component each element of that may have the
+  // value from before, that of the image, or its initial one. #GP for a reserved bit of MXCSR is such an exception.
+  if (mnemonic === "XRSTOR" && outcome.vector === GENERAL_PROTECTION)
+    return { ...NOTHING, memory: true, exception: true, media: true };
   if (mnemonic === "PUSHA" || mnemonic === "ENTER") return { ...NOTHING, memory: true, exception: true };
   // SDM Vol. 2, "REP/REPE/REPZ/REPNE/REPNZ": a fault restores the flags from before the instruction. The harness, stepping, has
   // them as of the last complete iteration.
   if (form.group !== "" && (mnemonic === "CMPS" || mnemonic === "SCAS"))
     return { ...NOTHING, rflags: ALL, exception: true };
-  // SDM Vol. 2, "MASKMOVDQU": whether bytes that are not selected raise exceptions is left to the implementation; and with it,
-  // which address a page fault names.
-  if (/MASKMOV(?:Q|DQU)$/.test(mnemonic)) return { ...NOTHING, exception: true };
   // Images of state are many accesses, in an order that is the processor's own.
   if (/^(FNSTENV|FLDENV|FNSAVE|FRSTOR|FXSAVE|FXRSTOR|XSAVE|XSAVEOPT|XSAVEC|XRSTOR)$/.test(mnemonic))
     return { ...NOTHING, memory: true, exception: true };
@@ -142,14 +147,22 @@ export function undefinedAfter(form: Form, input: CaseInput, outcome: CaseOutcom
   }
 }
 
+/** FSW.ES: an unmasked exception is pending. */
+const ES = 0x80;
+
 /**
- * Names of `mediaParts` that are never compared. The harness reads state with FXSAVE, which on AMD's processors has the last
- * instruction's pointers only while an unmasked exception is pending (AMD APM Vol. 2, "FXSAVE and FXRSTOR Instructions"); with
- * other instructions than x87's its own signal handling decides what they are. `x87/` compares them by FNSTENV.
+ * Whether a part of the media state (`mediaParts`) is defined, by the status word afterwards. The last instruction's opcode is saved only when that
+ * has an unmasked exception (SDM Vol. 1, "Fopcode Compatibility Sub-mode"), and on processors whose CPUID says so (CPUID.07H:EBX[6]),
+ * which ours do not, its operand's address too (SDM Vol. 1, "x87 FPU Instruction and Data (Operand) Pointers"). `savesPointers`: both
+ * outcomes are of processors that save the instruction's address at all times.
  */
-export const UNDEFINED_MEDIA: ReadonlySet<string> = new Set(["FOP", "FIP", "FDP"]);
+export function isMediaDefined(name: string, status: number, savesPointers: boolean): boolean {
+  if ((status & ES) !== 0) return true;
+  return name === "FIP" ? savesPointers : name !== "FOP" && name !== "FDP";
+}
 
 const C1 = 0x200;
+const UE = 0x10;
 const SIGN = 1n << 79n;
 
 /** An x87 register's place among the numbers of its sign, from its ten bytes: neighbours differ by 1. */
@@ -160,17 +173,15 @@ function ordinal(bytes: bigint): bigint {
 
 /**
  * Whether two values of a part of the media state (`mediaParts`) are both right after an instruction. Results of transcendental x87
- * instructions may be the one or the other of two neighbours, and then differ in C1 (SDM Vol. 1, "x87 FPU Transcendental
- * Instruction Accuracy"). C1 is not compared after FCOMI and its like either, where AMD's processors leave it and Intel's manual clears it: `x87/`
- * does that.
+ * instructions may be the one or the other of two neighbours, and then differ in C1, and next to the smallest normal number in UE (SDM Vol. 1,
+ * "x87 FPU Transcendental Instruction Accuracy").
  */
 export function isMediaEqual(form: Form, name: string, wanted: string, got: string): boolean {
   if (wanted === got) return true;
   const { mnemonic } = form.row;
-  const isTranscendental = TRANSCENDENTAL.has(mnemonic);
-  if (name === "FSW" && (isTranscendental || /COMIP?$/.test(mnemonic)))
-    return ((parseInt(wanted, 16) ^ parseInt(got, 16)) & ~C1) === 0;
-  if (!isTranscendental || !/^ST\d$/.test(name)) return false;
+  if (!TRANSCENDENTAL.has(mnemonic)) return false;
+  if (name === "FSW") return ((parseInt(wanted, 16) ^ parseInt(got, 16)) & ~(C1 | UE)) === 0;
+  if (!/^ST\d$/.test(name)) return false;
   const [a, b] = [BigInt(`0x${wanted}`), BigInt(`0x${got}`)];
   const distance = ordinal(a) - ordinal(b);
   return ((a ^ b) & SIGN) === 0n && distance <= 1n && distance >= -1n;

@@ -38,12 +38,16 @@ export function jmpRelative<T>(record: usize): void {
   jumpTo<T>(cpu.rip + load<u64>(record, R_IMM));
 }
 
+/**
+ * CALL: the return address is written before the target is checked. The manual's Operation has these the other way round; Intel's
+ * processors raise the fault of the push first, and leave the return address below the stack pointer when the target is illegal.
+ */
 export function callTo<T>(record: usize, target: u64): void {
   const to = truncate<T>(target);
-  if (!isTargetLegal(to)) return;
   pushValue<T>(<T>cpu.rip);
   if (faultPending()) return;
-  cpu.rip = to;
+  if (isTargetLegal(to)) cpu.rip = to;
+  else dropStack(sizeof<T>());
 }
 
 export function callRelative<T>(record: usize): void {

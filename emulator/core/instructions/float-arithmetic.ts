@@ -397,7 +397,8 @@ export class Singles {
   }
   /**
    * DPPS: bits 7:4 of `select` choose products, bits 3:0 where their sum goes. Takes `parts` times 128 bits at A and at B, and
-   * puts the results at A. Each step is done in all parts before the next.
+   * puts the results at A. Each step is done in all parts before the next. Every lane has a sum of its own: where several terms are NaNs, the
+   * lanes of Intel's processors propagate different ones.
    */
   static dotProduct(parts: u32, select: u32): void {
     Float.prepare();
@@ -410,15 +411,14 @@ export class Singles {
     if (Float.endStep(0)) return;
     let before = cpu.floatFlags;
     cpu.floatFlags = 0;
-    for (let i: usize = 0; i < end; i += 8)
-      store<u32>(CPU + A + i, F32.add(load<u32>(CPU + A + i), load<u32>(CPU + A + i, 4)));
+    for (let i: usize = 0; i < end; i += 4)
+      store<u32>(CPU + B + i, F32.add(load<u32>(CPU + A + (i ^ 4)), load<u32>(CPU + A + i)));
     if (Float.endStep(before)) return;
     before = cpu.floatFlags;
     cpu.floatFlags = 0;
-    for (let i: usize = 0; i < end; i += 16) {
-      const sum = F32.add(load<u32>(CPU + A + i), load<u32>(CPU + A + i, 8));
-      for (let lane: u32 = 0; lane < 4; lane++)
-        store<u32>(CPU + A + i + ((<usize>lane) << 2), (select >> lane) & 1 ? sum : 0);
+    for (let i: usize = 0; i < end; i += 4) {
+      const sum = F32.add(load<u32>(CPU + B + i), load<u32>(CPU + B + (i ^ 8)));
+      store<u32>(CPU + A + i, (select >> (((<u32>i) >> 2) & 3)) & 1 ? sum : 0);
     }
     Float.endStep(before);
   }
@@ -517,10 +517,11 @@ export class Doubles {
     if (Float.endStep(0)) return;
     const before = cpu.floatFlags;
     cpu.floatFlags = 0;
-    const sum = F64.add(low, high);
+    const sumLow = F64.add(low, high);
+    const sumHigh = F64.add(high, low);
     Float.endStep(before);
-    store<u64>(CPU + A, select & 1 ? sum : 0);
-    store<u64>(CPU + A, select & 2 ? sum : 0, 8);
+    store<u64>(CPU + A, select & 1 ? sumLow : 0);
+    store<u64>(CPU + A, select & 2 ? sumHigh : 0, 8);
   }
   /** ROUNDPD. */
   static round(b: v128, control: u32): v128 {

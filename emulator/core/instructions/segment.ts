@@ -344,25 +344,31 @@ export function arpl(record: usize): void {
     setZf(raise);
     return;
   }
-  const at = Linear.writable<u16>(Address.forWrite(record, 2));
-  if (at == 0) return;
-  const destination = <u32>load<u16>(at);
+  // The manual leaves open whether a destination that does not change must be writable: for Intel's processors it need not be.
+  const destination = <u32>Linear.read<u16>(Address.forRead(record, 2));
+  if (faultPending()) return;
   const raise = (destination & 3) < (source & 3);
-  if (raise) store<u16>(at, <u16>((destination & 0xfffc) | (source & 3)));
-  Linear.commit(at);
+  if (raise) {
+    const linear = Address.forWrite(record, 2);
+    if (faultPending() || !Linear.write<u16>(linear, <u16>((destination & 0xfffc) | (source & 3)))) return;
+  }
   setZf(raise);
 }
 
-/** BOUND r, m: #BR when the signed index lies outside the two limits. */
+/** BOUND r, m: #BR when the signed index lies outside the two limits. The upper one is not read when the lower decides. */
 export function bound<T>(record: usize): void {
   const linear = Address.forRead(record, <u32>sizeof<T>() * 2);
   if (faultPending()) return;
   const lower = Linear.read<T>(linear);
   if (faultPending()) return;
-  const upper = Linear.read<T>(linear + sizeof<T>());
-  if (faultPending()) return;
   const index = <i64>Flags.extend<T>(Op.dst<T>(record));
-  if (index < <i64>Flags.extend<T>(lower) || index > <i64>Flags.extend<T>(upper)) {
+  let isOutside = index < <i64>Flags.extend<T>(lower);
+  if (!isOutside) {
+    const upper = Linear.read<T>(linear + sizeof<T>());
+    if (faultPending()) return;
+    isOutside = index > <i64>Flags.extend<T>(upper);
+  }
+  if (isOutside) {
     cpu.faultVector = 5;
     cpu.faultHasError = 0;
     cpu.recordEnd = 0;

@@ -36,6 +36,14 @@ function advance(record: usize, register: u32, size: u64): void {
   setAddressed(record, register, getGpr(register) + (cpu.rflags & FLAG_DF ? 0 - size : size));
 }
 
+/**
+ * With ECX as the count in 64-bit mode the manual does not say what becomes of the upper halves where there is no iteration. Intel's
+ * processors write ECX, and with it RCX, in any case; and with MOVS and STOS ESI and EDI too.
+ */
+function countsIn32Bits(record: usize): bool {
+  return is64() && load<u8>(record, R_ADDRESS_SIZE) == 4;
+}
+
 function isRepeated(record: usize): bool {
   return (load<u8>(record, R_FLAGS) & (RECORD_REP | RECORD_REPNE)) != 0;
 }
@@ -43,6 +51,7 @@ function isRepeated(record: usize): bool {
 /** Iterations allowed now: by rCX, the budget and the bound. 0: rCX is 0, the instruction is done. */
 function allowedIterations(record: usize): u64 {
   settleCount();
+  if (countsIn32Bits(record)) setGpr(RCX, getGpr(RCX) & 0xffffffff);
   const count = getGpr(RCX) & addressMask(record);
   if (count == 0) return 0;
   const budget = cpu.targetInstructions - cpu.instructions;
@@ -119,6 +128,10 @@ export function movs<T extends number>(record: usize): void {
     movsOne<T>(record);
     return;
   }
+  if (countsIn32Bits(record)) {
+    setGpr(RSI, getGpr(RSI) & 0xffffffff);
+    setGpr(RDI, getGpr(RDI) & 0xffffffff);
+  }
   const allowed = allowedIterations(record);
   let done: u64 = 0;
   while (done < allowed) {
@@ -163,6 +176,7 @@ export function stos<T extends number>(record: usize): void {
     stosOne<T>(record);
     return;
   }
+  if (countsIn32Bits(record)) setGpr(RDI, getGpr(RDI) & 0xffffffff);
   const allowed = allowedIterations(record);
   let done: u64 = 0;
   while (done < allowed) {

@@ -2,7 +2,7 @@
  * The memory operand of a vector instruction's record: wasm offset at which it can be loaded or stored, or 0 with a fault
  * recorded (mmu/linear.ts says what a slow access is). `Aligned`: #GP(0) unless the operand is aligned to its size.
  */
-import { Access } from "../mmu/linear";
+import { Access, Unaligned } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 
 export class Memory {
@@ -18,6 +18,13 @@ export class Memory {
   static read8(record: usize): usize {
     return Access.readable<u64>(record, Address.forRead(record, 8));
   }
+  /** As `read8`, without #AC. */
+  static read8Unaligned(record: usize): usize {
+    const wasChecked = Unaligned.enter();
+    const at = Memory.read8(record);
+    Unaligned.leave(wasChecked);
+    return at;
+  }
   static read16(record: usize): usize {
     return Access.readable<v128>(record, Address.forRead(record, 16));
   }
@@ -32,6 +39,13 @@ export class Memory {
   }
   static store8(record: usize): usize {
     return Access.storable<u64>(record, Address.forWrite(record, 8));
+  }
+  /** As `store8`, without #AC. */
+  static store8Unaligned(record: usize): usize {
+    const wasChecked = Unaligned.enter();
+    const at = Memory.store8(record);
+    Unaligned.leave(wasChecked);
+    return at;
   }
   static store16(record: usize): usize {
     return Access.storable<v128>(record, Address.forWrite(record, 16));

@@ -1,6 +1,6 @@
 /** Vector instructions that access memory element by element: masked moves and gathers. SDM Vol. 2. */
 import { CPU_LANES, CPU_SEG_BASE } from "../layout.generated";
-import { Linear } from "../mmu/linear";
+import { Linear, Unaligned } from "../mmu/linear";
 import { Address, segmentLinear } from "../mmu/segmented";
 import {
   EA_64,
@@ -23,8 +23,9 @@ import { Mmx, Vec } from "./vector-operand";
 const BUFFER: usize = CPU_LANES;
 
 /**
- * Stores the bytes of `value` whose byte in `mask` has bit 7 set, at DS:rDI. Every byte is checked before one is written.
- * Offsets are those of the two registers' bytes.
+ * Stores the bytes of `value` whose byte in `mask` has bit 7 set, at DS:rDI. Offsets are those of the two registers' bytes. SDM Vol. 2,
+ * "MASKMOVDQU", leaves open whether bytes that are not selected raise exceptions. Here they do, as on Intel's processors, which check the
+ * upper eight bytes before the lower.
  */
 function storeMasked(record: usize, value: usize, mask: usize, count: u32): bool {
   const size = load<u8>(record, R_ADDRESS_SIZE);
@@ -32,8 +33,8 @@ function storeMasked(record: usize, value: usize, mask: usize, count: u32): bool
   const offset = size == 8 ? rdi : size == 4 ? rdi & 0xffffffff : rdi & 0xffff;
   const linear = segmentLinear((<u32>load<u8>(record, R_EA)) & 7, offset, count, true);
   if (faultPending()) return false;
-  for (let i: u32 = 0; i < count; i++)
-    if (load<i8>(mask + i) < 0 && Linear.storable<u8>(linear + i) == 0) return false;
+  if (count == 16 && Linear.storable<u64>(linear + 8) == 0) return false;
+  if (Linear.storable<u64>(linear) == 0) return false;
   for (let i: u32 = 0; i < count; i++)
     if (load<i8>(mask + i) < 0 && !Linear.write<u8>(linear + i, load<u8>(value + i))) return false;
   return true;
@@ -47,7 +48,8 @@ export function maskmovdqu(record: usize): void {
 export function maskmovq(record: usize): void {
   const registers = CPU + CPU_X87;
   const value = registers + ((<usize>load<u8>(record, R_SRC)) << 4);
-  if (storeMasked(record, value, registers + ((<usize>load<u8>(record, R_DST)) << 4), 8)) Mmx.enter();
+  Mmx.enter();
+  storeMasked(record, value, registers + ((<usize>load<u8>(record, R_DST)) << 4), 8);
 }
 
 /** End of the last selected element of VMASKMOV: how far the operand reaches. 0 when none is. */
@@ -60,6 +62,12 @@ function selectedBytes<T>(mask: usize, bytes: u32): u32 {
 
 /** VMASKMOVPS and its like, loading: elements that are not selected are not read and become 0. */
 export function maskedLoad<T extends number>(record: usize, bytes: u32): void {
+  const wasChecked = Unaligned.enter();
+  loadMasked<T>(record, bytes);
+  Unaligned.leave(wasChecked);
+}
+
+function loadMasked<T extends number>(record: usize, bytes: u32): void {
   const mask = Vec.hAt(record);
   const buffer = CPU + BUFFER;
   memory.fill(buffer, 0, 32);
@@ -77,16 +85,28 @@ export function maskedLoad<T extends number>(record: usize, bytes: u32): void {
   Vec.setWide(record, load<v128>(buffer), load<v128>(buffer, 16));
 }
 
-/** The same, storing: every selected element is checked before one is written. */
+/** Whether the bytes of a masked store's selected elements can be written; a fault names the byte that Intel's processors name. */
+function canStoreMasked(first: u64, last: u64): bool {
+  return Linear.storable<u8>(first) != 0 && (first >> 12 == last >> 12 || Linear.storable<u8>(last) != 0);
+}
+
+/** The same, storing: the selected elements are checked before one is written. */
 export function maskedStore<T extends number>(record: usize, bytes: u32): void {
+  const wasChecked = Unaligned.enter();
+  storeSelected<T>(record, bytes);
+  Unaligned.leave(wasChecked);
+}
+
+function storeSelected<T extends number>(record: usize, bytes: u32): void {
   const mask = Vec.hAt(record);
   const value = Vec.srcAt(record);
   const end = selectedBytes<T>(mask, bytes);
   if (end == 0) return;
   const linear = Address.forWrite(record, end);
   if (faultPending()) return;
-  for (let i: u32 = 0; i < end; i += <u32>sizeof<T>())
-    if (load<i8>(mask + i + sizeof<T>() - 1) < 0 && Linear.storable<T>(linear + i) == 0) return;
+  let start: u32 = 0;
+  while (load<i8>(mask + start + sizeof<T>() - 1) >= 0) start += <u32>sizeof<T>();
+  if (!canStoreMasked(linear + start, linear + end - 1)) return;
   for (let i: u32 = 0; i < end; i += <u32>sizeof<T>())
     if (load<i8>(mask + i + sizeof<T>() - 1) < 0 && !Linear.write<T>(linear + i, load<T>(value + i))) return;
 }
@@ -106,11 +126,25 @@ function elementAddress(record: usize, index: i64, size: u32): u64 {
   return segmentLinear(segment, sum & 0xffffffff, size, false);
 }
 
+/** Makes each element of a gather's mask all ones or all zeros, by its sign, and what is behind the vector's `bytes` 0. */
+function extendMask<T extends number>(mask: usize, bytes: usize): void {
+  // Bit 7 of the element's last byte is its sign.
+  for (let at: usize = 0; at < bytes; at += sizeof<T>())
+    store<T>(mask + at, load<i8>(mask + at + sizeof<T>() - 1) < 0 ? <T>-1 : <T>0);
+  memory.fill(mask + bytes, 0, 32 - bytes);
+}
+
 /**
  * Gathers `count` elements of type T by indices of type I. Elements go from the lowest up; after a fault those before it are
- * in the destination and their masks are 0, so that the instruction can be restarted.
+ * in the destination and their masks are 0, so that the instruction can be restarted; the others' masks are extended.
  */
 export function gather<T extends number, I extends number>(record: usize, count: u32): void {
+  const wasChecked = Unaligned.enter();
+  gatherElements<T, I>(record, count);
+  Unaligned.leave(wasChecked);
+}
+
+function gatherElements<T extends number, I extends number>(record: usize, count: u32): void {
   const target = load<u8>(record, R_DST);
   const masks = load<u8>(record, R_EXTRA);
   const indices = load<u8>(record, R_INDEX) >> 3;
@@ -121,19 +155,19 @@ export function gather<T extends number, I extends number>(record: usize, count:
   const destination = Vec.dstAt(record);
   const mask = Vec.hAt(record);
   const index = Vec.indexAt(record);
+  // The vector's length is that of its elements, or, where they are narrower, of their indices.
+  const bytes = <usize>count * max<usize>(sizeof<T>(), sizeof<I>());
+  extendMask<T>(mask, bytes);
   for (let i: usize = 0; i < <usize>count; i++) {
     const at = i * sizeof<T>();
-    // Bit 7 of the element's last byte is its sign.
-    if (load<i8>(mask + at + sizeof<T>() - 1) >= 0) {
-      store<T>(mask + at, <T>0);
-      continue;
-    }
+    if (load<T>(mask + at) == 0) continue;
     const linear = elementAddress(record, <i64>load<I>(index + i * sizeof<I>()), <u32>sizeof<T>());
     if (faultPending()) return;
     const from = Linear.readable<T>(linear);
     if (from == 0) return;
     store<T>(destination + at, load<T>(from));
     store<T>(mask + at, <T>0);
+    memory.fill(destination + bytes, 0, 32 - bytes);
   }
   memory.fill(mask, 0, 32);
   const written = <usize>count * sizeof<T>();

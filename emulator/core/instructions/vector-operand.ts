@@ -92,6 +92,10 @@ export class Mmx {
     cpu.x87Status &= ~TOP;
     cpu.x87Tag = 0xff;
   }
+  /** What a store does before its access, whether that faults or not: it leaves the tags for later. */
+  @inline static beginStore(): void {
+    cpu.x87Status &= ~TOP;
+  }
   @inline static setQuad(record: usize, value: u64): void {
     const at = CPU + ((<usize>load<u8>(record, R_DST)) << MMX_SLOT);
     store<u64>(at, value, CPU_X87);

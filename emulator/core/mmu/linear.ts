@@ -330,6 +330,25 @@ function fetchFromBus(physical: u64): usize {
   return 1;
 }
 
+/**
+ * Accesses of the instructions that raise no #AC: masked moves, gathers and conversions of half-precision numbers (SDM Vol. 2, "Exceptions Type
+ * 6", "… 11", "… 12"). Between `enter` and `leave` alignment is not checked.
+ */
+export class Unaligned {
+  /** Whether it was checked: for `leave`. */
+  static enter(): bool {
+    if (!checksAlignment()) return false;
+    cpu.rflags &= ~FLAG_AC;
+    cpu.asid = contextAsid(contextFlavor(true));
+    return true;
+  }
+  static leave(wasChecked: bool): void {
+    if (!wasChecked) return;
+    cpu.rflags |= FLAG_AC;
+    cpu.asid = contextAsid(contextFlavor(true));
+  }
+}
+
 /** Accesses that the processor makes as a supervisor whatever the CPL: descriptor tables, TSS. */
 export class System {
   static enter(): void {

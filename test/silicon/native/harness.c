@@ -28,6 +28,7 @@
 /* These are part of the corpus: test/silicon/environment.ts has the same. */
 #define CODE_PAGE 0x10000000ul
 #define CODE 0x10000800ul
+#define PAGE_BYTES 4096
 #define WINDOW 0x20000000ul
 #define WINDOW_BYTES 8192
 /* In 16-bit mode code segment and data segments begin at the code page and at the window. */
@@ -38,6 +39,7 @@
 #define MAX_CHANGES 1024
 #define MAX_IMAGE 832
 #define MAX_STEPS 64
+#define BUFFER_BYTES (1 << 18)
 #define RFLAGS_TF 0x100u
 #define VECTOR_DB 1
 
@@ -50,6 +52,10 @@
 #define LEGACY_BYTES 512
 #define UPPER_BYTES 256
 #define MEDIA_BYTES (LEGACY_BYTES + UPPER_BYTES)
+#define MXCSR_OFFSET 24
+#define ST_OFFSET 32
+#define XMM_OFFSET 160
+#define XMM_BYTES 256
 /* The part of the legacy image that is state; behind it Linux keeps words of its own. */
 #define LEGACY_STATE_BYTES 416
 /* In the standard form of an XSAVE image: XSTATE_BV, and the upper halves (component 2). */
@@ -87,7 +93,7 @@ struct image {
   uint8_t bytes[MAX_IMAGE];
 };
 
-/* Of the two arrays `change_count` elements are written, one array behind the other. */
+/* Of the two arrays `change_count` elements are written, one array behind the other, and then zeros to a multiple of eight bytes. */
 struct output {
   /* 1 when the instruction completed (the single-step trap), else the vector of the exception it raised. */
   uint32_t vector;
@@ -127,13 +133,34 @@ static void fail(const char *what) {
 /* The image in the signal frame. Linux has put it there in the standard form of XSAVE. */
 static uint8_t *extended_state(const ucontext_t *context) { return (uint8_t *)context->uc_mcontext.fpregs; }
 
+static int is_zero(const uint8_t *bytes, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (bytes[i]) return 0;
+  return 1;
+}
+
+/*
+ * Components that are not in their initial configuration. Intel's processors count a component as in use that was loaded as one, whatever its
+ * value (SDM Vol. 1, "Processor Tracking of XSAVE-Managed State"), and XSAVE shows that: no other one is loaded. MXCSR is not part of
+ * that, and loaded in any case.
+ */
+static uint64_t components_in_use(void) {
+  static const uint8_t initial_x87[MXCSR_OFFSET] = {0x7f, 0x03};
+  uint64_t components = 0;
+  if (memcmp(media, initial_x87, MXCSR_OFFSET) || !is_zero(media + ST_OFFSET, XMM_OFFSET - ST_OFFSET)) components |= XSTATE_X87;
+  if (!is_zero(media + XMM_OFFSET, XMM_BYTES)) components |= XSTATE_SSE;
+  if (!is_zero(media + LEGACY_BYTES, UPPER_BYTES)) components |= XSTATE_AVX;
+  return components;
+}
+
 static void load_media(ucontext_t *context) {
   uint8_t *image = extended_state(context);
   uint64_t components;
   memcpy(image, media, LEGACY_STATE_BYTES);
   memcpy(image + UPPER_OFFSET, media + LEGACY_BYTES, UPPER_BYTES);
   memcpy(&components, image + XSTATE_BV_OFFSET, sizeof components);
-  components |= XSTATE_X87 | XSTATE_SSE | XSTATE_AVX;
+  components &= ~(uint64_t)(XSTATE_X87 | XSTATE_SSE | XSTATE_AVX);
+  components |= components_in_use();
   memcpy(image + XSTATE_BV_OFFSET, &components, sizeof components);
 }
 
@@ -144,16 +171,15 @@ static void report_media(const ucontext_t *context) {
   memset(media, 0, sizeof media);
   memcpy(&components, image + XSTATE_BV_OFFSET, sizeof components);
   if (components & XSTATE_X87) {
-    memcpy(media, image, 24);
-    for (unsigned i = 0; i < 8; i++) memcpy(media + 32 + 16 * i, image + 32 + 16 * i, 10);
+    memcpy(media, image, MXCSR_OFFSET);
+    for (unsigned i = 0; i < 8; i++) memcpy(media + ST_OFFSET + 16 * i, image + ST_OFFSET + 16 * i, 10);
   } else {
     media[0] = 0x7f;
     media[1] = 0x03;
   }
-  /* MXCSR is written with either SSE or AVX. */
-  if (components & (XSTATE_SSE | XSTATE_AVX)) memcpy(media + 24, image + 24, 4);
-  else memcpy(media + 24, "\x80\x1f\0", 4);
-  if (components & XSTATE_SSE) memcpy(media + 160, image + 160, 256);
+  /* MXCSR belongs to no component's tracking: it is always in the image. */
+  memcpy(media + MXCSR_OFFSET, image + MXCSR_OFFSET, 4);
+  if (components & XSTATE_SSE) memcpy(media + XMM_OFFSET, image + XMM_OFFSET, XMM_BYTES);
   if (components & XSTATE_AVX) memcpy(media + LEGACY_BYTES, image + UPPER_OFFSET, UPPER_BYTES);
   if (fwrite(media, sizeof media, 1, stdout) != 1) fail("write");
 }
@@ -180,6 +206,7 @@ static int load_case(ucontext_t *context) {
   }
   memcpy(window, before, WINDOW_BYTES);
   /* UD2 behind the instruction, should the trap not stop there. */
+  memset((void *)CODE_PAGE, 0, PAGE_BYTES);
   memcpy(code, current.code, current.code_length);
   for (unsigned i = 0; i < 8; i++) code[current.code_length + i] = i & 1 ? 0x0b : 0x0f;
   for (int i = 0; i < 16; i++) gregs[gpr_index[i]] = (greg_t)current.gpr[i];
@@ -219,6 +246,8 @@ static void report(const ucontext_t *context) {
   if (fwrite(&out, offsetof(struct output, change_offset), 1, stdout) != 1) fail("write");
   if (fwrite(out.change_offset, sizeof *out.change_offset, out.change_count, stdout) != out.change_count) fail("write");
   if (fwrite(out.change_value, 1, out.change_count, stdout) != out.change_count) fail("write");
+  const size_t padding = -(3 * (size_t)out.change_count) & 7;
+  if (fwrite("\0\0\0\0\0\0\0", 1, padding, stdout) != padding) fail("write");
   if (current.flags & HAS_MEDIA) report_media(context);
 }
 
@@ -267,7 +296,9 @@ int main(int argc, char **argv) {
   FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
   if (!file || fread(pattern, WINDOW_BYTES, 1, file) != 1) fail("pattern file");
   fclose(file);
-  map(CODE_PAGE, 4096);
+  setvbuf(stdin, NULL, _IOFBF, BUFFER_BYTES);
+  setvbuf(stdout, NULL, _IOFBF, BUFFER_BYTES);
+  map(CODE_PAGE, PAGE_BYTES);
   map(WINDOW, WINDOW_BYTES);
   stack.ss_size = 1 << 18;
   stack.ss_sp = malloc(stack.ss_size);

@@ -4,8 +4,7 @@
  * Numbers are edges of all formats as often as random ones; ST(0) and ST(1) are often related, so that sums cancel, quotients are exact
  * and comparisons equal.
  */
-import { Random } from "../../support/random.ts";
-import { fnv1a } from "../cases.ts";
+import { fnv1a, Random } from "../../support/random.ts";
 import { OPERAND_BYTES, physical, REGISTERS, type Extended, type X87Form, type X87Input } from "./case.ts";
 
 const TOP_BIT = 1n << 63n;

@@ -1,19 +1,11 @@
 /** Differences between what silicon and our core did with an x87 case. */
-import { REGISTERS, type Extended, type X87Form, type X87Input, type X87Outcome } from "./case.ts";
+import { REGISTERS, type Extended, type X87Input, type X87Outcome } from "./case.ts";
 
 const hex = (value: number): string => value.toString(16).padStart(4, "0");
 export const showExtended = ({ exponent, significand }: Extended): string =>
   `${hex(exponent)}.${significand.toString(16).padStart(16, "0")}`;
 
 const C1 = 1 << 9;
-
-/**
- * An outcome as Intel's manual has it, where the recording processor differs. FCOMI and its like: AMD's processors leave C1 alone; Intel SDM
- * Vol. 2, "FCOMI/FCOMIP/FUCOMI/FUCOMIP", FPU Flags Affected: "C1 Set to 0". Our core follows the manual.
- */
-export function byTheManual(form: X87Form, recorded: X87Outcome): X87Outcome {
-  return /COMIP?$/.test(form.row.mnemonic) ? { ...recorded, status: recorded.status & ~C1 } : recorded;
-}
 
 /** What differs, as text; empty when nothing does. Contents of empty registers are not compared. */
 export function compareX87(expected: X87Outcome, actual: X87Outcome): string[] {

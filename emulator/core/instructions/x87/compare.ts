@@ -90,14 +90,17 @@ export class Compare {
     Compare.operand();
   }
 
-  /** FCOMI and its like: to ZF, PF and CF, with OF, SF and AF cleared. */
+  /**
+   * FCOMI and its like: to ZF, PF and CF, with OF, SF and AF cleared. The manual has C1 set to 0; Intel's processors leave it, but for a
+   * stack fault.
+   */
   static toFlags(i: u32, isSignaling: bool): bool {
     if (Stack.isEmpty(0) || Stack.isEmpty(i)) {
       setArithmeticFlags(UNORDERED);
       return stackUnderflow();
     }
     cpu.floatFlags = 0;
-    cpu.floatRoundedUp = 0;
+    cpu.floatRoundedUp = (cpu.x87Status & STATUS_C1) >> 9;
     const outcome = compare(
       Stack.exponent(0),
       Stack.significand(0),

@@ -3,7 +3,6 @@ import { cpu } from "../../state/cpu";
 import { EXTENDED_MAX, FLOAT_IE, FLOAT_PE, BIAS, roundingOf } from "../../float/environment";
 import { Extended, normalExponent, normalSignificand } from "../../float/extended";
 import { exponentOfInteger, integerMagnitude, significandOfInteger } from "../../float/integral";
-import { faultPending } from "../../interrupts/raise";
 import { Load, Result } from "./transfer";
 import { Last, Stack, stackUnderflow } from "./stack";
 import { readTenBytes, writeTenBytes } from "./memory";
@@ -77,10 +76,7 @@ function toDecimal(): bool {
 }
 
 export function fbstp(record: usize): void {
-  // The status word must not change when the operand cannot be written: what is needed is found out first.
-  if (!writeTenBytes(record, false)) return;
-  Last.instructionAndOperand(record, cpu.operandLinear);
-  if (!toDecimal()) return;
-  if (!writeTenBytes(record, true) || faultPending()) return;
-  Result.finishAndPop();
+  const status = cpu.x87Status;
+  if (!toDecimal()) Last.suppressedStore(record);
+  else if (writeTenBytes(record, status)) Result.finishAndPop();
 }

@@ -28,16 +28,22 @@ export function readTenBytes(record: usize): bool {
   return true;
 }
 
-/** Writes those fields to the operand, or only finds out whether they can be written. False: a fault. */
-export function writeTenBytes(record: usize, isWritten: bool): bool {
+/**
+ * Writes those fields to the operand: significand, then exponent, so that a fault of the second access leaves the first in memory, as it
+ * does on Intel's processors. False: a fault; the status word is what `status` says then.
+ */
+export function writeTenBytes(record: usize, status: u32): bool {
   const linear = Address.forWrite(record, 10);
-  if (faultPending()) return false;
-  cpu.operandLinear = linear;
-  if (!isWritten) return isWritable(linear, 10);
-  return (
+  if (
+    !faultPending() &&
     Linear.write<u64>(linear, cpu.operandSignificand) &&
     Linear.write<u16>(linearAt(linear, 8), <u16>cpu.operandExponent)
-  );
+  ) {
+    Last.instructionAndOperand(record, linear);
+    return true;
+  }
+  cpu.x87Status = status;
+  return false;
 }
 
 /** FLD m80. */
@@ -49,18 +55,20 @@ export function fldExtended(record: usize): void {
 
 /** FSTP m80: the register as it is. */
 export function fstpExtended(record: usize): void {
-  if (!writeTenBytes(record, false)) return;
-  Last.instructionAndOperand(record, cpu.operandLinear);
+  const status = cpu.x87Status;
   Stack.begin();
   if (!Stack.isEmpty(0)) {
     cpu.operandExponent = Stack.exponent(0);
     cpu.operandSignificand = Stack.significand(0);
   } else {
-    if (!stackUnderflow()) return;
+    if (!stackUnderflow()) {
+      Last.suppressedStore(record);
+      return;
+    }
     cpu.operandSignificand = invalidExtended();
     cpu.operandExponent = cpu.floatExponent;
   }
-  if (!writeTenBytes(record, true)) return;
+  if (!writeTenBytes(record, status)) return;
   Stack.finish();
   Stack.pop();
 }

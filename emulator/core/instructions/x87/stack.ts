@@ -131,4 +131,8 @@ export class Last {
     cpu.x87DataOffset = ((address >> 3) & EA_SLOW) == 0 ? linear : Address.effective(record);
     cpu.x87DataSelector = segSelector(address & 7);
   }
+  /** The same for a store that an unmasked exception has kept from memory. */
+  static suppressedStore(record: usize): void {
+    Last.instructionAndOperand(record, Address.linearOnly(record));
+  }
 }
