@@ -31,7 +31,7 @@ export const PAGE = {
   GDT: 0xf000,
   STACK: 0x20000,
 } as const;
-const RAM_BYTES = 1 << 20;
+const RAM_BYTES = 4 << 20;
 const RECORD_BYTES = 1 << 20;
 const TSC = 2_670_000_000;
 const HLT = 0xf4;
@@ -115,6 +115,9 @@ export class VmxCpu {
     this.memory.state.bytes.fill(HLT, this.offset(PAGE.CODE), this.offset(PAGE.CODE) + 16);
     this.memory.state.bytes.fill(0xff, this.offset(PAGE.BITMAP), this.offset(PAGE.BITMAP) + 4096);
     this.write32(PAGE.SHADOW, (X.VMCS_REVISION | 0x80000000) >>> 0);
+    // No interrupt requested or in service.
+    this.core.state.apicRegister.fill(0);
+    this.core.state.nmiPending = 0;
     this.enterRoot();
     this.#fillVmcs();
   }

@@ -103,7 +103,8 @@ export function exitOnDescriptorTable(record: usize): bool {
     isLdtOrTr ? X.EXIT_REASON_LDTR_TR_ACCESS : X.EXIT_REASON_GDTR_IDTR_ACCESS,
     displacement(record),
   );
-  const info = memoryInformation(record, <u32>load<u8>(record, R_DST));
+  let info = memoryInformation(record, <u32>load<u8>(record, R_DST));
+  if (isLdtOrTr) info &= ~INFO_OPERAND_SIZE;
   Vmcs.set(X.VMCS_EXIT_INSTRUCTION_INFO, <u64>(info | ((<u32>(kind & 3)) << 28)));
   return true;
 }
