@@ -49,6 +49,7 @@ export const TLB_ENTRY_SIZE = 16;
 export const JUMP_ENTRIES = 4096;
 export const JUMP_ENTRY_SIZE = 16;
 export const BLOCK_INDEX_ENTRIES = 16384;
+export const BLOCK_PLACE_ENTRIES = 4096;
 
 const align = (value: number, to: number): number => Math.ceil(value / to) * to;
 
@@ -58,7 +59,8 @@ export const CPU_TLB_WRITE = CPU_TLB_READ + tlbBytes;
 export const CPU_TLB_EXECUTE = CPU_TLB_WRITE + tlbBytes;
 export const CPU_JUMP_CACHE = CPU_TLB_EXECUTE + tlbBytes;
 export const CPU_BLOCK_INDEX = CPU_JUMP_CACHE + JUMP_ENTRIES * JUMP_ENTRY_SIZE;
-export const CPU_RECORDS = CPU_BLOCK_INDEX + BLOCK_INDEX_ENTRIES * 4;
+export const CPU_BLOCK_PLACES = CPU_BLOCK_INDEX + BLOCK_INDEX_ENTRIES * 4;
+export const CPU_RECORDS = CPU_BLOCK_PLACES + BLOCK_PLACE_ENTRIES * 4;
 
 /** The plan of one machine's memory; all offsets in bytes. */
 export interface MemoryPlan {

@@ -39,11 +39,13 @@ const layout = (): string =>
     TLB_ENTRIES: map.TLB_ENTRIES,
     JUMP_ENTRIES: map.JUMP_ENTRIES,
     BLOCK_INDEX_ENTRIES: map.BLOCK_INDEX_ENTRIES,
+    BLOCK_PLACE_ENTRIES: map.BLOCK_PLACE_ENTRIES,
     CPU_TLB_READ: map.CPU_TLB_READ,
     CPU_TLB_WRITE: map.CPU_TLB_WRITE,
     CPU_TLB_EXECUTE: map.CPU_TLB_EXECUTE,
     CPU_JUMP_CACHE: map.CPU_JUMP_CACHE,
     CPU_BLOCK_INDEX: map.CPU_BLOCK_INDEX,
+    CPU_BLOCK_PLACES: map.CPU_BLOCK_PLACES,
     CPU_RECORDS: map.CPU_RECORDS,
   }) +
   assemblyScriptStruct(CpuStruct, "One physical CPU; the fields are described in layout/cpu.ts.") +

@@ -6,13 +6,18 @@
  * blocks of the page at once. Memory for blocks is handed out by a bump pointer; when it is used up, all are
  * dropped. Each CPU has its own cache; page info (mmu/physical.ts) is shared.
  *
+ * Before the chain, which may be long, a direct-mapped table is looked at: for each place in RAM the block that was last found to
+ * begin there. So a change of context, of which the jump cache knows nothing, costs no searches.
+ *
  * Header:  0 page u32 (RAM offset of the page)   4 key u32 (page offset | mode key << 12)   8 count u32
  *         12 next u32 (in the index chain)      16 bytes u32 (length of the code)
  */
 import {
   BLOCK_INDEX_ENTRIES,
+  BLOCK_PLACE_ENTRIES,
   CPU_ATTENTION,
   CPU_BLOCK_INDEX,
+  CPU_BLOCK_PLACES,
   CPU_FETCH_BYTES,
   CPU_JUMP_CACHE,
   CPU_RECORDS,
@@ -41,7 +46,7 @@ import { raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
 import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
 import { Chain } from "./chain";
-import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, RECORD_SIZE } from "./record";
+import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, NO_PAGE, RECORD_SIZE } from "./record";
 
 /** A block never holds more: it bounds the work before the budget is looked at. */
 const MAX_RECORDS: u32 = 64;
@@ -50,9 +55,15 @@ function indexAt(page: u32): usize {
   return CPU + CPU_BLOCK_INDEX + (((<usize>((page >> 12) * 0x9e3779b1)) >> 18) << 2);
 }
 
+/** Entry of the table of places for the code at a RAM offset: a block, or 0. Blocks that have been dropped may still be named. */
+function placeOf(host: usize): usize {
+  return CPU + CPU_BLOCK_PLACES + (((host ^ (host >> 12)) & (<usize>BLOCK_PLACE_ENTRIES - 1)) << 2);
+}
+
 /** Drops every block of this CPU. */
 export function flushBlocks(): void {
   memory.fill(CPU + CPU_BLOCK_INDEX, 0, BLOCK_INDEX_ENTRIES << 2);
+  memory.fill(CPU + CPU_BLOCK_PLACES, 0, BLOCK_PLACE_ENTRIES << 2);
   cpu.recordNext = <u32>(CPU + CPU_RECORDS);
   bumpJumpGeneration();
   cpu.recordEnd = 0;
@@ -71,8 +82,10 @@ function dropPage(base: usize, page: u32): void {
   const head = base + (indexAt(page) - CPU);
   let link = head;
   for (let block = load<u32>(link); block != 0; block = load<u32>(link)) {
-    if (load<u32>(block, B_PAGE) == page) store<u32>(link, load<u32>(block, B_NEXT));
-    else link = <usize>block + B_NEXT;
+    if (load<u32>(block, B_PAGE) == page) {
+      store<u32>(link, load<u32>(block, B_NEXT));
+      store<u32>(block, NO_PAGE, B_PAGE);
+    } else link = <usize>block + B_NEXT;
   }
 }
 
@@ -226,14 +239,30 @@ export function blockAtRip(): usize {
   if (host == 1) return blockOutsideRam(linear, room);
   const page = <u32>(host & ~0xfff);
   const key = ((<u32>host) & 0xfff) | (cpu.modeKey << 12);
-  for (let block = load<u32>(indexAt(page)); block != 0; block = load<u32>(block, B_NEXT)) {
-    if (load<u32>(block, B_PAGE) == page && load<u32>(block, B_KEY) == key) {
-      if (room < 4096 && load<u32>(block, B_BYTES) > <u32>room) break;
-      remember(slot, linear, block);
-      return block;
-    }
+  const found = findBlock(host, page, key);
+  if (found != 0 && (room >= 4096 || load<u32>(found, B_BYTES) <= <u32>room)) {
+    remember(slot, linear, found);
+    return found;
   }
   return decodeBlock(slot, linear, host, page, key, room);
+}
+
+/** Is `block` one that has not been dropped, for this place and mode? */
+function isBlockOf(block: u32, page: u32, key: u32): bool {
+  return load<u32>(block, B_PAGE) == page && load<u32>(block, B_KEY) == key;
+}
+
+/** The block for the code at a RAM offset, or 0. */
+function findBlock(host: usize, page: u32, key: u32): u32 {
+  const place = placeOf(host);
+  const last = load<u32>(place);
+  if (last != 0 && isBlockOf(last, page, key)) return last;
+  for (let block = load<u32>(indexAt(page)); block != 0; block = load<u32>(block, B_NEXT)) {
+    if (!isBlockOf(block, page, key)) continue;
+    store<u32>(place, block);
+    return block;
+  }
+  return 0;
 }
 
 function remember(slot: usize, linear: u64, block: usize): void {
@@ -282,6 +311,7 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
   const head = indexAt(page);
   store<u32>(block, load<u32>(head), B_NEXT);
   store<u32>(head, <u32>block);
+  store<u32>(placeOf(host), <u32>block);
   cpu.recordNext = <u32>(record + RECORD_SIZE);
   cpu.blocksDecoded++;
   remember(slot, linear, block);

@@ -61,6 +61,8 @@ export const EA_SLOW: u32 = 1;
 /** A block's header, before its records; see block-cache.ts. */
 export const BLOCK_HEADER: usize = 32;
 export const B_PAGE: usize = 0;
+/** B_PAGE of a block that has been dropped. */
+export const NO_PAGE: u32 = 0;
 export const B_KEY: usize = 4;
 export const B_COUNT: usize = 8;
 export const B_NEXT: usize = 12;
