@@ -214,10 +214,23 @@ export class ExitDispatch {
       return;
     }
     vcpu.charge(vm.costs.instructionEmulation);
-    vm.emulating = vcpu;
-    const exited = core.exports.emulateEvent();
+    const newTask = vmcs.read32(F.EXIT_QUALIFICATION) & 0xffff;
+    let exited = this.#emulateEvent(() => core.exports.emulateEvent());
+    // A stack of two pages, at most, that the new task has not touched yet: the event itself is not delivered again.
+    for (let i = 0; exited && i < 2 && vmcs.read32(F.GUEST_TR_SELECTOR) === newTask; i++) {
+      vmcs.write(F.IDT_VECTORING_INFO, 0);
+      vcpu.nestedExit();
+      exited = this.#emulateEvent(() => core.exports.emulateTaskError());
+    }
+    if (exited) vcpu.nestedExit();
+  }
+
+  #emulateEvent(act: () => number): boolean {
+    const { vm } = this.#vcpu;
+    vm.emulating = this.#vcpu;
+    const exited = act() !== 0;
     vm.emulating = undefined;
-    if (exited !== 0) vcpu.nestedExit();
+    return exited;
   }
 
   #halt(): void {

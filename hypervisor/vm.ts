@@ -282,7 +282,6 @@ export class Vm {
 
 function apicTarget(vcpu: Vcpu): ApicTarget {
   return {
-    id: vcpu.index,
     registers: vcpu.apic.state.registers,
     base: () => vcpu.apic.base,
     setSipiVector: (vector) => void (vcpu.state.sipiVector = vector),

@@ -86,6 +86,7 @@ import {
 import { Vmcs } from "./vmx/vmcs";
 import { DEBUGCTL_BTF } from "./spec/msr";
 import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
+import { pushTaskError } from "./instructions/task-switch";
 import { disarmMonitor } from "./mmu/monitor";
 import { resetForInit } from "./state/reset";
 
@@ -535,11 +536,8 @@ export function emulateOne(): u32 {
   cpu.branchTaken = 0;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
-  const fault = cpu.faultVector;
-  if (fault >= 0) {
-    cpu.faultVector = NO_FAULT;
-    deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
-  } else if (traps && fault == NO_FAULT && endsSingleStep()) cpu.debugHits |= <u32>DR6_BS;
+  if (traps && cpu.faultVector == NO_FAULT && endsSingleStep()) cpu.debugHits |= <u32>DR6_BS;
+  deliverPendingFault();
   return endEmulation();
 }
 
@@ -562,6 +560,26 @@ export function emulateEvent(): u32 {
   deliver(<i32>(info & 0xff), source, (info & INFO_ERROR_VALID) != 0, error, next);
   cpu.injecting = 0;
   return endEmulation();
+}
+
+/**
+ * The rest of what `emulateEvent` has begun, where an exit met the error code on its way to the new task's stack: the switch itself
+ * is done.
+ */
+export function emulateTaskError(): u32 {
+  const error = Vmcs.get32(X.VMCS_IDT_VECTORING_ERROR_CODE);
+  beginEmulation();
+  pushTaskError(error);
+  deliverPendingFault();
+  return endEmulation();
+}
+
+/** Delivers the fault that an emulated step has met. */
+function deliverPendingFault(): void {
+  const fault = cpu.faultVector;
+  if (fault < 0) return;
+  cpu.faultVector = NO_FAULT;
+  deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
 }
 
 function beginEmulation(): void {

@@ -77,6 +77,8 @@ export interface CoreExports {
   emulateOne(): number;
   /** The same for the event whose delivery the last exit cut short. */
   emulateEvent(): number;
+  /** The rest of that, where the error code met an exit on its way to the new task's stack. */
+  emulateTaskError(): number;
   vmEnter(): number;
   /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
   enterAndRun: () => number;

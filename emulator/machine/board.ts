@@ -220,7 +220,6 @@ export class Board {
     const cpu = this.cores[index]?.state ?? this.memory.cpuState(index);
     const attention = this.attentionAt(index);
     return {
-      id: index,
       registers: cpu.apicRegister,
       base: () => Number(cpu.apicBase),
       setSipiVector: (vector) => void (cpu.sipiVector = vector),
@@ -347,8 +346,8 @@ export class Board {
   }
 
   #sendIpi(sender: number, icrLow: number, destination: number): void {
-    // Physical destination, no shorthand: to itself without any way between CPUs.
-    if (destination === sender && (icrLow & ICR_NOT_PHYSICAL) === 0) {
+    // Physical destination, no shorthand: to itself alone without any way between CPUs.
+    if ((icrLow & ICR_NOT_PHYSICAL) === 0 && this.apics.isAlone(sender, destination)) {
       this.apics.sendIpi(sender, icrLow, destination);
       return;
     }

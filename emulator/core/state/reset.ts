@@ -10,7 +10,7 @@ import { MISC_ENABLE_FAST_STRINGS, MISC_ENABLE_MONITOR } from "../spec/msr";
 import { hasMonitor } from "../instructions/msr";
 import { flushBlocks } from "../records/block-cache";
 import { NO_PAGE } from "../vmx/virtual-apic";
-import { APIC_BASE_BSP, APIC_BASE_ENABLE, resetApic } from "../interrupts/local-apic";
+import { APIC_BASE_BSP, APIC_BASE_ENABLE, initApic, resetApic } from "../interrupts/local-apic";
 
 /** What INIT and reset share: everything but caches, MSRs of memory types, counters and the clock. */
 export function resetForInit(): void {
@@ -64,7 +64,7 @@ export function resetForInit(): void {
   cpu.record = 0;
   cpu.blockFirst = 0;
   const keepBase = cpu.apicBase;
-  resetApic();
+  initApic();
   cpu.apicBase = keepBase;
   flushAllContexts();
   updateMode();
@@ -116,6 +116,7 @@ export function resetForPowerOn(): void {
   cpu.activity = cpu.id == 0 ? ACTIVE : WAIT_FOR_SIPI;
   const activity = cpu.activity;
   resetForInit();
+  resetApic();
   cpu.activity = activity;
   flushBlocks();
 }
