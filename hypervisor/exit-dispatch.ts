@@ -3,6 +3,7 @@ import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
 import { CPUID_APIC_ON, CPUID_OSXSAVE } from "../emulator/host/cpuid-answer.ts";
 import * as X from "../layout/vmx.ts";
 import { walkGuest } from "./guest-walk.ts";
+import { writeInjection } from "./injection.ts";
 import { PhaseCode } from "./ledger.ts";
 import type { Vcpu } from "./vcpu.ts";
 import { VcpuRun } from "./vcpu-state.ts";
@@ -36,6 +37,8 @@ const TYPE_EXCEPTION = 3;
 const BLOCKING_BY_NMI = 1 << 3;
 /** Bit 12 of the IDT-vectoring information is undefined; in what is injected it must be 0. */
 const VECTORING_UNDEFINED = 1 << 12;
+/** L0 to G3: breakpoints that are enabled. */
+const DR7_ENABLES = 0xff;
 const INFO_VALID = 0x80000000;
 const INFO_HAS_ERROR = 1 << 11;
 
@@ -198,16 +201,17 @@ export class ExitDispatch {
     core.state.emulatedPageCount = before;
   }
 
-  /** A task switch by an instruction is emulated; one by an event through a task gate ends the VM (docs/known-gaps.md). */
+  /** The instruction that switches tasks, or the event that comes through a task gate, is emulated. */
   #taskSwitch(): void {
     const vcpu = this.#vcpu;
+    const { state } = vcpu;
     vcpu.handler = "task switch";
-    if ((vcpu.vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
-      this.#emulate(-1);
-      return;
+    if (this.#injectAgain()) {
+      // Delivered by way of the virtual APIC instead.
+      if (state.injectInfo === 0) return;
+      writeInjection(vcpu);
     }
-    vcpu.state.run = VcpuRun.SHUTDOWN;
-    vcpu.vm.tripleFault();
+    this.#emulate(-1);
   }
 
   #halt(): void {
@@ -326,8 +330,9 @@ export class ExitDispatch {
     const owner = vm.owners.port(port, size);
     vcpu.phase = owner.phase;
     vcpu.handler = owner.label;
-    if (isString) {
-      // INS and OUTS touch memory: the emulator runs them with the port handed to the VM's board.
+    if (isString || (vmcs.read32(F.GUEST_DR7) & DR7_ENABLES) !== 0) {
+      // INS and OUTS touch memory, and there may be an I/O breakpoint: the emulator runs them with the port handed to
+      // the VM's board.
       this.#chargeDevice(owner.isInKernel);
       this.#emulate(-1);
       return;

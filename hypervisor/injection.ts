@@ -22,11 +22,7 @@ export function prepareInjection(vcpu: Vcpu): void {
   let injects = false;
   let wantsWindow = false;
   if (words[VcpuWord.INJECT_INFO] !== 0) {
-    const s = vcpu.state;
-    vmcs.write(F.ENTRY_INTERRUPTION_INFO, s.injectInfo);
-    vmcs.write(F.ENTRY_EXCEPTION_ERROR_CODE, s.injectError);
-    vmcs.write(F.ENTRY_INSTRUCTION_LENGTH, s.injectLength);
-    s.injectInfo = 0;
+    writeInjection(vcpu);
     injects = true;
     wantsWindow = apic.hasInterrupt();
   } else if (
@@ -49,6 +45,14 @@ export function prepareInjection(vcpu: Vcpu): void {
   if ((primary & WINDOWS) !== windows) vmcs.write(F.PRIMARY_CONTROLS, ((primary & ~WINDOWS) | windows) >>> 0);
   if (injects) vmcs.write(F.GUEST_ACTIVITY_STATE, 0);
   if (vcpu.vm.completion === "eli") chooseExitless(vcpu, injects || wantsWindow || apic.inService >= 0);
+}
+
+/** Hands the event that waits to be injected to the VMCS. */
+export function writeInjection({ state, vmcs }: Vcpu): void {
+  vmcs.write(F.ENTRY_INTERRUPTION_INFO, state.injectInfo);
+  vmcs.write(F.ENTRY_EXCEPTION_ERROR_CODE, state.injectError);
+  vmcs.write(F.ENTRY_INSTRUCTION_LENGTH, state.injectLength);
+  state.injectInfo = 0;
 }
 
 /** The guest's RFLAGS.IF is set, and neither STI nor MOV SS blocks. */

@@ -56,8 +56,8 @@ import {
 import { acknowledgeVector, fireTimer, isExternalIntPending, pendingVector } from "./interrupts/local-apic";
 import { exitOnInterrupt, exitOnNmi } from "./vmx/event-exits";
 import { completeExit, vmExit } from "./vmx/exit";
-import { ENTERED, loadForEmulation, vmEnter } from "./vmx/entry";
-import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
+import { ENTERED, injectEvent, loadForEmulation, vmEnter } from "./vmx/entry";
+import { DR6_BS, DR6_BT, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
 import { resetForInit } from "./state/reset";
 
 /** In wall mode the clock is looked at after so many instructions. */
@@ -164,13 +164,13 @@ function turn(): u32 {
     cpu.interruptibility &= ~(<u32>3);
     step((shadow & 2) != 0);
   } else {
-    if (recognizeEvent(time)) return settle() ? STOP_VM_EXIT : 0;
+    if (recognizeEvent(time)) return behindEvent();
     if ((cpu.rflags & (FLAG_TF | FLAG_RF)) != 0 || (cpu.breakpoints | cpu.debugHits) != 0) step(false);
     else execute(budgetEnd(time));
   }
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
   const fault = cpu.faultVector;
-  if (fault == NO_FAULT) return cpu.taskFault >= 0 ? deliverTaskFault() : 0;
+  if (fault == NO_FAULT) return behindEvent();
   if (fault == FAULT_RETRY) {
     cpu.faultVector = NO_FAULT;
     // The instruction is made again with the shadow that it had.
@@ -183,15 +183,20 @@ function turn(): u32 {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
   }
+  return behindEvent();
+}
+
+/** Where an instruction is done or an event delivered: there may be a fault of a new task, and an exit. */
+function behindEvent(): u32 {
+  if (cpu.taskFault >= 0 && cpu.faultVector == NO_FAULT) deliverTaskFault();
   return settle() ? STOP_VM_EXIT : 0;
 }
 
 /** What is wrong with the state of a task just switched to: a fault of its first instruction. */
-function deliverTaskFault(): u32 {
+function deliverTaskFault(): void {
   const vector = cpu.taskFault;
   cpu.taskFault = -1;
   deliver(vector, SOURCE_EXCEPTION, true, cpu.taskFaultError, cpu.rip);
-  return settle() ? STOP_VM_EXIT : 0;
 }
 
 /** After something that may have recorded an exit: completes it. True: the host must act. */
@@ -382,15 +387,31 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
 }
 
 /**
- * Runs exactly one instruction of the guest whose state is in the current VMCS, for the hypervisor's emulator: accesses
- * to the guest-physical pages in `Cpu.emulatedPages` reach the host's `memoryAccess` import instead of causing an EPT
- * violation. The state is saved back.
- * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
+ * Runs exactly one instruction of the guest whose state is in the current VMCS, or delivers the event that the VM-entry
+ * interruption information names, for the hypervisor's emulator: accesses to the guest-physical pages in
+ * `Cpu.emulatedPages` reach the host's `memoryAccess` import instead of causing an EPT violation, and a task switch is
+ * made. The state is saved back.
+ * @returns 0 done (the instruction or event, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
   startRunning();
   loadForEmulation();
   cpu.emulating = 1;
+  if (!injectEvent()) emulateInstruction();
+  if (cpu.faultVector == NO_FAULT) {
+    if (cpu.taskFault >= 0) deliverTaskFault();
+    // The VMCS has no place for the debug trap of a task that is switched to.
+    else if ((cpu.debugHits & DR6_BT) != 0) trap(0);
+  }
+  cpu.emulating = 0;
+  const exited = cpu.faultVector == FAULT_VM_EXIT;
+  cpu.faultVector = NO_FAULT;
+  completeExit();
+  stopRunning();
+  return exited ? 1 : 0;
+}
+
+function emulateInstruction(): void {
   const traps = (cpu.rflags & FLAG_TF) != 0;
   execute(cpu.instructions + 1);
   if (cpu.softwareVector >= 0) takeSoftwareInterrupt();
@@ -399,10 +420,4 @@ export function emulateOne(): u32 {
     cpu.faultVector = NO_FAULT;
     deliver(fault, SOURCE_EXCEPTION, cpu.faultHasError != 0, cpu.faultError, cpu.rip);
   } else if (traps && fault == NO_FAULT) cpu.debugHits |= <u32>DR6_BS;
-  cpu.emulating = 0;
-  const exited = cpu.faultVector == FAULT_VM_EXIT;
-  cpu.faultVector = NO_FAULT;
-  completeExit();
-  stopRunning();
-  return exited ? 1 : 0;
 }

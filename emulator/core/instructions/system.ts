@@ -50,6 +50,8 @@ import {
 } from "../state/mode";
 import { AR_L } from "../spec/architecture";
 import { ramAddress } from "../mmu/physical";
+import { ACCESS_READ, NO_TRANSLATION, machinePhysical } from "../mmu/walk";
+import { NO_LINEAR_ADDRESS } from "../vmx/ept-exits";
 import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
 import { Linear, isCanonical } from "../mmu/linear";
@@ -158,12 +160,15 @@ export function cr4Supported(): u64 {
   return cpu.vmxNonRoot != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
 }
 
-/** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set. */
+/** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set, or a VM exit recorded. */
 export function loadPdptes(cr3: u64): bool {
   const table = cr3 & 0xffffffe0;
+  // All four lie in one page.
+  const from = machinePhysical(table, NO_LINEAR_ADDRESS, ACCESS_READ, true);
+  if (from == NO_TRANSLATION) return false;
   let good = true;
   for (let i: usize = 0; i < 4; i++) {
-    const at = ramAddress(table + (i << 3), 8);
+    const at = ramAddress(from + (i << 3), 8);
     const entry = at == 0 ? 0 : load<u64>(at);
     if ((entry & PTE_P) != 0 && (entry & (0x1e6 | ~PHYSICAL_MASK)) != 0) good = false;
     store<u64>(CPU + CPU_PDPTE_SCRATCH + (i << 3), entry);

@@ -47,7 +47,7 @@ const ADDRESS: u64 = 0x000ffffffffff000;
 const RESERVED_ADDRESS: u64 = ADDRESS & ~PHYSICAL_MASK;
 
 /** Guest-physical to machine-physical; the identity without EPT. */
-function machinePhysical(guestPhysical: u64, linear: u64, access: u32, isWalk: bool): u64 {
+export function machinePhysical(guestPhysical: u64, linear: u64, access: u32, isWalk: bool): u64 {
   if (cpu.eptp == 0) return guestPhysical;
   return eptTranslate(guestPhysical, linear, access, isWalk);
 }

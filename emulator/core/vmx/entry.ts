@@ -81,7 +81,7 @@ export function vmEnter(): u32 {
   store<u32>(region, 1, X.VMCS_LAUNCH_STATE_AT);
   loadState(dirty);
   store<u32>(region, 0, X.VMCS_DIRTY_AT);
-  if ((Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO) & INFO_VALID) != 0) injectEvent();
+  injectEvent();
   return ENTERED;
 }
 
@@ -226,8 +226,10 @@ function loadGuestState(): void {
   derive();
 }
 
-function injectEvent(): void {
+/** Delivers the event that the VM-entry interruption information names. False when it names none. */
+export function injectEvent(): bool {
   const info = Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO);
+  if ((info & INFO_VALID) == 0) return false;
   Vmcs.set(X.VMCS_ENTRY_INTERRUPTION_INFO, <u64>(info & 0x7fffffff));
   const source = (info >> 8) & 7;
   const vector = <i32>(info & 0xff);
@@ -242,4 +244,5 @@ function injectEvent(): void {
   cpu.injecting = 1;
   deliver(vector, source, (info & (1 << 11)) != 0, Vmcs.get32(X.VMCS_ENTRY_EXCEPTION_ERROR_CODE), rip);
   cpu.injecting = 0;
+  return true;
 }
