@@ -36,6 +36,8 @@ const TYPE_EXCEPTION = 3;
 const BLOCKING_BY_NMI = 1 << 3;
 /** Bit 12 of the IDT-vectoring information is undefined; in what is injected it must be 0. */
 const VECTORING_UNDEFINED = 1 << 12;
+/** L0 to G3: breakpoints that are enabled. */
+const DR7_ENABLES = 0xff;
 const INFO_VALID = 0x80000000;
 const INFO_HAS_ERROR = 1 << 11;
 
@@ -213,6 +215,7 @@ export class ExitDispatch {
       this.#emulate(-1);
       return;
     }
+    if (this.#takesByVirtualApic()) return;
     vcpu.charge(vm.costs.instructionEmulation);
     const newTask = vmcs.read32(F.EXIT_QUALIFICATION) & 0xffff;
     let exited = this.#emulateEvent(() => core.exports.emulateEvent());
@@ -279,22 +282,30 @@ export class ExitDispatch {
    * That Occur During Event Delivery". False when there was none.
    */
   #injectAgain(): boolean {
-    const { core, state, vmcs } = this.#vcpu;
+    const { state, vmcs } = this.#vcpu;
     const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
     if ((vectoring & INFO_VALID) === 0) return false;
+    if (this.#takesByVirtualApic()) return true;
     const type = (vectoring >>> 8) & 7;
-    if (type === TYPE_EXTERNAL && state.exitless !== 0) {
-      // The physical APIC has acknowledged it: ended there, and on by way of the virtual one.
-      core.exports.apicWrite(0xb0, 0);
-      this.#vcpu.hostInterrupt(vectoring & 0xff);
-      return true;
-    }
     state.injectInfo = (vectoring & ~VECTORING_UNDEFINED) >>> 0;
     state.injectError = vmcs.read32(F.IDT_VECTORING_ERROR_CODE);
     state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
     const blocking = vmcs.read32(F.GUEST_INTERRUPTIBILITY);
     // An NMI that is injected while NMIs are blocked would not pass the entry checks of virtual NMIs.
     if (type === TYPE_NMI) vmcs.write(F.GUEST_INTERRUPTIBILITY, blocking & ~BLOCKING_BY_NMI);
+    return true;
+  }
+
+  /**
+   * An interrupt that came through the shadow IDT, and whose delivery has been cut short: the physical APIC has acknowledged it, so it is
+   * ended there and goes on by way of the virtual one. False for other events.
+   */
+  #takesByVirtualApic(): boolean {
+    const { core, state, vmcs } = this.#vcpu;
+    const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
+    if (((vectoring >>> 8) & 7) !== TYPE_EXTERNAL || state.exitless === 0) return false;
+    core.exports.apicWrite(0xb0, 0);
+    this.#vcpu.hostInterrupt(vectoring & 0xff);
     return true;
   }
 
@@ -349,8 +360,9 @@ export class ExitDispatch {
     const owner = vm.owners.port(port, size);
     vcpu.phase = owner.phase;
     vcpu.handler = owner.label;
-    if (isString) {
-      // INS and OUTS touch memory: the emulator runs them with the port handed to the VM's board.
+    if (isString || (vmcs.read32(F.GUEST_DR7) & DR7_ENABLES) !== 0) {
+      // INS and OUTS touch memory, and there may be an I/O breakpoint: the emulator runs them with the port handed to
+      // the VM's board.
       this.#chargeDevice(owner.isInKernel);
       this.#emulate(-1);
       return;

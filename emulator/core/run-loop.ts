@@ -85,7 +85,7 @@ import {
 } from "./vmx/virtual-apic";
 import { Vmcs } from "./vmx/vmcs";
 import { DEBUGCTL_BTF } from "./spec/msr";
-import { DR6_BS, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
+import { DR6_BS, DR6_BT, meetsInstructionBreakpoint, noteDebugCondition } from "./interrupts/debug";
 import { pushTaskError } from "./instructions/task-switch";
 import { disarmMonitor } from "./mmu/monitor";
 import { resetForInit } from "./state/reset";
@@ -525,10 +525,11 @@ function acknowledge(vector: i32, isExternal: bool): i32 {
 }
 
 /**
- * Runs exactly one instruction of the guest whose state is in the current VMCS, for the hypervisor's emulator: accesses
- * to the guest-physical pages in `Cpu.emulatedPages` reach the host's `memoryAccess` import instead of causing an EPT
- * violation. The state is saved back.
- * @returns 0 done (the instruction, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
+ * Runs exactly one instruction of the guest whose state is in the current VMCS, or delivers the event that the VM-entry
+ * interruption information names, for the hypervisor's emulator: accesses to the guest-physical pages in
+ * `Cpu.emulatedPages` reach the host's `memoryAccess` import instead of causing an EPT violation, and a task switch is
+ * made. The state is saved back.
+ * @returns 0 done (the instruction or event, or the delivery of its fault); 1 a VM exit is recorded in the VMCS
  */
 export function emulateOne(): u32 {
   beginEmulation();
@@ -590,7 +591,11 @@ function beginEmulation(): void {
 
 /** Saves the guest state. Returns what `emulateOne` does. */
 function endEmulation(): u32 {
-  if (cpu.faultVector == NO_FAULT && cpu.taskFault >= 0) deliverTaskFault();
+  if (cpu.faultVector == NO_FAULT) {
+    if (cpu.taskFault >= 0) deliverTaskFault();
+    // The VMCS has no place for the debug trap of a task that is switched to.
+    else if ((cpu.debugHits & (<u32>DR6_BT)) != 0) trap(0);
+  }
   cpu.emulating = 0;
   const exited = cpu.faultVector == FAULT_VM_EXIT;
   cpu.faultVector = NO_FAULT;

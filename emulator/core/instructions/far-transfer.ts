@@ -1,7 +1,7 @@
 /**
  * Far branches, IRET, software interrupts, SYSCALL and SYSENTER. SDM Vol. 2.
  *
- * Call gates, task gates and task switches are not there yet: their descriptors raise #GP (docs/known-gaps.md).
+ * Call gates and tasks: gates.ts, task-switch.ts.
  */
 import {
   AR_CODE,
@@ -373,7 +373,7 @@ export function iret<T>(record: usize): void {
     }
     const link = <u32>System.read<u16>(segBase(TR));
     if (faultPending()) return;
-    switchTask(link, TASK_BY_IRET, cpu.rip, 0);
+    switchTask(link, TASK_BY_IRET, cpu.rip, 0, 0);
     return;
   }
   const target = <u64>peekStack<T>(0);

@@ -178,11 +178,12 @@ export function cr4Supported(): u64 {
 
 /** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set, or with an EPT-induced exit. */
 export function loadPdptes(cr3: u64): bool {
-  const table = machinePhysical(cr3 & 0xffffffe0, 0, ACCESS_READ, FOR_PDPTES);
-  if (table == NO_TRANSLATION) return false;
+  // All four lie in one page.
+  const from = machinePhysical(cr3 & 0xffffffe0, 0, ACCESS_READ, FOR_PDPTES);
+  if (from == NO_TRANSLATION) return false;
   let good = true;
   for (let i: usize = 0; i < 4; i++) {
-    const at = ramAddress(table + (i << 3), 8);
+    const at = ramAddress(from + (i << 3), 8);
     const entry = at == 0 ? 0 : load<u64>(at);
     if ((entry & PTE_P) != 0 && (entry & (0x1e6 | ~PHYSICAL_MASK)) != 0) good = false;
     store<u64>(CPU + CPU_PDPTE_SCRATCH + (i << 3), entry);

@@ -50,6 +50,7 @@ import {
   descriptorLimit,
   descriptorRights,
   dplOf,
+  isStackLarge,
   isWithinCodeLimit,
   loadRealSegment,
   readDescriptor,
@@ -58,7 +59,6 @@ import {
   setFromDescriptor,
 } from "../mmu/descriptors";
 import { Linear, System, isCanonical } from "../mmu/linear";
-import { BAD_LINEAR, segmentLinear } from "../mmu/segmented";
 import {
   FAULT_NON_CANONICAL,
   FAULT_RETRY,
@@ -204,8 +204,22 @@ function deliverReal(vector: i32, nextRip: u64): void {
   }
   const entry = Linear.read<u32>(cpu.idtrBase + at);
   if (faultPending()) return;
-  const flags = getFlags();
-  if (!push16(<u32>flags) || !push16(segSelector(CS)) || !push16(<u32>nextRip)) return;
+  const mask: u64 = (segRights(SS) & AR_DB) != 0 ? 0xffffffff : 0xffff;
+  const top = getGpr(RSP) & mask;
+  const low = (top - 6) & mask;
+  if (!isStackLarge(segRights(SS), segLimit(SS), low, low + 6)) {
+    raiseWithError(VECTOR_SS, 0);
+    return;
+  }
+  const base = segBase(SS);
+  cpu.pushPointer = top;
+  if (
+    !pushFrame(base, mask, 2, <u32>getFlags()) ||
+    !pushFrame(base, mask, 2, segSelector(CS)) ||
+    !pushFrame(base, mask, 2, <u32>nextRip)
+  )
+    return;
+  setGpr(RSP, (getGpr(RSP) & ~mask) | low);
   cpu.rflags = cpu.rflags & ~(FLAG_IF | FLAG_TF | FLAG_AC | FLAG_RF);
   loadRealSegment(CS, entry >> 16);
   cpu.rip = <u64>(entry & 0xffff);
@@ -213,12 +227,9 @@ function deliverReal(vector: i32, nextRip: u64): void {
   updateContext();
 }
 
-function push16(value: u32): bool {
-  const sp = (<u32>getGpr(RSP) - 2) & 0xffff;
-  const linear = segmentLinear(SS, <u64>sp, 2, true);
-  if (linear == BAD_LINEAR || !Linear.write<u16>(linear, <u16>value)) return false;
-  setGpr(RSP, (getGpr(RSP) & ~(<u64>0xffff)) | (<u64>sp));
-  return true;
+/** Faults store RF = 1 in the image of RFLAGS (SDM Vol. 3B, "Resume Flag"), other events as it is. */
+function resumeFlag(vector: i32, source: u32): u64 {
+  return source == SOURCE_EXCEPTION && vector != 1 && vector != VECTOR_DF ? FLAG_RF : 0;
 }
 
 /** 64-bit gates: 16-byte entries, IST, stack aligned to 16, SS:RSP always pushed. */
@@ -295,9 +306,7 @@ function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextR
   const oldSs = segSelector(SS);
   const oldCs = segSelector(CS);
   const oldRsp = getGpr(RSP);
-  let flags = getFlags();
-  // Faults store RF = 1 in the image (SDM Vol. 3B, "Resume Flag"), other events as it is.
-  if (source == SOURCE_EXCEPTION && vector != 1 && vector != VECTOR_DF) flags |= FLAG_RF;
+  const flags = getFlags() | resumeFlag(vector, source);
   const savedCpl = cpu.cpl;
   const frame: u64 = hasError ? 48 : 40;
   // The frame is written with the new privilege: check all of it first, then commit.
@@ -360,7 +369,7 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
   }
   const selector = (<u32>(gate >> 16)) & 0xffff;
   if (isTask) {
-    if (!switchTask(selector, TASK_BY_GATE, nextRip, ext(source))) return;
+    if (!switchTask(selector, TASK_BY_GATE, nextRip, ext(source), resumeFlag(vector, source))) return;
     cpu.taskSwitched = 1;
     if (cpu.taskFault == NO_TASK_FAULT && hasError) pushTaskError(error);
     return;
@@ -396,8 +405,7 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     raiseWithError(VECTOR_GP, ext(source));
     return;
   }
-  let flags = <u32>getFlags();
-  if (source == SOURCE_EXCEPTION && vector != 1 && vector != VECTOR_DF) flags |= <u32>FLAG_RF;
+  const flags = <u32>(getFlags() | resumeFlag(vector, source));
   const oldSs = segSelector(SS);
   const oldCs = segSelector(CS);
   const oldEsp = <u32>getGpr(RSP);
@@ -414,6 +422,14 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     stackMask = (descriptorRights(newSsDescriptor) & AR_DB) != 0 ? 0xffffffff : 0xffff;
     cpu.pushPointer = cpu.innerEsp;
   } else cpu.pushPointer = (<u64>oldEsp) & stackMask;
+  const frame = <u64>(((fromV86 ? 9 : newCpl != oldCpl ? 5 : 3) + (hasError ? 1 : 0)) * size);
+  const low = (cpu.pushPointer - frame) & stackMask;
+  const stackRights = newCpl != oldCpl ? descriptorRights(newSsDescriptor) : segRights(SS);
+  const stackLimit = newCpl != oldCpl ? descriptorLimit(newSsDescriptor) : segLimit(SS);
+  if (!isStackLarge(stackRights, stackLimit, low, low + frame)) {
+    raiseWithError(VECTOR_SS, (newSs & 0xfffc) | ext(source));
+    return;
+  }
   cpu.cpl = newCpl;
   const flagsBefore = cpu.rflags;
   if (fromV86) cpu.rflags &= ~FLAG_VM;
