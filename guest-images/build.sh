@@ -95,6 +95,16 @@ done
 ld -m elf_x86_64 $link_opinion -o "$work/o/long.elf" \
   "$work/o/64-start64.S.o" "$work/o/64-report.c.o" "$work/o/64-long.c.o"
 objcopy -O elf32-i386 --strip-all "$work/o/long.elf" "$out/opinion-long.elf"
+# The teaching hypervisor, behind the same entry.
+for source in switch.S hypervisor.c; do
+  # shellcheck disable=SC2086
+  $CC $flags_opinions64 -Itiny-hypervisor -c "tiny-hypervisor/$source" -o "$work/o/64-$source.o"
+done
+# shellcheck disable=SC2086
+ld -m elf_x86_64 $link_opinion -o "$work/o/hypervisor.elf" \
+  "$work/o/64-start64.S.o" "$work/o/64-report.c.o" "$work/o/64-switch.S.o" "$work/o/64-hypervisor.c.o"
+objcopy -O elf32-i386 --strip-all "$work/o/hypervisor.elf" "$out/tiny-hypervisor.elf"
+chmod 644 "$out/tiny-hypervisor.elf"
 chmod 644 "$out"/opinion-*.elf
 $CC -m32 -c opinions/disk-boot.S -o "$work/o/disk-boot.o"
 ld -m elf_i386 -static --build-id=none -Ttext 0x7C00 -e boot --oformat binary -o "$out/disk-boot.bin" "$work/o/disk-boot.o"

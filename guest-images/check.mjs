@@ -62,6 +62,12 @@ const RECIPES = [
     only: (source) => /build\.sh$|\/(start64\.S|layout64\.h|layout\.h|report\.[ch]|long\.c|opinions\.ld)$/.test(source),
   },
   {
+    file: "tiny-hypervisor.elf",
+    description: "a hypervisor of four hundred lines with one guest, as teaching material",
+    directories: ["opinions", "tiny-hypervisor"],
+    only: (source) => /build\.sh$|tiny-hypervisor|\/(start64\.S|layout64\.h|report\.[ch]|opinions\.ld)$/.test(source),
+  },
+  {
     file: "disk-boot.bin",
     description: "boot sector that enters an ELF file on the disk as a multiboot loader would",
     directories: ["opinions"],

@@ -3,13 +3,13 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { imagePath, parseVerdict, type Program, type Verdict } from "./verdict.ts";
+import { parseVerdict, type Verdict } from "./verdict.ts";
 
 export interface Peer {
   readonly name: string;
   /** As the program says it; undefined when it is not installed. */
   version(): string | undefined;
-  run(program: Program): Verdict;
+  run(image: string): Verdict;
 }
 
 const TIMEOUT = 60_000;
@@ -24,11 +24,11 @@ const QEMU = "qemu-system-x86_64";
 export const qemu: Peer = {
   name: "QEMU",
   version: () => firstMatch(QEMU, ["--version"], /version (\S+)/),
-  run(program) {
+  run(image) {
     const args = [
       ...["-M", "pc", "-accel", "tcg", "-cpu", "max,vendor=GenuineIntel", "-m", "32", "-net", "none"],
       ...["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"],
-      ...["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", imagePath(program)],
+      ...["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", image],
     ];
     const { stdout, status } = spawnSync(QEMU, args, {
       encoding: "latin1",
@@ -48,10 +48,10 @@ const CYLINDERS = 20;
 const DISK_BYTES = CYLINDERS * 16 * 63 * SECTOR;
 
 /** Bochs has no multiboot loader: a disk with our boot sector and the image behind it. */
-function makeDisk(program: Program): Buffer {
+function makeDisk(file: string): Buffer {
   const disk = Buffer.alloc(DISK_BYTES);
   readFileSync("guest-images/images/disk-boot.bin").copy(disk);
-  const image = readFileSync(imagePath(program));
+  const image = readFileSync(file);
   image.copy(disk, SECTOR);
   disk.writeUInt16LE(Math.ceil(image.length / SECTOR), SECTORS_AT);
   return disk;
@@ -77,10 +77,10 @@ clock: sync=none
 export const bochs: Peer = {
   name: "Bochs",
   version: () => firstMatch("bochs", ["--help", "cpu"], /Bochs x86 Emulator (\S+)/),
-  run(program) {
+  run(image) {
     const folder = mkdtempSync(join(tmpdir(), "second-opinion-"));
     try {
-      writeFileSync(join(folder, "disk.img"), makeDisk(program));
+      writeFileSync(join(folder, "disk.img"), makeDisk(image));
       writeFileSync(join(folder, "bochsrc"), bochsrc(folder));
       // Debian's Bochs has a debugger, which waits for its first command.
       writeFileSync(join(folder, "commands"), "c\n");

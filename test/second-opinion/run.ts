@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { runOurs } from "./machines.ts";
 import { PEERS } from "./peers.ts";
 import { OURS, PAGE, RECORD, explanationOf, makePage, readRecord, type OpinionRecord } from "./record.ts";
-import { PROGRAMS, differences, type Program, type Verdict } from "./verdict.ts";
+import { PROGRAMS, differences, imagePath, type Program, type Verdict } from "./verdict.ts";
 
 const { values } = parseArgs({ options: { peer: { type: "string" }, check: { type: "boolean" } } });
 const wanted = PEERS.filter(
@@ -35,7 +35,7 @@ for (const program of PROGRAMS) {
   const ours = runOurs(program, "metal");
   verdicts[program] = { ...recorded?.verdicts[program], [OURS]: ours };
   for (const peer of wanted) {
-    const verdict = peer.run(program);
+    const verdict = peer.run(imagePath(program));
     verdicts[program][peer.name] = verdict;
     const different = differences(ours, verdict);
     console.log(
