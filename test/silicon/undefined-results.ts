@@ -7,6 +7,7 @@ import type { CaseInput, CaseOutcome } from "./case.ts";
 import { MODE_64 } from "./environment.ts";
 import { operandSizeOf } from "./encode.ts";
 import type { Form } from "./forms.ts";
+import { STATUS_ES } from "./media.ts";
 import { TRANSCENDENTAL } from "./x87/forms.ts";
 
 const CF = 0x1n;
@@ -147,9 +148,6 @@ export function undefinedAfter(form: Form, input: CaseInput, outcome: CaseOutcom
   }
 }
 
-/** FSW.ES: an unmasked exception is pending. */
-const ES = 0x80;
-
 /**
  * Whether a part of the media state (`mediaParts`) is defined, by the status word afterwards. The last instruction's opcode is saved only when that
  * has an unmasked exception (SDM Vol. 1, "Fopcode Compatibility Sub-mode"), and on processors whose CPUID says so (CPUID.07H:EBX[6]),
@@ -157,7 +155,7 @@ const ES = 0x80;
  * outcomes are of processors that save the instruction's address at all times.
  */
 export function isMediaDefined(name: string, status: number, savesPointers: boolean): boolean {
-  if ((status & ES) !== 0) return true;
+  if ((status & STATUS_ES) !== 0) return true;
   return name === "FIP" ? savesPointers : name !== "FOP" && name !== "FDP";
 }
 
