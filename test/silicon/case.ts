@@ -8,6 +8,8 @@ export interface CaseInput {
   readonly code: Uint8Array;
   /** A repeated string instruction, or a gather: it is stepped until it is complete. */
   readonly isRepeated: boolean;
+  /** What is behind the instruction is not what is executed next, or TF may change: a native run must be stopped by a single-step trap. */
+  readonly mayLeave: boolean;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8 to R15. In compatibility mode all below 2^32, and R8 to R15 are 0. */
   readonly gpr: BigUint64Array;
   readonly rflags: bigint;

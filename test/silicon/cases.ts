@@ -375,6 +375,7 @@ export function makeCase(seed: number, form: Form, number: number): CaseInput {
     // A gather whose element faults takes the single-step trap in the place of the fault, and begins again (SDM Vol. 2,
     // "VGATHERDPS").
     isRepeated: form.group === "REP" || form.group === "REPNE" || draft.encoding.vectorIndex !== undefined,
+    mayLeave: form.row.attributes.has("branch") || form.row.mnemonic === "POPF",
     gpr: draft.gpr,
     rflags:
       INITIAL_RFLAGS | BigInt(random.next() & RANDOM_RFLAGS) | (random.chance(AC_PERCENT) ? RFLAGS_AC : 0n),

@@ -79,15 +79,9 @@ const MEDIA_FEATURES = new Set(
 );
 /** Media rows left out, by mnemonic, and why. */
 const MEDIA_EXCLUDED: ReadonlyMap<string, string> = new Map(
-  (
-    [
-      [
-        "an approximation that each processor makes in its own way",
-        "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS",
-      ],
-      ["raises the pending exceptions of the instruction before", "FWAIT"],
-    ] as const
-  ).flatMap(([reason, names]) => names.split(" ").map((name) => [name, reason] as const)),
+  ([["raises the pending exceptions of the instruction before", "FWAIT"]] as const).flatMap(
+    ([reason, names]) => names.split(" ").map((name) => [name, reason] as const),
+  ),
 );
 
 /** Why a row is not run on silicon; for rows that are neither recorded as integer nor as media rows. */

@@ -1,7 +1,7 @@
 // Bundles and runs fuzz.ts: node test/silicon/fuzz.mjs, from the repository's root.
 import { build } from "esbuild";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
 
 const outfile = join(process.cwd(), "build/silicon/fuzz.mjs");
 await build({
@@ -12,4 +12,9 @@ await build({
   format: "esm",
   logLevel: "warning",
 });
-await import(pathToFileURL(outfile).href);
+// A batch's cases live as long as the batch: a young generation that holds one is not copied over and over.
+const worker = new Worker(outfile, {
+  argv: process.argv.slice(2),
+  resourceLimits: { maxYoungGenerationSizeMb: 256 },
+});
+worker.on("exit", (status) => (process.exitCode = status));

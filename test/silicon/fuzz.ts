@@ -15,8 +15,8 @@ import { replay, type Recording } from "./replay.ts";
 import { SUITES, type Suite } from "./suites.ts";
 
 /** Cases of a form in one batch, at least; suites of few forms have more, up to so many cases. */
-const CASES_PER_FORM = 20;
-const BATCH = 6000;
+const CASES_PER_FORM = 30;
+const BATCH = 10_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -142,10 +142,17 @@ export function mediaParts(image: Uint8Array): (readonly [name: string, value: s
 export const statusOf = (image: Uint8Array): number =>
   image[STATUS_OFFSET]! | (image[STATUS_OFFSET + 1]! << 8);
 
-/** Whether two images are the same. */
+/** FSW.ES: an unmasked exception is pending. */
+export const STATUS_ES = 0x80;
+
+/** Whether two images are the same, but for the opcode and the operand's address where they are not defined (`isMediaDefined`). */
 export function isSameMedia(a: Uint8Array, b: Uint8Array): boolean {
   const left = new Uint32Array(a.buffer, a.byteOffset, MEDIA_BYTES / 4);
   const right = new Uint32Array(b.buffer, b.byteOffset, MEDIA_BYTES / 4);
-  for (let i = 0; i < left.length; i++) if (left[i] !== right[i]) return false;
+  if (left[0] !== right[0] || left[2] !== right[2] || left[3] !== right[3]) return false;
+  if ((a[STATUS_OFFSET]! & STATUS_ES) !== 0) {
+    if (left[1] !== right[1] || left[4] !== right[4] || left[5] !== right[5]) return false;
+  } else if (a[TAG_OFFSET] !== b[TAG_OFFSET]) return false;
+  for (let i = MXCSR_OFFSET / 4; i < left.length; i++) if (left[i] !== right[i]) return false;
   return true;
 }

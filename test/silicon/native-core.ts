@@ -18,7 +18,7 @@ import { dataBase, MODE_16, WINDOW, WINDOW_BYTES, windowPattern } from "./enviro
 const SOURCE = "test/silicon/native/harness.c";
 const DIRECTORY = "build/silicon";
 
-/** Vector that the harness reports for an instruction that completed: its single-step trap, #DB. */
+/** Vector that the harness reports for an instruction that completed: that of a single-step trap, #DB. */
 const COMPLETED = 1;
 const PAGE_FAULT = 14;
 
@@ -54,6 +54,7 @@ const IMAGE = { offset: 0, length: 4, bytes: 8, size: 840 };
 const IS_REPEATED = 1;
 const HAS_MEDIA = 2;
 const HAS_IMAGE = 4;
+const IS_STEPPED = 8;
 
 /** What the corpus says about the processor it was recorded on. */
 export interface Processor {
@@ -106,7 +107,10 @@ function encodeInput(bytes: Uint8Array, view: DataView, at: number, input: CaseI
   bytes[at + INPUT.codeLength] = code.length;
   bytes[at + INPUT.mode] = input.mode;
   bytes[at + INPUT.flags] =
-    (input.isRepeated ? IS_REPEATED : 0) | (media ? HAS_MEDIA : 0) | (image ? HAS_IMAGE : 0);
+    (input.isRepeated ? IS_REPEATED : 0) |
+    (input.mayLeave ? IS_STEPPED : 0) |
+    (media ? HAS_MEDIA : 0) |
+    (image ? HAS_IMAGE : 0);
   bytes[at + INPUT.pokeLength] = poke.length;
   view.setUint32(at + INPUT.pokeOffset, input.pokeOffset, true);
   view.setBigUint64(at + INPUT.rflags, input.rflags, true);

@@ -62,7 +62,8 @@ export interface SiliconCore {
 }
 
 const CODE_PAGE_BYTES = 4096;
-const BEHIND_CODE = [0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b];
+const INT3 = 0xcc;
+const BEHIND_CODE = new Array<number>(8).fill(INT3);
 
 /** Cases with what a processor did in them. */
 export interface Recording {
@@ -140,7 +141,7 @@ class Runner {
     const gpr = this.#gpr;
     this.#put(input.pokeOffset, input.poke);
     if (input.image) this.#put(input.image.offset, input.image.bytes);
-    // As the harness does, with UD2 behind the instruction: its own operand may lie there.
+    // As the harness does, with INT3 behind the instruction: its own operand may lie there.
     const { length } = input.code;
     const page = this.#codePage;
     page.set(input.code, CODE - CODE_PAGE);

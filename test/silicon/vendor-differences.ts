@@ -104,6 +104,12 @@ export const VENDOR_DIFFERENCES: readonly VendorDifference[] = [
   },
   {
     vendor: "AuthenticAMD",
+    what: "RCPPS and its like approximate in their own way: within the bound of the right result, but not of Intel's",
+    manual: 'Intel SDM Vol. 2, "RCPPS": gives the error bound alone',
+    applies: (form) => /^V?R(?:CP|SQRT)[PS]S$/.test(form.row.mnemonic),
+  },
+  {
+    vendor: "AuthenticAMD",
     what: "DPPS and DPPD give all elements the same of several NaNs",
     manual:
       'Intel SDM Vol. 2, "DPPS", Operation: one sum; Intel\'s processors add in another order for each element',

@@ -403,8 +403,13 @@ function halfToSingle(a: u16): u32 {
 
 function singleToHalf(a: u32, rounding: u32): u16 {
   const control = cpu.floatControl;
+  const flags = cpu.floatFlags;
+  cpu.floatFlags = 0;
   cpu.floatControl = (control & ~(CONTROL_FTZ | 0xc00)) | (rounding << 10);
   const result = convert<u32, u16>(a);
+  // A denormal single is far below the smallest half: inexact, even where an unmasked underflow leaves the result out of account.
+  if (cpu.floatFlags & FLOAT_DE) cpu.floatFlags |= FLOAT_PE;
+  cpu.floatFlags |= flags;
   cpu.floatControl = control;
   return result;
 }

@@ -355,15 +355,16 @@ export function arpl(record: usize): void {
   setZf(raise);
 }
 
-/** BOUND r, m: #BR when the signed index lies outside the two limits. The upper one is not read when the lower decides. */
+/** BOUND r, m: #BR when the signed index lies outside the two limits. The upper one is not looked at when the lower decides. */
 export function bound<T>(record: usize): void {
-  const linear = Address.forRead(record, <u32>sizeof<T>() * 2);
-  if (faultPending()) return;
+  const linear = Address.forRead(record, <u32>sizeof<T>());
   const lower = Linear.read<T>(linear);
   if (faultPending()) return;
   const index = <i64>Flags.extend<T>(Op.dst<T>(record));
   let isOutside = index < <i64>Flags.extend<T>(lower);
   if (!isOutside) {
+    Address.forRead(record, <u32>sizeof<T>() * 2);
+    if (faultPending()) return;
     const upper = Linear.read<T>(linear + sizeof<T>());
     if (faultPending()) return;
     isOutside = index > <i64>Flags.extend<T>(upper);

@@ -22,34 +22,43 @@ import { Mmx, Vec } from "./vector-operand";
 /** Where results are put together. */
 const BUFFER: usize = CPU_LANES;
 
-/**
- * Stores the bytes of `value` whose byte in `mask` has bit 7 set, at DS:rDI. Offsets are those of the two registers' bytes. SDM Vol. 2,
- * "MASKMOVDQU", leaves open whether bytes that are not selected raise exceptions. Here they do, as on Intel's processors, which check the
- * upper eight bytes before the lower.
- */
-function storeMasked(record: usize, value: usize, mask: usize, count: u32): bool {
+/** Linear address of the eight bytes of DS:rDI's operand from `start` on, to be written. */
+function quadLinear(record: usize, start: u64): u64 {
   const size = load<u8>(record, R_ADDRESS_SIZE);
-  const rdi = getGpr(RDI);
-  const offset = size == 8 ? rdi : size == 4 ? rdi & 0xffffffff : rdi & 0xffff;
-  const linear = segmentLinear((<u32>load<u8>(record, R_EA)) & 7, offset, count, true);
-  if (faultPending()) return false;
-  if (count == 16 && Linear.storable<u64>(linear + 8) == 0) return false;
-  if (Linear.storable<u64>(linear) == 0) return false;
-  for (let i: u32 = 0; i < count; i++)
+  const sum = getGpr(RDI) + start;
+  const offset = size == 8 ? sum : size == 4 ? sum & 0xffffffff : sum & 0xffff;
+  return segmentLinear((<u32>load<u8>(record, R_EA)) & 7, offset, 8, true);
+}
+
+/** Stores the bytes of eight at `value` whose byte in `mask` has bit 7 set. */
+function storeSelectedBytes(linear: u64, value: usize, mask: usize): bool {
+  for (let i: u32 = 0; i < 8; i++)
     if (load<i8>(mask + i) < 0 && !Linear.write<u8>(linear + i, load<u8>(value + i))) return false;
   return true;
 }
 
-/** The destination field holds the number of the register of masks (records/bind.ts). */
+/**
+ * MASKMOVDQU. SDM Vol. 2 leaves open whether bytes that are not selected raise exceptions. Here they do, as on Intel's processors, which make
+ * two stores of it and check the upper one first. The destination field holds the number of the register of masks (records/bind.ts).
+ */
 export function maskmovdqu(record: usize): void {
-  storeMasked(record, Vec.srcAt(record), Vec.dstAt(record), 16);
+  const value = Vec.srcAt(record);
+  const mask = Vec.dstAt(record);
+  const upper = quadLinear(record, 8);
+  if (Linear.storable<u64>(upper) == 0) return;
+  const lower = quadLinear(record, 0);
+  if (Linear.storable<u64>(lower) == 0) return;
+  if (storeSelectedBytes(lower, value, mask)) storeSelectedBytes(upper, value + 8, mask + 8);
 }
 
+/** MASKMOVQ, likewise with one store. */
 export function maskmovq(record: usize): void {
+  Mmx.enter();
   const registers = CPU + CPU_X87;
   const value = registers + ((<usize>load<u8>(record, R_SRC)) << 4);
-  Mmx.enter();
-  storeMasked(record, value, registers + ((<usize>load<u8>(record, R_DST)) << 4), 8);
+  const mask = registers + ((<usize>load<u8>(record, R_DST)) << 4);
+  const linear = quadLinear(record, 0);
+  if (Linear.storable<u64>(linear) != 0) storeSelectedBytes(linear, value, mask);
 }
 
 /** End of the last selected element of VMASKMOV: how far the operand reaches. 0 when none is. */

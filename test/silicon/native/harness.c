@@ -3,8 +3,8 @@
  *
  * Cases come on standard input and outcomes go to standard output, in the layouts of `struct input` and `struct output`
  * (little-endian; test/silicon/native-core.ts is the other end). Per case: the operand window gets its content, the
- * registers are loaded by returning from a signal handler with a changed context, and RFLAGS.TF makes the processor
- * trap after one instruction. Returning with CS = 23H, or with a selector of the LDT, runs the instruction in 32-bit or 16-bit
+ * registers are loaded by returning from a signal handler with a changed context, and an INT3 behind the instruction, or RFLAGS.TF where it may
+ * go elsewhere, brings the processor back (a single-step trap costs a virtual machine three times as much). Returning with CS = 23H, or with a selector of the LDT, runs the instruction in 32-bit or 16-bit
  * compatibility mode; the kernel delivers signals from there to this 64-bit process as from any other code. x87, MMX, SSE and AVX
  * state goes in and out with the extended-state image of the signal frame (Intel SDM Vol. 1, "XSAVE-Managed State").
  *
@@ -42,11 +42,16 @@
 #define BUFFER_BYTES (1 << 18)
 #define RFLAGS_TF 0x100u
 #define VECTOR_DB 1
+#define VECTOR_BP 3
+#define INT3 0xcc
+/* Copies of INT3 behind the instruction. */
+#define BEHIND_BYTES 8
 
 /* Bits of `struct input.flags`. */
 #define IS_REPEATED 1
 #define HAS_MEDIA 2
 #define HAS_IMAGE 4
+#define IS_STEPPED 8
 
 /* A media image: the 512 bytes that FXSAVE64 writes, then the upper halves of YMM0 to YMM15. */
 #define LEGACY_BYTES 512
@@ -76,6 +81,7 @@ struct input {
   uint8_t mode;
   /*
    * IS_REPEATED: step again while RIP does not move, since repeated string instructions trap after every iteration.
+   * IS_STEPPED: by RFLAGS.TF; the instruction may branch or change TF. With IS_REPEATED, too.
    * HAS_MEDIA: a media image follows this struct, and one follows the outcome.
    * HAS_IMAGE: a `struct image` follows, a longer part of the window's content.
    */
@@ -120,6 +126,7 @@ static struct input current;
 static uint8_t media[MEDIA_BYTES];
 static struct image image;
 static int is_running;
+static int is_stepped;
 static unsigned steps;
 static sigjmp_buf finished;
 
@@ -184,9 +191,8 @@ static void report_media(const ucontext_t *context) {
   if (fwrite(media, sizeof media, 1, stdout) != 1) fail("write");
 }
 
-/* Loads the next case into the context that the handler returns to. Returns 0 when there is none. */
-static int load_case(ucontext_t *context) {
-  greg_t *gregs = context->uc_mcontext.gregs;
+/* Reads the next case. Returns 0 when there is none. */
+static int read_case(void) {
   if (fread(&current, sizeof current, 1, stdin) != 1) return 0;
   if (current.code_length > sizeof current.code || current.poke_length > MAX_POKE ||
       current.poke_offset > WINDOW_BYTES - (uint32_t)current.poke_length) {
@@ -195,7 +201,6 @@ static int load_case(ucontext_t *context) {
   }
   if (current.flags & HAS_MEDIA) {
     if (fread(media, sizeof media, 1, stdin) != 1) fail("case");
-    load_media(context);
   }
   memcpy(before, pattern, WINDOW_BYTES);
   memcpy(before + current.poke_offset, current.poke, current.poke_length);
@@ -204,31 +209,43 @@ static int load_case(ucontext_t *context) {
       fail("image");
     memcpy(before + image.offset, image.bytes, image.length);
   }
+  return 1;
+}
+
+/* Loads the case into the context that the handler returns to. */
+static void start_case(ucontext_t *context, int with_trap) {
+  greg_t *gregs = context->uc_mcontext.gregs;
+  is_stepped = with_trap;
+  if (current.flags & HAS_MEDIA) load_media(context);
   memcpy(window, before, WINDOW_BYTES);
-  /* UD2 behind the instruction, should the trap not stop there. */
   memset((void *)CODE_PAGE, 0, PAGE_BYTES);
   memcpy(code, current.code, current.code_length);
-  for (unsigned i = 0; i < 8; i++) code[current.code_length + i] = i & 1 ? 0x0b : 0x0f;
+  memset(code + current.code_length, INT3, BEHIND_BYTES);
   for (int i = 0; i < 16; i++) gregs[gpr_index[i]] = (greg_t)current.gpr[i];
   gregs[REG_RIP] = (greg_t)start_rip();
-  gregs[REG_EFL] = (greg_t)(current.rflags | RFLAGS_TF);
+  gregs[REG_EFL] = (greg_t)(current.rflags | (is_stepped ? RFLAGS_TF : 0));
   /* DS and ES stay as they are set here; CS, GS, FS and SS are loaded, from the low word up. 64-bit processes start with null DS and ES. */
   const uint32_t data = current.mode == MODE_16 ? DATA_16 : DATA_32;
   const uint64_t code_segment = current.mode == MODE_64 ? CS_64 : current.mode == MODE_16 ? CS_16 : CS_32;
   __asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" ::"r"(data));
   gregs[REG_CSGSFS] = (greg_t)(((uint64_t)data << 48) | code_segment);
   steps = 0;
-  return 1;
+}
+
+/* Whether the instruction has completed: the single-step trap, or the INT3 behind it. */
+static int is_completed(const greg_t *gregs) {
+  if (is_stepped) return gregs[REG_TRAPNO] == VECTOR_DB;
+  return gregs[REG_TRAPNO] == VECTOR_BP && (uint64_t)gregs[REG_RIP] == start_rip() + current.code_length + 1;
 }
 
 static void report(const ucontext_t *context) {
   const greg_t *gregs = context->uc_mcontext.gregs;
   static struct output out;
   memset(&out, 0, offsetof(struct output, change_offset));
-  out.vector = (uint32_t)gregs[REG_TRAPNO];
+  out.vector = is_completed(gregs) ? VECTOR_DB : (uint32_t)gregs[REG_TRAPNO];
   if (out.vector != VECTOR_DB) out.error = (uint32_t)gregs[REG_ERR];
   if (out.vector == 14) out.cr2 = (uint64_t)gregs[REG_CR2];
-  out.rip = (uint64_t)gregs[REG_RIP];
+  out.rip = (uint64_t)gregs[REG_RIP] - (out.vector == VECTOR_DB && !is_stepped);
   out.rflags = (uint64_t)gregs[REG_EFL];
   for (int i = 0; i < 16; i++) out.gpr[i] = (uint64_t)gregs[gpr_index[i]];
   for (unsigned i = 0; i < WINDOW_BYTES; i += 8) {
@@ -264,11 +281,17 @@ static void handler(int number, siginfo_t *info, void *raw) {
   } else {
     const greg_t *gregs = context->uc_mcontext.gregs;
     if (!is_running) _exit(2);
+    /* A trap of the instruction's own, or it has overwritten what is behind it: once more. */
+    if (!is_stepped && !is_completed(gregs) && gregs[REG_RIP] != (greg_t)start_rip()) {
+      start_case(context, 1);
+      return;
+    }
     if ((current.flags & IS_REPEATED) && gregs[REG_TRAPNO] == VECTOR_DB && gregs[REG_RIP] == (greg_t)start_rip() && ++steps < MAX_STEPS)
       return;
     report(context);
   }
-  if (!load_case(context)) siglongjmp(finished, 1);
+  if (!read_case()) siglongjmp(finished, 1);
+  start_case(context, (current.flags & (IS_REPEATED | IS_STEPPED)) != 0);
 }
 
 static void map(unsigned long address, size_t length) {

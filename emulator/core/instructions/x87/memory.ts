@@ -14,13 +14,17 @@ export function linearAt(linear: u64, offset: u64): u64 {
   return is64() ? linear + offset : (linear + offset) & 0xffffffff;
 }
 
-/** Reads a record's 80-bit operand into `Cpu.operandSignificand` and `Cpu.operandExponent`. False: a fault. */
+/**
+ * Reads a record's 80-bit operand into `Cpu.operandSignificand` and `Cpu.operandExponent`: two accesses, each with its checks, as on Intel's
+ * processors. False: a fault.
+ */
 export function readTenBytes(record: usize): bool {
-  const linear = Address.forRead(record, 10);
-  if (faultPending()) return false;
-  cpu.operandLinear = linear;
+  const linear = Address.forRead(record, 8);
   const low = Linear.read<u64>(linear);
   if (faultPending()) return false;
+  Address.forRead(record, 10);
+  if (faultPending()) return false;
+  cpu.operandLinear = linear;
   const high = Linear.read<u16>(linearAt(linear, 8));
   if (faultPending()) return false;
   cpu.operandSignificand = low;
@@ -29,18 +33,17 @@ export function readTenBytes(record: usize): bool {
 }
 
 /**
- * Writes those fields to the operand: significand, then exponent, so that a fault of the second access leaves the first in memory, as it
- * does on Intel's processors. False: a fault; the status word is what `status` says then.
+ * Writes those fields to the operand: significand, then exponent, likewise, so that a fault of the second access leaves the first in memory.
+ * False: a fault; the status word is what `status` says then.
  */
 export function writeTenBytes(record: usize, status: u32): bool {
-  const linear = Address.forWrite(record, 10);
-  if (
-    !faultPending() &&
-    Linear.write<u64>(linear, cpu.operandSignificand) &&
-    Linear.write<u16>(linearAt(linear, 8), <u16>cpu.operandExponent)
-  ) {
-    Last.instructionAndOperand(record, linear);
-    return true;
+  const linear = Address.forWrite(record, 8);
+  if (!faultPending() && Linear.write<u64>(linear, cpu.operandSignificand)) {
+    Address.forWrite(record, 10);
+    if (!faultPending() && Linear.write<u16>(linearAt(linear, 8), <u16>cpu.operandExponent)) {
+      Last.instructionAndOperand(record, linear);
+      return true;
+    }
   }
   cpu.x87Status = status;
   return false;
