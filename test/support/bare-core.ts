@@ -96,7 +96,7 @@ export class BareCore {
       sendInterrupt: () => undefined,
       endOfInterrupt: () => undefined,
       floatError: () => undefined,
-  monitoredLineWritten: () => undefined,
+      monitoredLineWritten: () => undefined,
       acknowledgeInterrupt: () => 0,
       ...host,
     });
