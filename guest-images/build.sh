@@ -78,11 +78,11 @@ flags_opinions32="$common -m32 -march=i586 $opinions"
 flags_opinions64="$common -m64 -mno-red-zone -mcmodel=small $opinions"
 link_opinion="-static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments -T opinions/opinions.ld"
 for source in start.S runtime.c report.c arithmetic.c instructions.c segments.c gates.c tasks.c paging.c debug.c modes.c \
-  triple.c x87.c sse.c; do
+  triple.c x87.c sse.c algorithms.c; do
   # shellcheck disable=SC2086
   $CC $flags_opinions32 -c "opinions/$source" -o "$work/o/$source.o"
 done
-for name in arithmetic instructions segments gates tasks paging debug modes triple x87 sse; do
+for name in arithmetic instructions segments gates tasks paging debug modes triple x87 sse algorithms; do
   # shellcheck disable=SC2086
   ld -m elf_i386 $link_opinion --strip-all -o "$out/opinion-$name.elf" \
     "$work/o/start.S.o" "$work/o/runtime.c.o" "$work/o/report.c.o" "$work/o/$name.c.o"

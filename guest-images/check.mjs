@@ -46,7 +46,7 @@ const RECIPES = [
     description: "multiboot kernel that boots a bzImage (its module) by the Linux 64-bit protocol",
     directories: ["loader64"],
   },
-  ...["arithmetic", "instructions", "segments", "gates", "tasks", "paging", "debug", "modes", "triple", "x87", "sse"].map(
+  ...["arithmetic", "instructions", "segments", "gates", "tasks", "paging", "debug", "modes", "triple", "x87", "sse", "algorithms"].map(
     (name) => ({
       file: `opinion-${name}.elf`,
       description: `32-bit multiboot program for second opinions: ${name}`,
@@ -76,7 +76,7 @@ const RECIPES = [
 ];
 /** What is one program's alone, or the boot sector's. */
 const OPINION_SOURCES =
-  /\/(arithmetic|instructions|segments|gates|tasks|paging|debug|modes|triple|x87|sse|long)\.c$|\/(start64|layout64|disk-boot)\.\w$/;
+  /\/(arithmetic|instructions|segments|gates|tasks|paging|debug|modes|triple|x87|sse|algorithms|long)\.c$|\/(start64|layout64|disk-boot)\.\w$/;
 const BENCHMARK_SOURCES = /\/(sieve|sha256|qsort|crc|interp|double)\.c$/;
 const SOURCE_NAMES = /\.(c|h|S|ld|in)$/;
 

@@ -120,6 +120,11 @@ static void virtual_8086(void) {
   check("es", context.es, DATA_BASE >> 4), check("ds", context.ds, DATA_BASE >> 4), check("fs", context.fs, 0x1234), check("gs", context.gs, 0x4321);
   check("frame", (u32)frame, main_tss.tss.esp0 - 36);
   run_v86(v_ud, v_ud_end, 3), check("ud", context.vector, UD);
+  end();
+}
+
+static void virtual_8086_gates(void) {
+  begin("v86-gates");
   /* A gate to a ring other than 0 is #GP with the selector. */
   set_gdt(SEL_FREE, descriptor(0, 0xFFFFF, 0xBB, 0xC));
   idt[0x41] = gate(SEL_FREE, trap_stub(0x41), 0xEE, 0);
@@ -181,4 +186,5 @@ void program_run(void) {
   big_real_mode();
   virtual_8086();
   double_faults();
+  virtual_8086_gates();
 }

@@ -225,7 +225,18 @@ static void large_pages(const char *group) {
 }
 
 FLAT(load_cr3, "mov cr3, eax");
+static void nx_off(void) {
+  begin("nx-off");
+  set_upper(U | W | P), set_leaf(1ULL << 63 | SMALL_FRAME | U | W | P);
+  check("leaf", access(0, read_), PF_RSVD | PF_P);
+  set_upper(1ULL << 63 | U | W | P), set_leaf(SMALL_FRAME | U | W | P);
+  check("upper", access(0, read_), PF_RSVD | PF_P);
+  set_upper(U | W | P);
+  end();
+}
+
 static void reserved_bits(void) {
+  rebuild();
   begin("pae-reserved");
   static const struct {
     u32 bit, level; /* 0: table, 1: directory */
@@ -244,7 +255,6 @@ static void reserved_bits(void) {
     set_leaf(1ULL << physical_bits | SMALL_FRAME | U | W);
     check("not-present", access(0, read_), 0);
   }
-  if (!has_nx) set_leaf(1ULL << 63 | SMALL_FRAME | U | W | P), check("nx-off", access(0, read_), PF_RSVD | PF_P);
   set_leaf(SMALL_FRAME | U | W | P);
   /* PDPTEs are loaded with CR3 and checked then. */
   u64 before = pointers[1];
@@ -367,7 +377,6 @@ void program_run(void) {
   rights("rights-32");
   translation("translation-32");
   large_pages("large-pages-32");
-  implicit_accesses("implicit-32");
   supervisor_only();
   write_cr0(read_cr0() & ~CR0_PG);
   if (has_pae) {
@@ -376,16 +385,21 @@ void program_run(void) {
     rebuild();
     rights("rights-pae");
     translation("translation-pae");
-    reserved_bits();
+    nx_off();
     if (can_nx) {
       set_efer_nxe(1), has_nx = 1;
       rights("rights-pae-nx");
       execute_disable();
     }
     large_pages("large-pages-pae");
-    implicit_accesses("implicit-pae");
     supervisor_only();
+    /* These last: there is a machine that gives up at some. */
+    reserved_bits();
+    implicit_accesses("implicit-pae");
     write_cr0(read_cr0() & ~CR0_PG);
     write_cr4(read_cr4() & ~CR4_PAE);
+    is_pae = has_nx = 0;
   }
+  rebuild();
+  implicit_accesses("implicit-32");
 }

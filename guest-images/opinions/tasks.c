@@ -246,13 +246,14 @@ static void device_not_available(void) {
   reset(), end();
 }
 
+/* Faults last: there is a machine that gives up at some. */
 void program_run(void) {
   switches();
   returns();
   exceptions();
-  sixteen_bits();
-  early_faults();
-  late_faults();
-  debug_trap();
   device_not_available();
+  debug_trap();
+  late_faults();
+  early_faults();
+  sixteen_bits();
 }

@@ -65,7 +65,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   {
     peer: "QEMU",
     program: "gates",
-    groups: /^(call-gate-faults|retf|iret|interrupt-stack-faults|interrupt-gate-faults)$/,
+    groups: /^(call-gate-faults|retf-faults|iret|iret-faults|interrupt-stack-faults|interrupt-gate-faults)$/,
     because:
       `Limits of code and stack segments are not checked; a stack segment that is not present raises #TS or #NP (${NEW_STACK}); ` +
       'an exception\'s delivery does not set EXT in the error code (Vol. 3A, "Error Code"); and IRET at CPL 3 takes VM from the image, ' +
@@ -74,7 +74,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   {
     peer: "QEMU",
     program: "gates",
-    groups: /^far-direct$/,
+    groups: /^far-direct-faults$/,
     because:
       'SDM Vol. 3A, "Code- and Data-Segment Descriptor Types": "The processor sets this bit whenever it loads a segment selector for ' +
       'the segment into a segment register"; a far JMP does not set it in QEMU.',
@@ -82,7 +82,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   {
     peer: "Bochs",
     program: "gates",
-    groups: /^iret$/,
+    groups: /^iret-faults$/,
     because: `IRET to a stack segment that is not present raises #NP. ${NEW_STACK} (Vol. 2A, "IRET": #SS(selector).)`,
   },
   {
@@ -126,7 +126,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   {
     peer: "QEMU",
     program: "paging",
-    groups: /^(large-pages-|pae-reserved)/,
+    groups: /^(large-pages-|pae-reserved|nx-off)/,
     because:
       'SDM Vol. 3A, "Page-Fault Exceptions": "bit 3 of the error code can be set only if bit 0 is also set". QEMU reports RSVD without P.',
   },
@@ -149,7 +149,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   {
     peer: "QEMU",
     program: "modes",
-    groups: /^(v86-frame|double-fault)$/,
+    groups: /^(v86-frame|v86-gates|double-fault)$/,
     because:
       'SDM Vol. 3B, "Resume Flag": a fault saves RF = 1; Vol. 3B, "Interrupt and Exception Handling in Virtual-8086 Mode": a handler of a ' +
       'privilege level other than 0 is #GP(selector); Vol. 3A, "Error Code": EXT is set where an earlier exception is being delivered.',

@@ -57,7 +57,7 @@ test("each check that some peer fails is passed by another, or by silicon", () =
       .filter((group) => others.every((other) => other.has(group)))
       .map((group) => `${program}/${group}`);
   });
-  expect(alone).toEqual(["gates/iret", "long/ist", "long/call-gate-64", "long/control-registers-64"]);
+  expect(alone).toEqual(["gates/iret-faults", "long/ist", "long/call-gate-64", "long/control-registers-64"]);
 });
 
 test("the page is what the record makes", () => {

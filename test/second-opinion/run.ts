@@ -46,12 +46,13 @@ for (const program of PROGRAMS) {
       problems.push(
         `${peer.name} ${program}/${group}: ${verdict.failed[group]?.join("; ") ?? "not reached"}`,
       );
-    const before = recorded?.verdicts[program][peer.name];
-    if (values.check === true && recorded?.peers[peer.name] === peers[peer.name] && before) {
-      const then = differences(recorded.verdicts[program][OURS]!, before);
-      if (then.join() !== different.join())
-        problems.push(`${peer.name} ${program}: recorded is ${then.join(", ")}, now ${different.join(", ")}`);
-    }
+    // A program that is new is not recorded yet.
+    if (values.check !== true || !recorded || !(program in recorded.verdicts)) continue;
+    const { [OURS]: oursThen, [peer.name]: peerThen } = recorded.verdicts[program];
+    if (!oursThen || !peerThen || recorded.peers[peer.name] !== peers[peer.name]) continue;
+    const then = differences(oursThen, peerThen);
+    if (then.join() !== different.join())
+      problems.push(`${peer.name} ${program}: recorded is ${then.join(", ")}, now ${different.join(", ")}`);
   }
 }
 if (values.check !== true) {

@@ -12,6 +12,7 @@ export const PROGRAMS = [
   "triple",
   "x87",
   "sse",
+  "algorithms",
   "long",
 ] as const;
 export type Program = (typeof PROGRAMS)[number];
