@@ -13,6 +13,7 @@ import { cpuTable } from "./cpu/table.ts";
 import { V86Engine } from "./cpu/v86-engine.ts";
 import { environment } from "./environment.ts";
 import { exitTripText, measureExitTrip } from "./exits/measure.ts";
+import { measureVmx, vmxText } from "./vmx/measure.ts";
 
 const self = fileURLToPath(import.meta.url);
 const dist = dirname(self);
@@ -93,11 +94,19 @@ interface ExitsOptions {
 
 function exits(options: ExitsOptions): void {
   const trip = measureExitTrip(options.rounds);
+  reportMeasured(options, trip, exitTripText(trip));
+}
+
+function vmx(options: ExitsOptions): void {
+  const cost = measureVmx(options.rounds);
+  reportMeasured(options, cost, vmxText(cost));
+}
+
+/** A measurement with what it was made on. */
+function reportMeasured(options: ExitsOptions, figures: object, text: string): void {
   const measuredOn = { ...environment(root), rounds: options.rounds };
   report(
-    options.json
-      ? JSON.stringify({ measuredOn, ...trip })
-      : `${JSON.stringify(measuredOn)}\n${exitTripText(trip)}`,
+    options.json ? JSON.stringify({ measuredOn, ...figures }) : `${JSON.stringify(measuredOn)}\n${text}`,
     options.out,
   );
 }
@@ -124,7 +133,8 @@ Examples:
   npm run bench -- cpu                         all kernels, all engines, 3 rounds
   npm run bench -- cpu --kernel sieve crc --engine exitless v86-interpreter
   npm run bench -- cpu --rounds 5 --json --out results.json
-  npm run bench -- exits                       what an exit costs the host`,
+  npm run bench -- exits                       what an exit costs the host
+  npm run bench -- vmx                         what one costs inside the machine`,
   );
 program
   .command("cpu")
@@ -149,6 +159,15 @@ program
   .option("--json", "print JSON")
   .option("--out <file>", "write the report to a file instead of stdout")
   .action(exits);
+program
+  .command("vmx")
+  .description(
+    "round trip of a VM exit to a hypervisor inside the machine, with and without the checks of VM entry",
+  )
+  .option("--rounds <n>", "measurements; medians are reported", positiveInteger, 5)
+  .option("--json", "print JSON")
+  .option("--out <file>", "write the report to a file instead of stdout")
+  .action(vmx);
 program.command("cpu-once <engine> <kernel>", { hidden: true }).action(cpuOnce);
 
 try {

@@ -1,9 +1,9 @@
 /**
  * For each rule of VM entry (layout/vmx-rules.ts): a value that breaks it, and the nearest that does not, from a VMCS that passes
- * (test/support/vmx-cpu.ts).
+ * (bench/vmx/vmx-cpu.ts).
  */
 import * as X from "../../../layout/vmx.ts";
-import { PAGE, type VmxCpu } from "../../support/vmx-cpu.ts";
+import { PAGE, type VmxCpu } from "../../../bench/vmx/vmx-cpu.ts";
 
 const F = X.VmcsField;
 const { Pin, Primary, Secondary, ExitControl, EntryControl } = X;

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { ENTRY_RULES } from "../../../layout/vmx-rules.ts";
-import { VmxCpu } from "../../support/vmx-cpu.ts";
+import { VmxCpu } from "../../../bench/vmx/vmx-cpu.ts";
 import { RULE_CASES } from "./entry-rule-cases.ts";
 
 const DIRECTORY = "emulator/core/vmx";

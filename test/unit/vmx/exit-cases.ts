@@ -1,9 +1,9 @@
 /**
  * Guests of a few instructions, each of which exits, and what the VMCS must say of it: SDM Vol. 3C, "Recording VM-Exit Information and
- * Updating VM-Entry Control Fields". From the VMCS of test/support/vmx-cpu.ts: 64-bit mode, CPL 0, HLT exiting.
+ * Updating VM-Entry Control Fields". From the VMCS of bench/vmx/vmx-cpu.ts: 64-bit mode, CPL 0, HLT exiting.
  */
 import * as X from "../../../layout/vmx.ts";
-import { PAGE, type VmxCpu } from "../../support/vmx-cpu.ts";
+import { PAGE, type VmxCpu } from "../../../bench/vmx/vmx-cpu.ts";
 
 const F = X.VmcsField;
 const R = X.ExitReason;

@@ -1,7 +1,7 @@
 /** What VM exits record, by reason: cases in exit-cases.ts. */
 import { describe, expect, test } from "vitest";
 import * as X from "../../../layout/vmx.ts";
-import { PAGE, VmxCpu } from "../../support/vmx-cpu.ts";
+import { PAGE, VmxCpu } from "../../../bench/vmx/vmx-cpu.ts";
 import { EXIT_CASES } from "./exit-cases.ts";
 
 const F = X.VmcsField;

@@ -7,7 +7,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import * as X from "../../../layout/vmx.ts";
-import { PAGE, VmxCpu } from "../../support/vmx-cpu.ts";
+import { PAGE, VmxCpu } from "../../../bench/vmx/vmx-cpu.ts";
 
 const CASES = Number(process.env.EXITLESS_VMCS_CASES ?? 2000);
 /** Entries from one valid VMCS on; each keeps what the ones before it wrote. */
