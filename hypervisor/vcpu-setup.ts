@@ -88,6 +88,17 @@ function setSegment(
   v.write(F.GUEST_ES_ACCESS_RIGHTS + 2 * index, rights);
 }
 
+/** CD and NW of CR0, which VM entry does not load: they are the physical register's. */
+const CR0_CACHE = 0x60000000n;
+const CR0_NE = 0x20;
+
+/** The guest's CR0. NE is fixed in VMX operation; the guest sees the shadow. */
+function setCr0({ vmcs, core }: Vcpu, value: number): void {
+  vmcs.write(F.GUEST_CR0, (value | CR0_NE) >>> 0);
+  vmcs.write(F.CR0_READ_SHADOW, value);
+  core.state.cr0 = (core.state.cr0 & ~CR0_CACHE) | (BigInt(value) & CR0_CACHE);
+}
+
 /** Real mode at CS:IP with everything else as after INIT. */
 export function setRealModeStart(vcpu: Vcpu, selector: number, base: number, ip: number): void {
   const v = vcpu.vmcs;
@@ -99,8 +110,7 @@ export function setRealModeStart(vcpu: Vcpu, selector: number, base: number, ip:
     v.write(field, 0);
   v.write(F.GUEST_GDTR_LIMIT, 0xffff);
   v.write(F.GUEST_IDTR_LIMIT, 0xffff);
-  v.write(F.GUEST_CR0, 0x60000030);
-  v.write(F.CR0_READ_SHADOW, 0x60000010);
+  setCr0(vcpu, 0x60000010);
   v.write(F.GUEST_CR4, 0x2000);
   v.write(F.CR4_READ_SHADOW, 0);
   v.write(F.GUEST_RIP, ip);
@@ -123,8 +133,7 @@ export function setEntryState(vcpu: Vcpu, entry: EntryState): void {
   v.write(F.GUEST_GDTR_LIMIT, entry.gdtr.limit);
   v.write(F.GUEST_IDTR_BASE, entry.idtr.base);
   v.write(F.GUEST_IDTR_LIMIT, entry.idtr.limit);
-  v.write(F.GUEST_CR0, (entry.cr0 | 0x20) >>> 0);
-  v.write(F.CR0_READ_SHADOW, entry.cr0);
+  setCr0(vcpu, entry.cr0);
   v.write(F.GUEST_CR3, entry.cr3);
   v.write(F.GUEST_CR4, (entry.cr4 | 0x2000) >>> 0);
   v.write(F.CR4_READ_SHADOW, entry.cr4);

@@ -131,6 +131,12 @@ static void basics(void) {
   end();
 }
 
+/*
+ * What registers take is canonical for the widest linear addresses that the processor has, 48 or 57 bits, whatever CR4.LA57 is: SDM
+ * Vol. 3A, "Canonicality Checking". This is canonical for neither.
+ */
+#define NEVER_CANONICAL 0x200000000000000ul
+
 /* --- canonical addresses --- */
 C64(read_rbx, "mov rax, [rbx]");
 C64(write_rbx, "mov [rbx], rax");
@@ -350,7 +356,7 @@ static void system_calls(void) {
     go(U64, rdfsbase_), check_event("off", UD, 0, rdfsbase_);
     write_cr4(read_cr4() | 0x10000);
     write_msr(FS_BASE, 0x123456789ABCul), go(U64, rdfsbase_), check_event("on", OK, 0, 0), check("value", ctx.rax, 0x123456789ABCul), write_msr(FS_BASE, 0);
-    fresh(U64), ctx.rbx = 0x800000000000ul, run(U64, wrgsbase_), check_event("not-canonical", GP, 0, wrgsbase_);
+    fresh(U64), ctx.rbx = NEVER_CANONICAL, run(U64, wrgsbase_), check_event("not-canonical", GP, 0, wrgsbase_);
     fresh(U64), ctx.rbx = 0x5000, run(U64, wrgsbase_), check("write", read_msr(GS_BASE), 0x5000), write_msr(GS_BASE, 0);
     write_cr4(read_cr4() & ~0x10000ul);
     end();
@@ -421,7 +427,7 @@ static void table_registers(void) {
   set_system(SEL64_FREE, (u64)&tss, sizeof tss - 1, 0x8B);
   fresh(K64), ctx.rax = SEL64_FREE, run(K64, ltr_), check_event("ltr-busy", GP, SEL64_FREE, ltr_);
   fresh(K64), ctx.rax = 0, run(K64, ltr_), check_event("ltr-null", GP, 0, ltr_);
-  set_system(SEL64_FREE, 0x800000000000ul, 15, 0x82);
+  set_system(SEL64_FREE, NEVER_CANONICAL, 15, 0x82);
   fresh(K64), ctx.rax = SEL64_FREE, run(K64, lldt_), check_event("lldt-not-canonical", GP, SEL64_FREE, lldt_);
   fresh(K64), ctx.rax = SEL64_DATA, run(K64, lldt_), check_event("lldt-data", GP, SEL64_DATA, lldt_);
   end();
@@ -444,9 +450,9 @@ static void control_registers(void) {
 #define REFUSED_MSR(name, index, value) fresh(K64), ctx.rcx = (index), ctx.rax = (u32)(value), ctx.rdx = (u64)(value) >> 32, run(K64, wrmsr_), check_event(name, GP, 0, wrmsr_)
   REFUSED_MSR("efer-reserved", EFER, efer | 2);
   REFUSED_MSR("efer-lme", EFER, efer & ~0x100ul); /* not while paging is on */
-  REFUSED_MSR("lstar", LSTAR, 0x800000000000ul);
+  REFUSED_MSR("lstar", LSTAR, NEVER_CANONICAL);
   REFUSED_MSR("kernel-gs", KERNEL_GS_BASE, 0x8000000000000000ul);
-  REFUSED_MSR("sysenter-eip", 0x176, 0x800000000000ul);
+  REFUSED_MSR("sysenter-eip", 0x176, NEVER_CANONICAL);
   REFUSED_MSR("pat", 0x277, 0x0202020202020202ul);
   fresh(K64), ctx.rcx = 0x4000, run(K64, rdmsr_), check_event("no-msr", GP, 0, rdmsr_);
   check("efer", read_msr(EFER), efer);
@@ -598,7 +604,7 @@ static void process_contexts(void) {
     static u64 operand[2];
     fresh(K64), operand[0] = 0x1000, ctx.rax = 0, ctx.rbx = (u64)operand, run(K64, invpcid_rax), check_event("invpcid-reserved", GP, 0, invpcid_rax);
     fresh(K64), operand[0] = 0, ctx.rax = 4, ctx.rbx = (u64)operand, run(K64, invpcid_rax), check_event("invpcid-type", GP, 0, invpcid_rax);
-    fresh(K64), operand[1] = 0x800000000000ul, ctx.rax = 0, ctx.rbx = (u64)operand, run(K64, invpcid_rax), check_event("invpcid-canonical", GP, 0, invpcid_rax);
+    fresh(K64), operand[1] = NEVER_CANONICAL, ctx.rax = 0, ctx.rbx = (u64)operand, run(K64, invpcid_rax), check_event("invpcid-canonical", GP, 0, invpcid_rax);
     go(U64, invpcid_rax), check_event("invpcid-user", GP, 0, invpcid_rax);
   }
   /* Bit 63 keeps the PCID's translations; it is no bit of CR3. */
