@@ -206,6 +206,7 @@ program
       .choices(["vm", "metal"])
       .default("metal"),
   )
+  .addOption(clockOption())
   .option("--timeout <seconds>", "wall time a test; default: what the file says, or 90", integer(1, 86400))
   .option("--logs <folder>", "write each test's output to a file there")
   .option("--json", "print JSON")
@@ -221,10 +222,16 @@ Example:
     async (
       folder: string,
       names: readonly string[],
-      flags: { mode: "vm" | "metal"; timeout?: number; logs?: string; json?: boolean },
+      flags: {
+        mode: "vm" | "metal";
+        clock: "virtual" | "wall";
+        timeout?: number;
+        logs?: string;
+        json?: boolean;
+      },
     ) => {
-      const { mode, timeout, logs } = flags;
-      const result = await conformance({ folder, names, mode, timeout, logs, progress });
+      const { mode, clock, timeout, logs } = flags;
+      const result = await conformance({ folder, names, mode, clock, timeout, logs, progress });
       process.stdout.write(
         `${flags.json ? JSON.stringify(result, null, 2) : formatConformance(result, pc)}\n`,
       );

@@ -157,7 +157,11 @@ export class GuestView {
     const { cr0, cr3, cr4, efer } = this.registers();
     const read = (address: number): bigint | undefined => this.vcpu.vm.memory.read64(address);
     if ((cr0 & CR0_PG) === 0n || (efer & EFER_LMA) !== 0n)
-      return walkGuest(read, { cr0: Number(cr0 & 0xffffffffn), cr3, efer }, linear);
+      return walkGuest(
+        read,
+        { cr0: Number(cr0 & 0xffffffffn), cr3, cr4: Number(cr4 & 0xffffffffn), efer },
+        linear,
+      );
     const address = linear & 0xffffffffn;
     return (cr4 & CR4_PAE) !== 0n
       ? walkPae(read, cr3, address)

@@ -71,4 +71,43 @@ ld -m elf_i386 -static --build-id=none -z max-page-size=4096 -z noexecstack --no
   -T loader64/loader64.ld -o "$out/loader64.elf" "$work/loader64.o"
 chmod 644 "$out/loader64.elf"
 
+# --- the programs for second opinions on modes, protection and paging ---
+mkdir -p "$work/o"
+opinions="-fno-tree-loop-distribute-patterns -Iopinions"
+flags_opinions32="$common -m32 -march=i586 $opinions"
+flags_opinions64="$common -m64 -mno-red-zone -mcmodel=small $opinions"
+link_opinion="-static --build-id=none -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments -T opinions/opinions.ld"
+for source in start.S runtime.c report.c arithmetic.c instructions.c segments.c gates.c tasks.c paging.c debug.c modes.c \
+  triple.c x87.c sse.c algorithms.c; do
+  # shellcheck disable=SC2086
+  $CC $flags_opinions32 -c "opinions/$source" -o "$work/o/$source.o"
+done
+for name in arithmetic instructions segments gates tasks paging debug modes triple x87 sse algorithms; do
+  # shellcheck disable=SC2086
+  ld -m elf_i386 $link_opinion --strip-all -o "$out/opinion-$name.elf" \
+    "$work/o/start.S.o" "$work/o/runtime.c.o" "$work/o/report.c.o" "$work/o/$name.c.o"
+done
+for source in start64.S report.c long.c; do
+  # shellcheck disable=SC2086
+  $CC $flags_opinions64 -c "opinions/$source" -o "$work/o/64-$source.o"
+done
+# shellcheck disable=SC2086
+ld -m elf_x86_64 $link_opinion -o "$work/o/long.elf" \
+  "$work/o/64-start64.S.o" "$work/o/64-report.c.o" "$work/o/64-long.c.o"
+objcopy -O elf32-i386 --strip-all "$work/o/long.elf" "$out/opinion-long.elf"
+# The teaching hypervisor, behind the same entry.
+for source in switch.S hypervisor.c; do
+  # shellcheck disable=SC2086
+  $CC $flags_opinions64 -Itiny-hypervisor -c "tiny-hypervisor/$source" -o "$work/o/64-$source.o"
+done
+# shellcheck disable=SC2086
+ld -m elf_x86_64 $link_opinion -o "$work/o/hypervisor.elf" \
+  "$work/o/64-start64.S.o" "$work/o/64-report.c.o" "$work/o/64-switch.S.o" "$work/o/64-hypervisor.c.o"
+objcopy -O elf32-i386 --strip-all "$work/o/hypervisor.elf" "$out/tiny-hypervisor.elf"
+chmod 644 "$out/tiny-hypervisor.elf"
+chmod 644 "$out"/opinion-*.elf
+$CC -m32 -c opinions/disk-boot.S -o "$work/o/disk-boot.o"
+ld -m elf_i386 -static --build-id=none -Ttext 0x7C00 -e boot --oformat binary -o "$out/disk-boot.bin" "$work/o/disk-boot.o"
+chmod 644 "$out/disk-boot.bin"
+
 ls -l "$out"

@@ -46,7 +46,37 @@ const RECIPES = [
     description: "multiboot kernel that boots a bzImage (its module) by the Linux 64-bit protocol",
     directories: ["loader64"],
   },
+  ...["arithmetic", "instructions", "segments", "gates", "tasks", "paging", "debug", "modes", "triple", "x87", "sse", "algorithms"].map(
+    (name) => ({
+      file: `opinion-${name}.elf`,
+      description: `32-bit multiboot program for second opinions: ${name}`,
+      directories: ["opinions"],
+      only: (source) =>
+        source.endsWith(`/${name}.c`) || !OPINION_SOURCES.test(source),
+    }),
+  ),
+  {
+    file: "opinion-long.elf",
+    description: "64-bit multiboot program for second opinions: IA-32e mode",
+    directories: ["opinions"],
+    only: (source) => /build\.sh$|\/(start64\.S|layout64\.h|layout\.h|report\.[ch]|long\.c|opinions\.ld)$/.test(source),
+  },
+  {
+    file: "tiny-hypervisor.elf",
+    description: "a hypervisor of four hundred lines with one guest, as teaching material",
+    directories: ["opinions", "tiny-hypervisor"],
+    only: (source) => /build\.sh$|tiny-hypervisor|\/(start64\.S|layout64\.h|report\.[ch]|opinions\.ld)$/.test(source),
+  },
+  {
+    file: "disk-boot.bin",
+    description: "boot sector that enters an ELF file on the disk as a multiboot loader would",
+    directories: ["opinions"],
+    only: (source) => /build\.sh$|\/disk-boot\.S$/.test(source),
+  },
 ];
+/** What is one program's alone, or the boot sector's. */
+const OPINION_SOURCES =
+  /\/(arithmetic|instructions|segments|gates|tasks|paging|debug|modes|triple|x87|sse|algorithms|long)\.c$|\/(start64|layout64|disk-boot)\.\w$/;
 const BENCHMARK_SOURCES = /\/(sieve|sha256|qsort|crc|interp|double)\.c$/;
 const SOURCE_NAMES = /\.(c|h|S|ld|in)$/;
 

@@ -7,7 +7,8 @@ import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
-import { cpuModel, hypervisorLeaves } from "../emulator/host/cpu-models.ts";
+import { cpuModel, hypervisorLeaves, type CpuIdentity } from "../emulator/host/cpu-models.ts";
+import { VMX_TIERS, vmxCapabilities } from "../emulator/host/vmx-features.ts";
 import type { CpuSpec } from "../emulator/host/cpu-spec.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
@@ -75,8 +76,11 @@ export function planHardware({ mode, smp, ramBytes }: Hardware): MemoryPlan {
   return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
 }
 
-const identityOf = ({ cpu, smp, profile }: Hardware): ReturnType<typeof cpuModel> =>
-  cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz });
+/** The physical CPUs. Under the hypervisor their model is the guest's to see; what it needs of VMX does not depend on that. */
+const identityOf = ({ cpu, smp, profile, mode }: Hardware): CpuIdentity => ({
+  ...cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz }),
+  ...(mode === "vm" && { vmx: vmxCapabilities(VMX_TIERS.all) }),
+});
 
 /** New memory with red zones and configured CPUs; the rest is zeroes. */
 export function createMemory(hardware: Hardware): MachineMemory {
@@ -211,6 +215,8 @@ export class Assembly {
     return this.board.cores.every((_, index) => {
       const cpu = this.memory.cpuState(index);
       if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
+      // What MWAIT waits for, a device or host thread may still write.
+      if (cpu.activity === Activity.MWAIT) return false;
       return cpu.activity !== Activity.HALTED || (cpu.rflags & RFLAGS_IF) === 0n;
     });
   }

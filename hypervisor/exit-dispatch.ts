@@ -1,6 +1,6 @@
 /** What the hypervisor does for each exit reason. */
 import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
-import { CPUID_APIC_ON, CPUID_OSXSAVE } from "../emulator/host/cpuid-answer.ts";
+import { CPUID_APIC_ON, CPUID_CR4_FLAGS } from "../emulator/host/cpuid-answer.ts";
 import * as X from "../layout/vmx.ts";
 import { walkGuest } from "./guest-walk.ts";
 import { PhaseCode } from "./ledger.ts";
@@ -36,6 +36,8 @@ const TYPE_EXCEPTION = 3;
 const BLOCKING_BY_NMI = 1 << 3;
 /** Bit 12 of the IDT-vectoring information is undefined; in what is injected it must be 0. */
 const VECTORING_UNDEFINED = 1 << 12;
+/** L0 to G3: breakpoints that are enabled. */
+const DR7_ENABLES = 0xff;
 const INFO_VALID = 0x80000000;
 const INFO_HAS_ERROR = 1 << 11;
 
@@ -137,6 +139,12 @@ export class ExitDispatch {
         vcpu.handler = "no nested VMX";
         this.#inject(VECTOR_UD);
         return;
+      case R.MONITOR:
+      case R.MWAIT:
+        // A virtual CPU's CPUID has them not.
+        vcpu.handler = "no MONITOR";
+        this.#inject(VECTOR_UD);
+        return;
       default:
         throw new Error(
           `${vcpu.label}: exit reason ${reason} has no handler (RIP ${vcpu.vmcs.read(F.GUEST_RIP).toString(16)})`,
@@ -198,16 +206,34 @@ export class ExitDispatch {
     core.state.emulatedPageCount = before;
   }
 
-  /** A task switch by an instruction is emulated; one by an event through a task gate ends the VM (docs/known-gaps.md). */
+  /** A task switch is emulated: with the instruction, or with the delivery of the event that goes through a task gate. */
   #taskSwitch(): void {
     const vcpu = this.#vcpu;
+    const { core, vm, vmcs } = vcpu;
     vcpu.handler = "task switch";
-    if ((vcpu.vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
+    if ((vmcs.read32(F.IDT_VECTORING_INFO) & INFO_VALID) === 0) {
       this.#emulate(-1);
       return;
     }
-    vcpu.state.run = VcpuRun.SHUTDOWN;
-    vcpu.vm.tripleFault();
+    if (this.#takesByVirtualApic()) return;
+    vcpu.charge(vm.costs.instructionEmulation);
+    const newTask = vmcs.read32(F.EXIT_QUALIFICATION) & 0xffff;
+    let exited = this.#emulateEvent(() => core.exports.emulateEvent());
+    // A stack of two pages, at most, that the new task has not touched yet: the event itself is not delivered again.
+    for (let i = 0; exited && i < 2 && vmcs.read32(F.GUEST_TR_SELECTOR) === newTask; i++) {
+      vmcs.write(F.IDT_VECTORING_INFO, 0);
+      vcpu.nestedExit();
+      exited = this.#emulateEvent(() => core.exports.emulateTaskError());
+    }
+    if (exited) vcpu.nestedExit();
+  }
+
+  #emulateEvent(act: () => number): boolean {
+    const { vm } = this.#vcpu;
+    vm.emulating = this.#vcpu;
+    const exited = act() !== 0;
+    vm.emulating = undefined;
+    return exited;
   }
 
   #halt(): void {
@@ -256,22 +282,30 @@ export class ExitDispatch {
    * That Occur During Event Delivery". False when there was none.
    */
   #injectAgain(): boolean {
-    const { core, state, vmcs } = this.#vcpu;
+    const { state, vmcs } = this.#vcpu;
     const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
     if ((vectoring & INFO_VALID) === 0) return false;
+    if (this.#takesByVirtualApic()) return true;
     const type = (vectoring >>> 8) & 7;
-    if (type === TYPE_EXTERNAL && state.exitless !== 0) {
-      // The physical APIC has acknowledged it: ended there, and on by way of the virtual one.
-      core.exports.apicWrite(0xb0, 0);
-      this.#vcpu.hostInterrupt(vectoring & 0xff);
-      return true;
-    }
     state.injectInfo = (vectoring & ~VECTORING_UNDEFINED) >>> 0;
     state.injectError = vmcs.read32(F.IDT_VECTORING_ERROR_CODE);
     state.injectLength = vmcs.read32(F.EXIT_INSTRUCTION_LENGTH);
     const blocking = vmcs.read32(F.GUEST_INTERRUPTIBILITY);
     // An NMI that is injected while NMIs are blocked would not pass the entry checks of virtual NMIs.
     if (type === TYPE_NMI) vmcs.write(F.GUEST_INTERRUPTIBILITY, blocking & ~BLOCKING_BY_NMI);
+    return true;
+  }
+
+  /**
+   * An interrupt that came through the shadow IDT, and whose delivery has been cut short: the physical APIC has acknowledged it, so it is
+   * ended there and goes on by way of the virtual one. False for other events.
+   */
+  #takesByVirtualApic(): boolean {
+    const { core, state, vmcs } = this.#vcpu;
+    const vectoring = vmcs.read32(F.IDT_VECTORING_INFO);
+    if (((vectoring >>> 8) & 7) !== TYPE_EXTERNAL || state.exitless === 0) return false;
+    core.exports.apicWrite(0xb0, 0);
+    this.#vcpu.hostInterrupt(vectoring & 0xff);
     return true;
   }
 
@@ -282,7 +316,7 @@ export class ExitDispatch {
       core.gprLow(0),
       core.gprLow(1),
       index,
-      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_OSXSAVE),
+      (apic.isEnabled ? CPUID_APIC_ON : 0) | (vmcs.guestCr4 & CPUID_CR4_FLAGS),
       core.xcr0,
       answer,
     );
@@ -326,8 +360,9 @@ export class ExitDispatch {
     const owner = vm.owners.port(port, size);
     vcpu.phase = owner.phase;
     vcpu.handler = owner.label;
-    if (isString) {
-      // INS and OUTS touch memory: the emulator runs them with the port handed to the VM's board.
+    if (isString || (vmcs.read32(F.GUEST_DR7) & DR7_ENABLES) !== 0) {
+      // INS and OUTS touch memory, and there may be an I/O breakpoint: the emulator runs them with the port handed to
+      // the VM's board.
       this.#chargeDevice(owner.isInKernel);
       this.#emulate(-1);
       return;
@@ -505,7 +540,12 @@ export class ExitDispatch {
     const linear = vmcs.readBig(F.GUEST_IDTR_BASE);
     const at = walkGuest(
       (address) => vm.memory.read64(address),
-      { cr0: vmcs.read32(F.GUEST_CR0), cr3: vmcs.readBig(F.GUEST_CR3), efer: vmcs.readBig(F.GUEST_EFER) },
+      {
+        cr0: vmcs.read32(F.GUEST_CR0),
+        cr3: vmcs.readBig(F.GUEST_CR3),
+        cr4: vmcs.read32(F.GUEST_CR4),
+        efer: vmcs.readBig(F.GUEST_EFER),
+      },
       linear,
     );
     vcpu.shadowIdt.locate(

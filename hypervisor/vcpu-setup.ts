@@ -13,12 +13,14 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   v.clear();
   v.write(
     F.PIN_BASED_CONTROLS,
-    X.Allowed.PIN_MUST | X.Pin.EXTERNAL_INTERRUPT_EXITING | X.Pin.NMI_EXITING | X.Pin.VIRTUAL_NMIS,
+    X.MustBe1.PIN | X.Pin.EXTERNAL_INTERRUPT_EXITING | X.Pin.NMI_EXITING | X.Pin.VIRTUAL_NMIS,
   );
   v.write(
     F.PRIMARY_CONTROLS,
-    (X.Allowed.PRIMARY_MUST |
+    (X.MustBe1.PRIMARY |
       X.Primary.HLT_EXITING |
+      X.Primary.MWAIT_EXITING |
+      X.Primary.MONITOR_EXITING |
       X.Primary.CR8_LOAD_EXITING |
       X.Primary.CR8_STORE_EXITING |
       X.Primary.USE_IO_BITMAPS |
@@ -33,11 +35,12 @@ export function initialiseVmcs(vcpu: Vcpu): void {
       X.Secondary.UNRESTRICTED_GUEST |
       X.Secondary.ENABLE_RDTSCP |
       X.Secondary.ENABLE_INVPCID |
+      X.Secondary.ENABLE_XSAVES |
       (vcpu.vm.completion === "eli" ? X.Secondary.DESCRIPTOR_TABLE_EXITING : 0),
   );
   v.write(
     F.EXIT_CONTROLS,
-    X.Allowed.EXIT_MUST |
+    X.MustBe1.EXIT |
       X.ExitControl.SAVE_DEBUG_CONTROLS |
       X.ExitControl.HOST_ADDRESS_SPACE_SIZE |
       X.ExitControl.ACKNOWLEDGE_INTERRUPT |
@@ -46,10 +49,7 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   );
   v.write(
     F.ENTRY_CONTROLS,
-    X.Allowed.ENTRY_MUST |
-      X.EntryControl.LOAD_DEBUG_CONTROLS |
-      X.EntryControl.LOAD_PAT |
-      X.EntryControl.LOAD_EFER,
+    X.MustBe1.ENTRY | X.EntryControl.LOAD_DEBUG_CONTROLS | X.EntryControl.LOAD_PAT | X.EntryControl.LOAD_EFER,
   );
   v.write(F.IO_BITMAP_A, pages.ioBitmapA);
   v.write(F.IO_BITMAP_B, pages.ioBitmapB);

@@ -333,7 +333,7 @@ export class Vcpu implements Actor {
     if (bits & Attention.INIT) {
       setRealModeStart(this, 0xf000, 0xffff0000, 0xfff0);
       setLongModeControl(this.vmcs, false);
-      this.apic.resetRegisters();
+      this.apic.initRegisters();
       s.run = this.index === 0 ? VcpuRun.RUNNING : VcpuRun.WAIT_FOR_SIPI;
     }
     if (bits & Attention.SIPI && s.run === VcpuRun.WAIT_FOR_SIPI) {

@@ -100,7 +100,14 @@ export class VirtualApic {
     this.#intr[0] = 0;
   }
 
-  /** INIT: registers, not the base. */
+  /** INIT: registers, but neither the base nor the ID. */
+  initRegisters(): void {
+    const id = this.#registers[ID]!;
+    this.resetRegisters();
+    this.#registers[ID] = id;
+  }
+
+  /** The registers as at power-on. */
   resetRegisters(): void {
     const r = this.#registers;
     r.fill(0);
@@ -350,6 +357,9 @@ export class VirtualApic {
   write(index: number, value: number): void {
     const r = this.#registers;
     switch (index) {
+      case ID:
+        if (!this.isX2apic) r[ID] = (value & 0xff000000) >>> 0;
+        return;
       case TPR:
         r[TPR] = value & 0xff;
         this.#wiring.changed();

@@ -148,6 +148,8 @@ export class Vm {
         requestExit: (code) => board.request(BoardRequest.DEBUG_EXIT, code),
         setA20: () => undefined,
       },
+      // In VMX operation CR0.NE is 1: there is no FERR#.
+      ignoreFloatErrors: () => undefined,
       intr: {
         set: (level) => {
           const apic = this.vcpus[0]!.apic;
@@ -280,7 +282,6 @@ export class Vm {
 
 function apicTarget(vcpu: Vcpu): ApicTarget {
   return {
-    id: vcpu.index,
     registers: vcpu.apic.state.registers,
     base: () => vcpu.apic.base,
     setSipiVector: (vector) => void (vcpu.state.sipiVector = vector),

@@ -17,12 +17,15 @@ const EXIT_INSTRUCTION_LENGTH = wordOf(VmcsField.EXIT_INSTRUCTION_LENGTH);
 const GUEST_CR4 = wordOf(VmcsField.GUEST_CR4);
 const GUEST_RIP = wordOf(VmcsField.GUEST_RIP);
 const GUEST_RFLAGS = wordOf(VmcsField.GUEST_RFLAGS);
+const GUEST_DEBUGCTL = wordOf(VmcsField.GUEST_DEBUGCTL);
 const GUEST_PENDING_DEBUG = wordOf(VmcsField.GUEST_PENDING_DEBUG);
 const GUEST_INTERRUPTIBILITY = wordOf(VmcsField.GUEST_INTERRUPTIBILITY);
 const PRIMARY_CONTROLS = wordOf(VmcsField.PRIMARY_CONTROLS);
 
 const BLOCKING_STI_MOVSS = 3;
 const RFLAGS_TF = 0x100;
+/** IA32_DEBUGCTL: the trap flag traps behind taken branches alone. */
+const DEBUGCTL_BTF = 2;
 /** BS in the pending debug exceptions. */
 const PENDING_SINGLE_STEP = 1 << 14;
 /** 1 for each slot of the region (offset / 8) whose writing makes the entry checks necessary again. */
@@ -113,7 +116,9 @@ export class Vmcs {
     if (low > 0xffffffff) words[at + 1] = words[at + 1]! + 1;
     if (!is64) words[at + 1] = 0;
     words[this.#region + GUEST_INTERRUPTIBILITY]! &= ~BLOCKING_STI_MOVSS;
-    if ((words[this.#region + GUEST_RFLAGS]! & RFLAGS_TF) !== 0)
+    // What is skipped is no branch.
+    const isStepping = (words[this.#region + GUEST_DEBUGCTL]! & DEBUGCTL_BTF) === 0;
+    if (isStepping && (words[this.#region + GUEST_RFLAGS]! & RFLAGS_TF) !== 0)
       words[this.#region + GUEST_PENDING_DEBUG]! |= PENDING_SINGLE_STEP;
   }
 

@@ -40,6 +40,8 @@ export const CpuStruct = struct(
     cr4: u64,
     efer: u64,
     xcr0: u64,
+    /** Protection-key rights: for key i, bit 2i disables access (AD), bit 2i+1 writing (WD). */
+    pkru: u32,
     dr: array("u64", 8),
     pat: u64,
     sysenterCs: u64,
@@ -79,6 +81,8 @@ export const CpuStruct = struct(
     /** jumpKey where RIP is the linear address of the next instruction; else a value that no entry has. */
     followKey: u32,
     a20Mask: u32,
+    /** Bits above the linear-address width in use: 16, or 7 with CR4.LA57. */
+    canonicalShift: u32,
     /** Contexts have been forgotten since `asid` was looked up. */
     contextStale: u32,
 
@@ -143,13 +147,17 @@ export const CpuStruct = struct(
     /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
     record: u32,
     blockFirst: u32,
-    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI. */
+    /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI, 5 MWAIT, 6 an x87 instruction waits for FERR# to be answered. */
     activity: u32,
     /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */
     interruptibility: u32,
     /** Why `run` returned. */
     stopReason: u32,
     sipiVector: u32,
+    /** Wasm offset of the line that MONITOR armed, 0 when none or written since. Any CPU's writer may clear it. */
+    monitored: u32,
+    /** 1: MWAIT ends by an interrupt that is masked as well. */
+    mwaitBreaksOnMasked: u32,
     /** The INTR input from the 8259 pair (wired to LINT0). */
     intrLine: u32,
     /** Set while the core runs one instruction for the hypervisor's emulator. */
@@ -230,6 +238,45 @@ export const CpuStruct = struct(
     flagsSaved: u64,
     vmxEntryChecksSkipped: u64,
     vmxEntryChecksDone: u64,
+    /** Number of the rule that the last failed VM entry broke (layout/vmx-rules.ts); 0 none. */
+    entryRule: u32,
+    /** VMX capabilities of the CPU model, latched at creation: which controls may be 1. All 0: no VMX. */
+    vmxPinMay: u32,
+    vmxPrimaryMay: u32,
+    vmxSecondaryMay: u32,
+    vmxExitMay: u32,
+    vmxEntryMay: u32,
+    /** IA32_VMX_EPT_VPID_CAP, its two words; low words of IA32_VMX_MISC and IA32_VMX_VMFUNC. */
+    vmxEptCapability: u32,
+    vmxVpidCapability: u32,
+    vmxMisc: u32,
+    vmxFunctions: u32,
+    /** Blocking by STI and MOV SS that the instruction being executed began under. */
+    shadowBefore: u32,
+    /** VMLAUNCH or VMRESUME has passed its checks: the boundary enters the guest. 1 resume, 2 launch. */
+    entryPending: u32,
+    /** Exits that are taken behind the instruction that caused them: TRAP_EXIT_* (vmx/trap-exits.ts). */
+    trapExits: u32,
+    /** Vector of an EOI-induced exit, offset of an APIC-write exit. */
+    trapQualification: u32,
+    /** An INIT that arrived in VMX root operation, where it is blocked. */
+    initBlocked: u32,
+    /** Wasm offset of the virtual-APIC page while the TPR shadow is in use, else 0. */
+    virtualApic: u32,
+    /** Requesting and servicing virtual interrupt: the guest interrupt status. */
+    rvi: u32,
+    svi: u32,
+    /** Page of the APIC-access address while APIC accesses are virtualized, else all ones. */
+    apicAccessPage: u64,
+    /** The IRET being executed has ended blocking by NMI: bit 12 of the information about an exit that it causes. */
+    iretUnblocked: u32,
+    /** Multiplier of the guest's time-stamp counter, 48 fraction bits. */
+    tscMultiplier: u64,
+    /** PAUSE-loop exiting: when the last PAUSE of this loop was executed, and the first. */
+    pauseLast: u64,
+    pauseFirst: u64,
+    /** The linear address being translated is a user-mode one: EPT's mode-based execute control asks. */
+    walkUser: u32,
 
     // --- counters
     exits: array("u64", 72),
@@ -260,6 +307,13 @@ export const CpuStruct = struct(
     x87DataSelector: u32,
     x87CodeOffset: u64,
     x87DataOffset: u64,
+    /** Set by taken branches, where the run loop goes instruction by instruction: for IA32_DEBUGCTL.BTF. */
+    branchTaken: u32,
+    /** FERR#: an x87 exception is pending and CR0.NE is 0; and as the board was last told. */
+    ferr: u32,
+    ferrTold: u32,
+    /** IGNNE#, set by the board and cleared with FERR#. */
+    ignne: u32,
     /** Kinds of breakpoints that are enabled; derived by interrupts/debug.ts. */
     breakpoints: u32,
     /** The TSS of a task being switched to; a fault of the new task, for its first instruction (-1: none). */
@@ -270,6 +324,8 @@ export const CpuStruct = struct(
     taskSwitched: u32,
     /** Data and I/O breakpoints met by the instruction being executed: bits as in DR6. */
     debugHits: u32,
+    /** What the #DB about to be delivered tells of; likewise. */
+    debugConditions: u64,
     /** Where vector instructions take operands apart and put results together. */
     lanes: bytes(96, 16),
     /** Derived by state/media.ts: kinds of media instructions that fault instead of executing. */

@@ -7,6 +7,7 @@
 export const VmcsField = {
   VIRTUAL_PROCESSOR_ID: 0x0000,
   POSTED_INTERRUPT_VECTOR: 0x0002,
+  EPTP_INDEX: 0x0004,
   GUEST_ES_SELECTOR: 0x0800,
   GUEST_CS_SELECTOR: 0x0802,
   GUEST_SS_SELECTOR: 0x0804,
@@ -15,6 +16,8 @@ export const VmcsField = {
   GUEST_GS_SELECTOR: 0x080a,
   GUEST_LDTR_SELECTOR: 0x080c,
   GUEST_TR_SELECTOR: 0x080e,
+  GUEST_INTERRUPT_STATUS: 0x0810,
+  PML_INDEX: 0x0812,
   HOST_ES_SELECTOR: 0x0c00,
   HOST_CS_SELECTOR: 0x0c02,
   HOST_SS_SELECTOR: 0x0c04,
@@ -29,10 +32,23 @@ export const VmcsField = {
   EXIT_MSR_LOAD_ADDRESS: 0x2008,
   ENTRY_MSR_LOAD_ADDRESS: 0x200a,
   EXECUTIVE_VMCS_POINTER: 0x200c,
+  PML_ADDRESS: 0x200e,
   TSC_OFFSET: 0x2010,
   VIRTUAL_APIC_ADDRESS: 0x2012,
   APIC_ACCESS_ADDRESS: 0x2014,
+  POSTED_INTERRUPT_DESCRIPTOR: 0x2016,
+  VM_FUNCTION_CONTROLS: 0x2018,
   EPT_POINTER: 0x201a,
+  EOI_EXIT_BITMAP_0: 0x201c,
+  EOI_EXIT_BITMAP_1: 0x201e,
+  EOI_EXIT_BITMAP_2: 0x2020,
+  EOI_EXIT_BITMAP_3: 0x2022,
+  EPTP_LIST_ADDRESS: 0x2024,
+  VMREAD_BITMAP: 0x2026,
+  VMWRITE_BITMAP: 0x2028,
+  VIRTUALIZATION_EXCEPTION_INFO: 0x202a,
+  XSS_EXITING_BITMAP: 0x202c,
+  TSC_MULTIPLIER: 0x2032,
   GUEST_PHYSICAL_ADDRESS: 0x2400,
   VMCS_LINK_POINTER: 0x2800,
   GUEST_DEBUGCTL: 0x2802,
@@ -60,6 +76,8 @@ export const VmcsField = {
   ENTRY_INSTRUCTION_LENGTH: 0x401a,
   TPR_THRESHOLD: 0x401c,
   SECONDARY_CONTROLS: 0x401e,
+  PLE_GAP: 0x4020,
+  PLE_WINDOW: 0x4022,
   VM_INSTRUCTION_ERROR: 0x4400,
   EXIT_REASON: 0x4402,
   EXIT_INTERRUPTION_INFO: 0x4404,
@@ -88,6 +106,7 @@ export const VmcsField = {
   GUEST_TR_ACCESS_RIGHTS: 0x4822,
   GUEST_INTERRUPTIBILITY: 0x4824,
   GUEST_ACTIVITY_STATE: 0x4826,
+  GUEST_SMBASE: 0x4828,
   GUEST_SYSENTER_CS: 0x482a,
   PREEMPTION_TIMER_VALUE: 0x482e,
   HOST_SYSENTER_CS: 0x4c00,
@@ -156,6 +175,7 @@ export const ExitReason = {
   INVLPG: 14,
   RDPMC: 15,
   RDTSC: 16,
+  RSM: 17,
   VMCALL: 18,
   VMCLEAR: 19,
   VMLAUNCH: 20,
@@ -174,8 +194,10 @@ export const ExitReason = {
   INVALID_GUEST_STATE: 33,
   MSR_LOAD_FAIL: 34,
   MWAIT: 36,
+  MONITOR_TRAP_FLAG: 37,
   MONITOR: 39,
   PAUSE: 40,
+  TPR_BELOW_THRESHOLD: 43,
   APIC_ACCESS: 44,
   VIRTUALIZED_EOI: 45,
   GDTR_IDTR_ACCESS: 46,
@@ -188,7 +210,14 @@ export const ExitReason = {
   INVVPID: 53,
   WBINVD: 54,
   XSETBV: 55,
+  APIC_WRITE: 56,
+  RDRAND: 57,
   INVPCID: 58,
+  VMFUNC: 59,
+  RDSEED: 61,
+  PML_FULL: 62,
+  XSAVES: 63,
+  XRSTORS: 64,
 } as const;
 export type ExitReasonName = keyof typeof ExitReason;
 
@@ -197,6 +226,7 @@ export const Pin = {
   NMI_EXITING: 1 << 3,
   VIRTUAL_NMIS: 1 << 5,
   PREEMPTION_TIMER: 1 << 6,
+  PROCESS_POSTED_INTERRUPTS: 1 << 7,
 } as const;
 
 export const Primary = {
@@ -211,10 +241,12 @@ export const Primary = {
   CR3_STORE_EXITING: 1 << 16,
   CR8_LOAD_EXITING: 1 << 19,
   CR8_STORE_EXITING: 1 << 20,
+  USE_TPR_SHADOW: 1 << 21,
   NMI_WINDOW_EXITING: 1 << 22,
   MOV_DR_EXITING: 1 << 23,
   UNCONDITIONAL_IO_EXITING: 1 << 24,
   USE_IO_BITMAPS: 1 << 25,
+  MONITOR_TRAP_FLAG: 1 << 27,
   USE_MSR_BITMAPS: 1 << 28,
   MONITOR_EXITING: 1 << 29,
   PAUSE_EXITING: 1 << 30,
@@ -222,13 +254,27 @@ export const Primary = {
 } as const;
 
 export const Secondary = {
+  VIRTUALIZE_APIC_ACCESSES: 1 << 0,
   ENABLE_EPT: 1 << 1,
   DESCRIPTOR_TABLE_EXITING: 1 << 2,
   ENABLE_RDTSCP: 1 << 3,
+  VIRTUALIZE_X2APIC_MODE: 1 << 4,
   ENABLE_VPID: 1 << 5,
   WBINVD_EXITING: 1 << 6,
   UNRESTRICTED_GUEST: 1 << 7,
+  APIC_REGISTER_VIRTUALIZATION: 1 << 8,
+  VIRTUAL_INTERRUPT_DELIVERY: 1 << 9,
+  PAUSE_LOOP_EXITING: 1 << 10,
+  RDRAND_EXITING: 1 << 11,
   ENABLE_INVPCID: 1 << 12,
+  ENABLE_VM_FUNCTIONS: 1 << 13,
+  VMCS_SHADOWING: 1 << 14,
+  RDSEED_EXITING: 1 << 16,
+  ENABLE_PML: 1 << 17,
+  EPT_VIOLATION_VE: 1 << 18,
+  ENABLE_XSAVES: 1 << 20,
+  MODE_BASED_EXECUTE: 1 << 22,
+  USE_TSC_SCALING: 1 << 25,
 } as const;
 
 export const ExitControl = {
@@ -249,19 +295,38 @@ export const EntryControl = {
   LOAD_EFER: 1 << 15,
 } as const;
 
-/** Controls that must be 1 and may be 1, as the capability MSRs would report them (true controls). */
-export const Allowed = {
-  PIN_MUST: 0x16,
-  PIN_MAY: 0x16 | Pin.EXTERNAL_INTERRUPT_EXITING | Pin.NMI_EXITING | Pin.VIRTUAL_NMIS | Pin.PREEMPTION_TIMER,
-  PRIMARY_MUST: 0x04006172,
-  PRIMARY_MAY: (0x04006172 | Object.values(Primary).reduce((bits, bit) => bits | bit, 0)) >>> 0,
-  SECONDARY_MUST: 0,
-  SECONDARY_MAY: Object.values(Secondary).reduce((bits, bit) => bits | bit, 0),
-  EXIT_MUST: 0x36dfb,
-  EXIT_MAY: 0x36dfb | Object.values(ExitControl).reduce((bits, bit) => bits | bit, 0),
-  ENTRY_MUST: 0x11fb,
-  ENTRY_MAY: 0x11fb | Object.values(EntryControl).reduce((bits, bit) => bits | bit, 0),
+/**
+ * Controls that every processor with VMX sets to 1: SDM Vol. 3D, "Reserved Controls and Default Settings", with the default1
+ * controls that may be 0 taken off (the TRUE capability MSRs), and the bits that those add.
+ */
+export const MustBe1 = { PIN: 0x16, PRIMARY: 0x04006172, EXIT: 0x36dfb, ENTRY: 0x11fb } as const;
+export const Default1 = { PIN: 0, PRIMARY: 0x00018000, EXIT: 4, ENTRY: 4 } as const;
+
+/** IA32_VMX_EPT_VPID_CAP, by words. */
+export const EptCapability = {
+  EXECUTE_ONLY: 1 << 0,
+  FOUR_LEVELS: 1 << 6,
+  UNCACHEABLE: 1 << 8,
+  WRITE_BACK: 1 << 14,
+  PAGES_2M: 1 << 16,
+  PAGES_1G: 1 << 17,
+  INVEPT: 1 << 20,
+  ACCESSED_AND_DIRTY: 1 << 21,
+  INVEPT_SINGLE: 1 << 25,
+  INVEPT_ALL: 1 << 26,
 } as const;
+/** The upper word. */
+export const VpidCapability = {
+  INVVPID: 1 << 0,
+  INDIVIDUAL_ADDRESS: 1 << 8,
+  SINGLE_CONTEXT: 1 << 9,
+  ALL_CONTEXTS: 1 << 10,
+  SINGLE_RETAINING_GLOBALS: 1 << 11,
+} as const;
+
+/** IA32_VMX_MISC: what every model has (the preemption timer's rate, activity states, CR3 targets), and what later ones add. */
+export const MISC_BASE = 5 | (7 << 6) | (4 << 16);
+export const Misc = { STORE_LMA: 1 << 5, WRITE_ANY_FIELD: 1 << 29, ZERO_LENGTH_INJECTION: 1 << 30 } as const;
 
 /** Revision identifier in the first word of a VMXON region or VMCS. */
 export const VMCS_REVISION = 0x45584c31;
@@ -284,6 +349,16 @@ export function vmcsFieldOffset(encoding: number): number {
   return VMCS_FIELDS_AT + (group * VMCS_FIELDS_PER_GROUP + ((encoding >> 1) & 0x1ff)) * 8;
 }
 
+/** For each of the 16 groups of fields by width and type, a bit for each field among `fields`. */
+export function vmcsGroupMasks(fields: Iterable<number> = Object.values(VmcsField)): number[] {
+  const masks = Array.from({ length: 16 }, () => 0);
+  for (const encoding of fields) {
+    const slot = (vmcsFieldOffset(encoding) - VMCS_FIELDS_AT) / 8;
+    masks[Math.floor(slot / VMCS_FIELDS_PER_GROUP)]! |= 1 << (slot % VMCS_FIELDS_PER_GROUP);
+  }
+  return masks.map((mask) => mask >>> 0);
+}
+
 /** Fields that software writes at every exit and that are checked at every entry, so that they do not make the VMCS dirty. */
 export const ALWAYS_CHECKED: ReadonlySet<number> = new Set([
   VmcsField.GUEST_RIP,
@@ -297,4 +372,5 @@ export const ALWAYS_CHECKED: ReadonlySet<number> = new Set([
   VmcsField.TSC_OFFSET,
   VmcsField.PREEMPTION_TIMER_VALUE,
   VmcsField.EXCEPTION_BITMAP,
+  VmcsField.GUEST_PENDING_DEBUG,
 ]);

@@ -16,6 +16,7 @@ import {
 import { CpuStruct } from "../layout/cpu.ts";
 import { assemblyScriptStruct } from "../layout/generate-assemblyscript.ts";
 import * as vmx from "../layout/vmx.ts";
+import { ENTRY_RULES } from "../layout/vmx-rules.ts";
 import * as map from "../layout/memory-map.ts";
 
 const constants = (prefix: string, type: string, values: Readonly<Record<string, number>>): string =>
@@ -49,6 +50,16 @@ const layout = (): string =>
   assemblyScriptStruct(CpuStruct, "One physical CPU; the fields are described in layout/cpu.ts.") +
   assemblyScriptStruct(map.MachineStruct, "The machine header; layout/memory-map.ts.");
 
+/** By group of width and type: which fields exist, and writing to which of them makes entry checks necessary. */
+const vmcsFieldTables = (): string => {
+  const cases = (masks: readonly number[]): string =>
+    masks.map((mask, group) => `    case ${group}:\n      return ${mask};\n`).join("");
+  return (
+    `\n/** Bit n: the group's field of index n exists. */\nexport function vmcsGroupFields(group: u32): u32 {\n  switch (group) {\n${cases(vmx.vmcsGroupMasks())}    default:\n      return 0;\n  }\n}\n` +
+    `\n/** Bit n: writing the group's field of index n leaves the VMCS clean. */\nexport function vmcsGroupClean(group: u32): u32 {\n  switch (group) {\n${cases(vmx.vmcsGroupMasks(vmx.ALWAYS_CHECKED))}    default:\n      return 0;\n  }\n}\n`
+  );
+};
+
 const vmxConstants = (): string => {
   const { vmcsFieldOffset, VmcsField } = vmx;
   const slots = Object.fromEntries(
@@ -63,12 +74,22 @@ const vmxConstants = (): string => {
     constants("SECONDARY_", "u32", vmx.Secondary) +
     constants("EXIT_", "u32", vmx.ExitControl) +
     constants("ENTRY_", "u32", vmx.EntryControl) +
-    constants("ALLOWED_", "u32", vmx.Allowed) +
+    constants("MUST_BE_1_", "u32", vmx.MustBe1) +
+    constants("DEFAULT1_", "u32", vmx.Default1) +
+    constants("EPT_CAPABILITY_", "u32", vmx.EptCapability) +
+    constants("VPID_CAPABILITY_", "u32", vmx.VpidCapability) +
+    constants("MISC_", "u32", vmx.Misc) +
     constants("", "u32", { VMCS_REVISION: vmx.VMCS_REVISION }) +
     constants("", "usize", {
       VMCS_LAUNCH_STATE_AT: vmx.VMCS_LAUNCH_STATE_AT,
       VMCS_DIRTY_AT: vmx.VMCS_DIRTY_AT,
-    })
+      VMCS_ABORT_AT: vmx.VMCS_ABORT_AT,
+      VMCS_FIELDS_AT: vmx.VMCS_FIELDS_AT,
+      VMCS_FIELDS_PER_GROUP: vmx.VMCS_FIELDS_PER_GROUP,
+    }) +
+    "// Rules of VM entry; layout/vmx-rules.ts.\n" +
+    constants("RULE_", "u32", Object.fromEntries(ENTRY_RULES.map(({ name }, i) => [name, i + 1]))) +
+    vmcsFieldTables()
   );
 };
 

@@ -50,6 +50,8 @@ class SmallestHost implements CoreHost {
   wallClock = (): number => 0;
   sendInterrupt = (): void => undefined;
   endOfInterrupt = (): void => undefined;
+  floatError = (): void => undefined;
+  monitoredLineWritten = (): void => undefined;
   acknowledgeInterrupt = (): number => 0;
 }
 

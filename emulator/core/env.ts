@@ -22,6 +22,12 @@ export declare function endOfInterrupt(vector: u32): void;
 /** The 8259 pair's acknowledge cycle: the vector. */
 export declare function acknowledgeInterrupt(): i32;
 
+/** FERR# has changed: 1 asserted, 0 not. */
+export declare function floatError(level: u32): void;
+
+/** The line that CPU `index` monitors has been written: it may be waiting for that in MWAIT. */
+export declare function monitoredLineWritten(index: u32): void;
+
 /** Cycles since power-on, in wall mode. */
 export declare function wallClock(): f64;
 

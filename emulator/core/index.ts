@@ -1,5 +1,5 @@
 /** The core's whole public surface: one physical CPU. `emulator/host` is its only user. */
-export { run, enterAndRun, emulateOne, isWakeUpPending } from "./run-loop";
+export { run, enterAndRun, emulateEvent, emulateOne, emulateTaskError, isWakeUpPending } from "./run-loop";
 export { vmEnter } from "./vmx/entry";
 export { resetForPowerOn, resetForInit } from "./state/reset";
 export { flushAllContexts, dropContextsOfEpt, invalidatePage } from "./mmu/contexts";

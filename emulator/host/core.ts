@@ -5,6 +5,7 @@
  * wasm offset.
  */
 import { CpuStruct } from "../../layout/cpu.ts";
+import type { VmxCapabilities } from "./vmx-features.ts";
 import { featureBits } from "./instruction-sets.ts";
 import { MACHINE, MachineStruct, type MemoryPlan } from "../../layout/memory-map.ts";
 import { StateMemory, type ViewOf } from "../../layout/struct.ts";
@@ -36,9 +37,18 @@ export const Attention = {
   STOP: 1 << 5,
   /** A second NMI, before the CPU has seen the first. */
   NMI_AGAIN: 1 << 6,
+  /** FERR# or IGNNE# has changed. */
+  FLOAT_ERROR: 1 << 7,
 } as const;
 
-export const Activity = { ACTIVE: 1, HALTED: 2, SHUTDOWN: 3, WAIT_FOR_SIPI: 4 } as const;
+export const Activity = {
+  ACTIVE: 1,
+  HALTED: 2,
+  SHUTDOWN: 3,
+  WAIT_FOR_SIPI: 4,
+  MWAIT: 5,
+  FLOAT_ERROR: 6,
+} as const;
 
 /** What the core asks of the board. Port and memory accesses are described in the CPU block (`io…`). */
 export interface CoreHost {
@@ -52,6 +62,10 @@ export interface CoreHost {
   sendInterrupt(icrLow: number, destination: number): void;
   /** A level-triggered interrupt has been ended: tell the I/O APICs. */
   endOfInterrupt(vector: number): void;
+  /** FERR# has changed: an x87 exception is pending that CR0.NE = 0 keeps from being #MF. */
+  floatError(level: boolean): void;
+  /** The line that a CPU monitors has been written: it may be waiting for that in MWAIT. */
+  monitoredLineWritten(index: number): void;
   /** The 8259 pair's acknowledge cycle. */
   acknowledgeInterrupt(): number;
 }
@@ -61,6 +75,10 @@ export interface CoreExports {
   run: () => number;
   isWakeUpPending(): number;
   emulateOne(): number;
+  /** The same for the event whose delivery the last exit cut short. */
+  emulateEvent(): number;
+  /** The rest of that, where the error code met an exit on its way to the new task's stack. */
+  emulateTaskError(): number;
   vmEnter(): number;
   /** `vmEnter` and `run` in one trip, unless a physical interrupt waits for the host. */
   enterAndRun: () => number;
@@ -201,6 +219,8 @@ export class Core {
         sendInterrupt: (icrLow: number, destination: number) =>
           host.sendInterrupt(icrLow >>> 0, destination >>> 0),
         endOfInterrupt: (vector: number) => host.endOfInterrupt(vector),
+        floatError: (level: number) => host.floatError(level !== 0),
+        monitoredLineWritten: (cpu: number) => host.monitoredLineWritten(cpu),
         acknowledgeInterrupt: () => host.acknowledgeInterrupt(),
         abort: (message: number, file: number, line: number, column: number) => {
           throw new Error(`core: assertion failed at ${file}:${line}:${column} (message at ${message})`);
@@ -301,6 +321,8 @@ export interface CpuConfiguration {
   /** [leaf, subleaf or undefined for any, eax, ebx, ecx, edx] */
   readonly cpuid: readonly (readonly [number, number | undefined, number, number, number, number])[];
   readonly recordBytes: number;
+  /** Undefined: no VMX. */
+  readonly vmx?: VmxCapabilities | undefined;
 }
 
 /** Writes a CPU's configuration into its block. Done once, by the thread that creates the machine, before reset. */
@@ -313,6 +335,19 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   cpu.signature = configuration.signature;
   cpu.cr4Allowed = configuration.cr4Allowed;
   cpu.features.set(featureBits(configuration.instructionSets));
+  const { vmx } = configuration;
+  if (vmx)
+    Object.assign(cpu, {
+      vmxPinMay: vmx.pin,
+      vmxPrimaryMay: vmx.primary,
+      vmxSecondaryMay: vmx.secondary,
+      vmxExitMay: vmx.exit,
+      vmxEntryMay: vmx.entry,
+      vmxEptCapability: vmx.ept,
+      vmxVpidCapability: vmx.vpid,
+      vmxMisc: vmx.misc,
+      vmxFunctions: vmx.functions,
+    });
   // The last place of the record area is the transient block's (records/block-cache.ts).
   cpu.recordCacheSize = configuration.recordBytes - 256;
   const table = new DataView(memory.state.buffer, cpu.cpuid.byteOffset, cpu.cpuid.byteLength);

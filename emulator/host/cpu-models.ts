@@ -9,8 +9,9 @@ import type { CpuConfiguration } from "./core.ts";
 import { tableFeatures } from "./instruction-sets.ts";
 import { FEATURES, featureNames } from "./cpu-features.ts";
 import type { CpuidRegister } from "./cpu-features.ts";
+import { VMX_TIERS, vmxCapabilities } from "./vmx-features.ts";
 
-export const CPU_MODELS = ["nehalem", "sandybridge", "skylake", "max"] as const;
+export const CPU_MODELS = ["penryn", "nehalem", "sandybridge", "skylake", "max"] as const;
 export type CpuModelName = (typeof CPU_MODELS)[number];
 
 /** [leaf, subleaf or undefined for any, EAX, EBX, ECX, EDX] */
@@ -19,21 +20,22 @@ export type CpuidRow = CpuConfiguration["cpuid"][number];
 /** What the core executes, or has as state and behaviour. */
 export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   featureNames(`
-    FPU FXSR DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
-    CMPXCHG16B PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
-    ARAT
-    FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP RDPID
-    MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AESNI PCLMULQDQ SHA XSAVE XSAVEOPT XSAVEC XGETBV_ECX_1 AVX AVX2 FMA F16C BMI1 BMI2
+    FPU FXSR VME DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
+    CMPXCHG16B MONITOR PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
+    ARAT VMX
+    FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP PKU LA57 RDPID
+    MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AESNI PCLMULQDQ SHA XSAVE XSAVEOPT XSAVEC XSAVES XGETBV_ECX_1 AVX AVX2 FMA F16C BMI1 BMI2
     RDRAND RDSEED
     LAHF-SAHF LZCNT PREFETCHW SYSCALL XD 1GB-PAGES RDTSCP INTEL64 INVARIANT-TSC
   `),
 );
 
-const NEHALEM = featureNames(`
+const PENRYN = featureNames(`
   FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE-36 CLFSH DS ACPI MMX FXSR SSE SSE2 SS HTT TM PBE
-  SSE3 DTES64 MONITOR DS-CPL VMX EIST TM2 SSSE3 CMPXCHG16B xTPR PDCM DCA SSE4_1 SSE4_2 x2APIC POPCNT
-  LAHF-SAHF SYSCALL XD RDTSCP INTEL64 INVARIANT-TSC
+  SSE3 DTES64 MONITOR DS-CPL VMX EIST TM2 SSSE3 CMPXCHG16B xTPR PDCM SSE4_1
+  LAHF-SAHF SYSCALL XD INTEL64
 `);
+const NEHALEM = [...PENRYN, ...featureNames("DCA SSE4_2 x2APIC POPCNT RDTSCP INVARIANT-TSC")];
 const SANDY_BRIDGE = [
   ...NEHALEM,
   ...featureNames("PCLMULQDQ PCID TSC-Deadline AESNI XSAVE XSAVEOPT AVX ARAT 1GB-PAGES"),
@@ -42,7 +44,7 @@ const SKYLAKE = [
   ...SANDY_BRIDGE,
   ...featureNames(`
     SDBG FMA MOVBE F16C RDRAND FSGSBASE IA32_TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID FCS_FDS_DEPRECATED RDSEED ADX SMAP
-    CLFLUSHOPT LZCNT PREFETCHW XSAVEC XGETBV_ECX_1 XSAVES
+    CLFLUSHOPT CLWB LZCNT PREFETCHW XSAVEC XGETBV_ECX_1 XSAVES PKU
   `),
 ];
 
@@ -58,9 +60,23 @@ interface CpuModel {
   /** Ways of the 32-KiB instruction cache; bytes and ways of level 2. */
   readonly instructionWays: number;
   readonly level2: { readonly kib: number; readonly ways: number };
+  /** Features of VMX: vmx-features.ts. */
+  readonly vmx: readonly string[];
 }
 
 const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
+  // 06_17H: Core 2 of 45 nm, whose VMX has no EPT.
+  penryn: {
+    title: "Penryn",
+    family: 6,
+    model: 0x17,
+    stepping: 10,
+    features: PENRYN,
+    highestLeaf: 0x0a,
+    instructionWays: 8,
+    level2: { kib: 6144, ways: 24 },
+    vmx: VMX_TIERS.penryn,
+  },
   // 06_1AH: Xeon 5500 series.
   nehalem: {
     title: "Nehalem",
@@ -71,6 +87,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0b,
     instructionWays: 4,
     level2: { kib: 256, ways: 8 },
+    vmx: VMX_TIERS.nehalem,
   },
   // 06_2AH: second generation Core.
   sandybridge: {
@@ -82,17 +99,19 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0d,
     instructionWays: 8,
     level2: { kib: 256, ways: 8 },
+    vmx: VMX_TIERS.sandybridge,
   },
-  // 06_5EH: sixth generation Core.
+  // 06_55H: first generation Xeon Scalable.
   skylake: {
     title: "Skylake",
     family: 6,
-    model: 0x5e,
-    stepping: 3,
+    model: 0x55,
+    stepping: 4,
     features: SKYLAKE,
     highestLeaf: 0x16,
     instructionWays: 8,
-    level2: { kib: 256, ways: 4 },
+    level2: { kib: 1024, ways: 16 },
+    vmx: VMX_TIERS.all,
   },
   // Everything that is implemented, with the signature of a processor that has it all: 06_6AH, Ice Lake server.
   max: {
@@ -104,6 +123,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x16,
     instructionWays: 8,
     level2: { kib: 256, ways: 4 },
+    vmx: VMX_TIERS.all,
   },
 };
 
@@ -122,6 +142,7 @@ const CR4_OF_FEATURE: readonly (readonly [feature: string, bit: number])[] = [
   ["FXSR", 9],
   ["SSE", 10],
   ["UMIP", 11],
+  ["LA57", 12],
   ["VMX", 13],
   ["FSGSBASE", 16],
   ["PCID", 17],
@@ -137,9 +158,13 @@ const CR4_OF_FEATURE: readonly (readonly [feature: string, bit: number])[] = [
  */
 export const CYCLES_PER_TIMER_TICK = 16;
 
-/** Physical-address bits, as in the core's architecture.ts, and linear-address bits. */
+/** Physical-address bits, as in the core's architecture.ts, and linear-address bits without and with LA57. */
 export const PHYSICAL_BITS = 40;
 const LINEAR_BITS = 48;
+const LINEAR_BITS_LA57 = 57;
+
+/** Leaf 5: lines of 64 bytes; extensions, of which masked interrupts can end MWAIT; one C1 state, no deeper ones. */
+const MONITOR_ROW: CpuidRow = [0x5, undefined, 64, 64, 3, 1 << 4];
 
 const HIGHEST_EXTENDED = 0x80000008;
 const LINE_BYTES = 64;
@@ -157,7 +182,10 @@ export interface CpuModelOptions {
   readonly hypervisor?: boolean;
 }
 
-export type CpuIdentity = Pick<CpuConfiguration, "signature" | "cr4Allowed" | "cpuid" | "instructionSets">;
+export type CpuIdentity = Pick<
+  CpuConfiguration,
+  "signature" | "cr4Allowed" | "cpuid" | "instructionSets" | "vmx"
+>;
 
 /** CPUID.1:EAX: SDM Vol. 2A, "CPUID", "Version Information Returned by CPUID in EAX". Family 6 only. */
 function signatureOf({ family, model, stepping }: CpuModel): number {
@@ -173,8 +201,13 @@ export function claimedFeatures(
   for (const name of options.removed ?? []) claimed.delete(name);
   // HTT: CPUID.1:EBX[23:16] is valid, that is, the package has more than one logical processor.
   if (options.cpus === 1) claimed.delete("HTT");
-  if (options.hypervisor) claimed.add("HYPERVISOR");
-  else claimed.delete("HYPERVISOR");
+  if (options.hypervisor) {
+    claimed.add("HYPERVISOR");
+    // Nested VMX is not offered to virtual machines.
+    claimed.delete("VMX");
+    // A virtual CPU that waits should give its processor away: HLT does.
+    claimed.delete("MONITOR");
+  } else claimed.delete("HYPERVISOR");
   return claimed;
 }
 
@@ -196,13 +229,14 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   const word = (leaf: number, register: CpuidRegister, subleaf = 0): number =>
     featureWord(features, leaf, register, subleaf);
   const signature = signatureOf(model);
+  const linearBits = features.has("LA57") ? LINEAR_BITS_LA57 : LINEAR_BITS;
   const rows: CpuidRow[] = [
     [0x0, undefined, model.highestLeaf, ...vendor("GenuineIntel")],
     [0x1, undefined, signature, (cpus << 16) | ((LINE_BYTES / 8) << 8), word(1, "ecx"), word(1, "edx")],
     // 01H: one call is enough; FFH: caches are described by leaf 4.
     [0x2, undefined, 0xff01, 0, 0, 0],
     ...cacheRows(model, cpus),
-    [0x5, undefined, 0, 0, 0, 0],
+    features.has("MONITOR") ? MONITOR_ROW : [0x5, undefined, 0, 0, 0, 0],
     [0x6, undefined, word(6, "eax"), 0, 0, 0],
     [0x7, 0, 0, word(7, "ebx"), word(7, "ecx"), 0],
     // No architectural performance monitoring.
@@ -223,31 +257,48 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
       0,
     ],
     [0x80000007, undefined, 0, 0, 0, word(0x80000007, "edx")],
-    [HIGHEST_EXTENDED, undefined, (LINEAR_BITS << 8) | PHYSICAL_BITS, 0, 0, 0],
+    [HIGHEST_EXTENDED, undefined, (linearBits << 8) | PHYSICAL_BITS, 0, 0, 0],
   ];
   let cr4Allowed = 0n;
   for (const [feature, bit] of CR4_OF_FEATURE) if (features.has(feature)) cr4Allowed |= 1n << BigInt(bit);
   const cpuid = rows.filter(([leaf]) => leaf <= model.highestLeaf || leaf >= 0x80000000);
-  return { signature, cr4Allowed, cpuid, instructionSets: tableFeatures(features) };
+  const removed = new Set(options.removed ?? []);
+  const vmx = [...model.vmx, ...(options.added ?? [])].filter((name) => !removed.has(name));
+  return {
+    signature,
+    cr4Allowed,
+    cpuid,
+    instructionSets: tableFeatures(features),
+    vmx: features.has("VMX") ? vmxCapabilities(vmx) : undefined,
+  };
 }
 
-/** Sizes of an XSAVE image: legacy region and header, and the AVX component behind them. */
+/** Sizes of an XSAVE image: legacy region and header, and behind them, in this order, AVX state and PKRU. */
 const XSAVE_BYTES = 576;
 const AVX_STATE_BYTES = 256;
-/** Bits of XCR0. */
+const PKRU_BYTES = 8;
+/** XCR0's bits of x87 and SSE, and the numbers of the other state components. */
 const XCR0_X87_SSE = 3;
-const XCR0_AVX = 4;
+const AVX_COMPONENT = 2;
+const PKRU_COMPONENT = 9;
 
 /** Leaf DH, "Processor Extended State Enumeration". The core makes the size in EBX that of what XCR0 enables. */
 function xsaveRows(features: ReadonlySet<string>, extensions: number): CpuidRow[] {
   if (!features.has("XSAVE")) return [[0xd, undefined, 0, 0, 0, 0]];
-  const hasAvx = features.has("AVX");
-  const bytes = XSAVE_BYTES + (hasAvx ? AVX_STATE_BYTES : 0);
+  // Places in the standard format do not depend on which of them a model has.
+  const components = [
+    ...(features.has("AVX") ? [{ number: AVX_COMPONENT, at: XSAVE_BYTES, bytes: AVX_STATE_BYTES }] : []),
+    ...(features.has("PKU")
+      ? [{ number: PKRU_COMPONENT, at: XSAVE_BYTES + AVX_STATE_BYTES, bytes: PKRU_BYTES }]
+      : []),
+  ];
+  const xcr0 = components.reduce((bits, { number }) => bits | (1 << number), XCR0_X87_SSE);
+  const end = components.reduce((_, { at, bytes }) => at + bytes, XSAVE_BYTES);
   const isCompacting = features.has("XSAVEC") || features.has("XSAVES");
   return [
-    [0xd, 0, XCR0_X87_SSE | (hasAvx ? XCR0_AVX : 0), XSAVE_BYTES, bytes, 0],
+    [0xd, 0, xcr0, XSAVE_BYTES, end, 0],
     [0xd, 1, extensions, isCompacting ? XSAVE_BYTES : 0, 0, 0],
-    ...(hasAvx ? [[0xd, 2, AVX_STATE_BYTES, XSAVE_BYTES, 0, 0] as const] : []),
+    ...components.map(({ number, at, bytes }): CpuidRow => [0xd, number, bytes, at, 0, 0]),
   ];
 }
 
@@ -330,9 +381,9 @@ function cacheRows(model: CpuModel, cpus: number): CpuidRow[] {
   ];
 }
 
-/** Leaf 80000006H's code of level 2's associativity. */
+/** Leaf 80000006H's code of level 2's associativity: 4 ways, 8, or with 24 "16 ways", the nearest below. */
 function level2Associativity({ level2 }: CpuModel): number {
-  return level2.ways === 4 ? 4 : 6;
+  return { 4: 4, 8: 6, 16: 8, 24: 8 }[level2.ways] ?? 0;
 }
 
 /** Leaf BH, "Extended Topology Enumeration": one thread a core, all cores in one package. */

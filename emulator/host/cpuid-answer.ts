@@ -11,6 +11,8 @@ export interface CpuidState {
   readonly apicEnabled: boolean;
   /** CR4.OSXSAVE of the guest. */
   readonly osxsave: boolean;
+  /** CR4.PKE of the guest. */
+  readonly ospke?: boolean;
   /** XCR0's low word. */
   readonly xcr0: number;
 }
@@ -22,23 +24,32 @@ export interface CpuidAnswer {
   readonly edx: number;
 }
 
-/** What the answer depends on besides, as flags: the APIC is on in IA32_APIC_BASE; CR4.OSXSAVE, at its place in CR4. */
+/** What the answer depends on besides, as flags: the APIC is on in IA32_APIC_BASE; CR4.OSXSAVE and CR4.PKE, at their places in CR4. */
 export const CPUID_APIC_ON = 1 << 0;
 export const CPUID_OSXSAVE = 1 << 18;
+export const CPUID_OSPKE = 1 << 22;
+/** The flags that are bits of CR4. */
+export const CPUID_CR4_FLAGS = CPUID_OSXSAVE | CPUID_OSPKE;
 
 const OSXSAVE = 1 << 27;
 const APIC = 1 << 9;
 const TOPOLOGY_LEAF = 0xb;
 const XSAVE_LEAF = 0xd;
-const XCR0_AVX = 4;
-/** Bytes of an XSAVE image without and with AVX state. */
+const OSPKE = 1 << 4;
+const FEATURES_LEAF = 7;
+const XCR0_AVX = 1 << 2;
+const XCR0_PKRU = 1 << 9;
+/** Bytes of an XSAVE image without and with AVX state, and of PKRU, which lies behind them. */
 const XSAVE_BYTES = 576;
 const XSAVE_AVX_BYTES = 832;
+const PKRU_BYTES = 8;
 const isHypervisorLeaf = (leaf: number): boolean => leaf >= 0x40000000 && leaf < 0x50000000;
 
-/** Bytes of an XSAVE image with what XCR0 enables. */
-function xsaveBytes(xcr0: number): number {
-  return xcr0 & XCR0_AVX ? XSAVE_AVX_BYTES : XSAVE_BYTES;
+/** Bytes of an XSAVE image with what XCR0 enables: the standard format keeps a place for AVX state before PKRU. */
+function xsaveBytes(xcr0: number, isCompacted: boolean): number {
+  const hasPkru = (xcr0 & XCR0_PKRU) !== 0;
+  const hasAvxPlace = (xcr0 & XCR0_AVX) !== 0 || (hasPkru && !isCompacted);
+  return (hasAvxPlace ? XSAVE_AVX_BYTES : XSAVE_BYTES) + (hasPkru ? PKRU_BYTES : 0);
 }
 
 /** Words of a row in the table: leaf, 1 where any subleaf is meant, subleaf, EAX, EBX, ECX, EDX, and one unused. */
@@ -76,7 +87,7 @@ export class CpuidTable {
    * Answers CPUID.
    *
    * @param leaf EAX, `subleaf` ECX, both unsigned
-   * @param state CPUID_APIC_ON and CPUID_OSXSAVE, where they hold
+   * @param state CPUID_ flags, where they hold
    * @param xcr0 its low word
    * @param into takes EAX, EBX, ECX, EDX
    */
@@ -115,8 +126,8 @@ export class CpuidTable {
       // An invalid level: ECX[7:0] is still the subleaf, and EDX the x2APIC ID.
       if (row < 0) into[2] = subleaf & 0xff;
     } else if (effective === XSAVE_LEAF && subleaf <= 1 && into[1] !== 0) {
-      into[1] = xsaveBytes(xcr0);
-    }
+      into[1] = xsaveBytes(xcr0, subleaf === 1);
+    } else if (effective === FEATURES_LEAF && subleaf === 0 && (state & CPUID_OSPKE) !== 0) into[2]! |= OSPKE;
   }
 }
 
@@ -128,7 +139,10 @@ export function answerCpuid(
   state: CpuidState,
 ): CpuidAnswer {
   const into = new Uint32Array(4);
-  const flags = (state.apicEnabled ? CPUID_APIC_ON : 0) | (state.osxsave ? CPUID_OSXSAVE : 0);
+  const flags =
+    (state.apicEnabled ? CPUID_APIC_ON : 0) |
+    (state.osxsave ? CPUID_OSXSAVE : 0) |
+    (state.ospke === true ? CPUID_OSPKE : 0);
   new CpuidTable(rows).answer(leaf, subleaf, state.apicId, flags, state.xcr0, into);
   const [eax = 0, ebx = 0, ecx = 0, edx = 0] = into;
   return { eax, ebx, ecx, edx };

@@ -5,6 +5,7 @@
 import type { ApicBus, InterruptMessage, MessageSink } from "../../devices/ports.ts";
 import { Attention } from "../host/core.ts";
 
+const REG_ID = 0x20 >> 4;
 const REG_TPR = 0x80 >> 4;
 const REG_LDR = 0xd0 >> 4;
 const REG_DFR = 0xe0 >> 4;
@@ -18,7 +19,6 @@ export const Delivery = { FIXED: 0, LOWEST: 1, SMI: 2, NMI: 4, INIT: 5, SIPI: 6,
 
 /** A local APIC that messages can reach: a physical CPU's, or a virtual CPU's inside a hypervisor. */
 export interface ApicTarget {
-  readonly id: number;
   /** Registers at (offset >> 4), as the register page has them. */
   readonly registers: Uint32Array;
   /** IA32_APIC_BASE. */
@@ -26,6 +26,12 @@ export interface ApicTarget {
   setSipiVector(vector: number): void;
   /** Something to look at: a bit of `Attention`. The CPU may be running, halted, or on another thread. */
   notify(bit: number): void;
+}
+
+/** What a physical destination is compared with: the APIC ID register. */
+function physicalId(target: ApicTarget): number {
+  const id = target.registers[REG_ID]!;
+  return (target.base() & X2APIC) !== 0 ? id : id >>> 24;
 }
 
 /** Destinations of a message, among CPUs whose APICs are on. */
@@ -82,6 +88,11 @@ export class LocalApics implements ApicBus, MessageSink {
     });
   }
 
+  /** Does a physical destination name CPU `index` and no other? Software may have given several the same ID. */
+  isAlone(index: number, destination: number): boolean {
+    return this.#targets.every((target, i) => (physicalId(target) === destination) === (i === index));
+  }
+
   #deliver(
     destination: number,
     isLogical: boolean,
@@ -106,7 +117,7 @@ export class LocalApics implements ApicBus, MessageSink {
     const base = target.base();
     if ((base & APIC_ENABLE) === 0) return false;
     const inX2 = (base & X2APIC) !== 0;
-    if (!isLogical) return destination === (isX2 ? 0xffffffff : 0xff) || destination === target.id;
+    if (!isLogical) return destination === (isX2 ? 0xffffffff : 0xff) || destination === physicalId(target);
     const ldr = target.registers[REG_LDR]!;
     if (inX2) {
       if (isX2 && destination === 0xffffffff) return true;

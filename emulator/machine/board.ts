@@ -127,6 +127,7 @@ export class Board {
       messages: this.apics,
       system: this.#systemControl(),
       intr: this.#intr(),
+      ignoreFloatErrors: () => this.#ignoreFloatErrors(),
       serial: { transmit: options.transmit },
       disks: options.disks.map((make) => make(this.context)),
       memoryBelow4G: memory.plan.lowRam,
@@ -219,7 +220,6 @@ export class Board {
     const cpu = this.cores[index]?.state ?? this.memory.cpuState(index);
     const attention = this.attentionAt(index);
     return {
-      id: index,
       registers: cpu.apicRegister,
       base: () => Number(cpu.apicBase),
       setSipiVector: (vector) => void (cpu.sipiVector = vector),
@@ -240,6 +240,14 @@ export class Board {
       requestExit: (code) => this.request(BoardRequest.DEBUG_EXIT, code),
       setA20: () => undefined,
     };
+  }
+
+  /** Asserts IGNNE# of the first CPU, which looks at it before its next instruction. */
+  #ignoreFloatErrors(): void {
+    const bsp = this.cores[0]?.state ?? this.memory.cpuState(0);
+    bsp.ignne = 1;
+    Atomics.or(this.memory.state.u32, this.attentionAt(0), Attention.FLOAT_ERROR);
+    this.kick(0);
   }
 
   #intr(): InterruptLine {
@@ -263,6 +271,11 @@ export class Board {
       wallClock: () => this.clock.now(),
       sendInterrupt: (icrLow, destination) => this.#sendIpi(index, icrLow, destination),
       endOfInterrupt: (vector) => this.pc.ioapic.eoi(vector),
+      floatError: (level) => {
+        // On a PC the first processor's FERR# alone is wired.
+        if (index === 0) this.pc.floatError.setError(level);
+      },
+      monitoredLineWritten: (cpu) => this.kick(cpu),
       acknowledgeInterrupt: () => this.pc.pic.acknowledge(),
     };
   }
@@ -290,6 +303,9 @@ export class Board {
       wallClock: () => host.wallClock(),
       sendInterrupt: (icrLow, destination) => outside(() => host.sendInterrupt(icrLow, destination)),
       endOfInterrupt: (vector) => outside(() => host.endOfInterrupt(vector)),
+      floatError: (level) => outside(() => host.floatError(level)),
+      // By a CPU in the middle of a store, or by a device's thread: no lock is taken.
+      monitoredLineWritten: (cpu) => host.monitoredLineWritten(cpu),
       acknowledgeInterrupt: () => outside(() => host.acknowledgeInterrupt()),
     };
   }
@@ -330,8 +346,8 @@ export class Board {
   }
 
   #sendIpi(sender: number, icrLow: number, destination: number): void {
-    // Physical destination, no shorthand: to itself without any way between CPUs.
-    if (destination === sender && (icrLow & ICR_NOT_PHYSICAL) === 0) {
+    // Physical destination, no shorthand: to itself alone without any way between CPUs.
+    if ((icrLow & ICR_NOT_PHYSICAL) === 0 && this.apics.isAlone(sender, destination)) {
       this.apics.sendIpi(sender, icrLow, destination);
       return;
     }

@@ -9,6 +9,10 @@ export function leaveSoon(core: Core): void {
   core.state.recordEnd = 0;
 }
 
+/** HLT and its like: an event ends it. */
+const waits = (activity: number): boolean =>
+  activity === Activity.HALTED || activity === Activity.MWAIT || activity === Activity.FLOAT_ERROR;
+
 export interface CpuOutcome {
   /** The CPU shut down (triple fault on metal). */
   shutdown(index: number): void;
@@ -34,12 +38,12 @@ export class CpuActor implements Actor {
     const cpu = this.core.state;
     if (cpu.attention !== 0) return false;
     if (cpu.activity === Activity.ACTIVE) return false;
-    return cpu.activity !== Activity.HALTED || this.core.exports.isWakeUpPending() === 0;
+    return !waits(cpu.activity) || this.core.exports.isWakeUpPending() === 0;
   }
 
   wakeTime(): number {
     const cpu = this.core.state;
-    if (cpu.activity !== Activity.HALTED) return NEVER;
+    if (!waits(cpu.activity)) return NEVER;
     const deadline = cpu.timerDeadline;
     return deadline < NEVER ? deadline : NEVER;
   }

@@ -18,6 +18,7 @@ import {
 } from "../../devices/debug/test-device.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
 import { I8042 } from "../../devices/input/i8042.ts";
+import { FLOAT_ERROR_PORT, FloatErrorLatch } from "../../devices/interrupt/float-error.ts";
 import { I8259Pair } from "../../devices/interrupt/i8259.ts";
 import { IOAPIC_WINDOW } from "../../devices/interrupt/ioapic-spec.ts";
 import { IoApic } from "../../devices/interrupt/ioapic.ts";
@@ -63,6 +64,8 @@ export interface PcOptions {
   readonly system: SystemControl;
   /** The 8259 pair's output. */
   readonly intr: InterruptLine;
+  /** Asserts the first processor's IGNNE#. */
+  readonly ignoreFloatErrors: () => void;
   readonly serial: SerialSink;
   readonly disks: readonly PcDisk[];
   readonly memoryBelow4G: number;
@@ -81,6 +84,7 @@ export class Pc {
   readonly ide: IdeController;
   readonly virtio: readonly VirtioBlk[];
   readonly pm: AcpiPm;
+  readonly floatError: FloatErrorLatch;
   readonly #devices: readonly Resettable[];
 
   constructor(options: PcOptions) {
@@ -103,6 +107,11 @@ export class Pc {
     });
     this.uart = new Uart16550(context, { label: name("COM1"), irq: irq(at.COM1_IRQ), sink: options.serial });
     const keyboard = new I8042(context, { label: name("8042"), irq: irq(at.KEYBOARD_IRQ), system });
+    this.floatError = new FloatErrorLatch(context, {
+      label: name("float error"),
+      irq: irq(at.FLOAT_ERROR_IRQ),
+      ignore: options.ignoreFloatErrors,
+    });
     this.pm = new AcpiPm(context, { label: name("ACPI PM"), sci: irq(at.SCI_IRQ), system });
     const resetControl = new ResetControl(context, { label: name("reset control"), system });
 
@@ -172,6 +181,7 @@ export class Pc {
     fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
     fixed("APM control", 0xb2, 2, this.pm.smiPorts, { maxAccess: 1 });
+    fixed("float error", FLOAT_ERROR_PORT, 1, this.floatError, { maxAccess: 1, ...interrupts });
     fixed("debug exit", DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, new DebugExit(system));
     fixed("test latch", TEST_LATCH_PORT, TEST_LATCH_PORTS, testDevice.latch);
     fixed("test interrupts", TEST_IRQ_PORT, TEST_IRQ_PORTS, testDevice.interrupts);
@@ -207,6 +217,7 @@ export class Pc {
       rtc,
       this.uart,
       keyboard,
+      this.floatError,
       this.pm,
       resetControl,
       testDevice,

@@ -137,6 +137,8 @@ const noBoard: CoreHost = {
   wallClock: () => 0,
   sendInterrupt: () => undefined,
   endOfInterrupt: () => undefined,
+  floatError: () => undefined,
+  monitoredLineWritten: () => undefined,
   acknowledgeInterrupt: () => 0,
 };
 

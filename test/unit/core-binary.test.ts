@@ -61,6 +61,8 @@ test("imports are the shared memory, the CPU's base and the host's functions, an
     "env.wallClock function",
     "env.sendInterrupt function",
     "env.endOfInterrupt function",
+    "env.floatError function",
+    "env.monitoredLineWritten function",
     "env.acknowledgeInterrupt function",
   ]);
   expect(imports.filter((one) => !allowed.has(one))).toEqual([]);

@@ -13,12 +13,13 @@ import { Flags } from "../state/flags";
 import { Op } from "./operand";
 import { dropStack, peekStack, pushValue } from "./stack";
 
-/** True when RIP may become `target`; else #GP(0) is recorded. */
+/** True when RIP may become `target`, as the branch being taken makes it; else #GP(0) is recorded. */
 export function isTargetLegal(target: u64): bool {
   if (is64() ? !isCanonical(target) : target > <u64>segLimit(CS)) {
     raiseGp();
     return false;
   }
+  cpu.branchTaken = 1;
   return true;
 }
 

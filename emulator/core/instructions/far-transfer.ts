@@ -1,7 +1,7 @@
 /**
  * Far branches, IRET, software interrupts, SYSCALL and SYSENTER. SDM Vol. 2.
  *
- * Call gates, task gates and task switches are not there yet: their descriptors raise #GP (docs/known-gaps.md).
+ * Call gates and tasks: gates.ts, task-switch.ts.
  */
 import {
   AR_CODE,
@@ -62,9 +62,17 @@ import {
 import { Linear, System, isCanonical } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/raise";
+import {
+  areVirtualFlagsLegal,
+  hasVirtualFlags,
+  isIoplBelow3,
+  isRedirected,
+  loadVirtualFlags,
+} from "../interrupts/virtual-8086";
 import { SOURCE_PRIVILEGED, SOURCE_SOFTWARE, SOURCE_SOFTWARE_EXCEPTION } from "../interrupts/deliver";
 import { R_DISP, R_LENGTH } from "../records/record";
 import { throughSystemDescriptor } from "./gates";
+import { PIN_NMI_EXITING, PIN_VIRTUAL_NMIS } from "../spec/vmx";
 import { Op } from "./operand";
 import { TASK_BY_IRET, switchTask } from "./task-switch";
 import { dropStack, peekStack, pushValue, setFlagsMasked, setStackPointer } from "./stack";
@@ -334,6 +342,7 @@ export function retFarPop<T>(record: usize): void {
 
 export function iret<T>(record: usize): void {
   cpu.leave = 1;
+  endNmiBlocking();
   const size = sizeof<T>();
   if (!isProtected()) {
     const target = <u64>peekStack<T>(0);
@@ -351,7 +360,6 @@ export function iret<T>(record: usize): void {
     if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID | FLAG_RF;
     setReturnFlags(image, writable);
     updateMode();
-    endNmiBlocking();
     return;
   }
   if (isVirtual8086()) {
@@ -365,7 +373,7 @@ export function iret<T>(record: usize): void {
     }
     const link = <u32>System.read<u16>(segBase(TR));
     if (faultPending()) return;
-    if (switchTask(link, TASK_BY_IRET, cpu.rip, 0)) endNmiBlocking();
+    switchTask(link, TASK_BY_IRET, cpu.rip, 0, 0);
     return;
   }
   const target = <u64>peekStack<T>(0);
@@ -393,7 +401,6 @@ export function iret<T>(record: usize): void {
     cpu.rip = target;
     setReturnFlags(image, writable);
     updateMode();
-    endNmiBlocking();
     return;
   }
   const newPointer = <u64>peekStack<T>(size * 3);
@@ -419,12 +426,19 @@ export function iret<T>(record: usize): void {
   setReturnFlags(image, writable);
   updateMode();
   updateContext();
-  endNmiBlocking();
 }
 
-/** IRET ends blocking by NMI, faults excepted (SDM Vol. 3A, "Handling Multiple NMIs"). */
+/**
+ * IRET ends blocking by NMI, even when it faults (SDM Vol. 3A, "Handling Multiple NMIs"): so before everything else. Under "NMI exiting"
+ * that is virtual-NMI blocking, and without virtual NMIs nothing (SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root
+ * Operation").
+ */
 function endNmiBlocking(): void {
+  if ((cpu.interruptibility & 8) == 0) return;
+  if (cpu.vmxNonRoot != 0 && (cpu.pinControls & (PIN_NMI_EXITING | PIN_VIRTUAL_NMIS)) == PIN_NMI_EXITING)
+    return;
   cpu.interruptibility &= ~(<u32>8);
+  cpu.iretUnblocked = 1;
 }
 
 /** As setFlagsMasked, but RF is taken from the image. */
@@ -434,7 +448,8 @@ function setReturnFlags(image: u64, writable: u64): void {
 }
 
 function iretV86<T>(): void {
-  if ((cpu.rflags & FLAG_IOPL) != FLAG_IOPL) {
+  const isVirtual = isIoplBelow3();
+  if (isVirtual && (sizeof<T>() != 2 || !hasVirtualFlags())) {
     raiseGp();
     return;
   }
@@ -447,14 +462,15 @@ function iretV86<T>(): void {
     raiseGp();
     return;
   }
+  if (isVirtual && !areVirtualFlagsLegal(image)) return;
   dropStack(size * 3);
   loadRealSegment(CS, selector);
   cpu.rip = target;
   let writable = FLAGS_ARITHMETIC | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_NT;
   if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID | FLAG_RF;
-  setReturnFlags(image, writable);
+  if (isVirtual) loadVirtualFlags(image);
+  else setReturnFlags(image, writable);
   updateMode();
-  endNmiBlocking();
 }
 
 /** IRET from ring 0 of protected mode to virtual-8086 mode. */
@@ -483,7 +499,6 @@ function iretToV86(target: u64, selector: u32, image: u64): void {
   cpu.rip = target;
   updateMode();
   updateContext();
-  endNmiBlocking();
 }
 
 /** Software interrupts are delivered by the run loop after the instruction: they are events, not faults. */
@@ -498,12 +513,14 @@ export function int3(record: usize): void {
   softwareInterrupt(record, 3, SOURCE_SOFTWARE_EXCEPTION);
 }
 
+/** Where in virtual-8086 mode it goes, is found when it is delivered; with IOPL below 3 only to the 8086 program itself. */
 export function intN(record: usize): void {
-  if (isVirtual8086() && (cpu.rflags & FLAG_IOPL) != FLAG_IOPL) {
-    raiseGp();
+  const vector = <u32>Op.imm<u8>(record);
+  if (isVirtual8086() && isIoplBelow3() && !isRedirected(vector)) {
+    if (!faultPending()) raiseGp();
     return;
   }
-  softwareInterrupt(record, <u32>Op.imm<u8>(record), SOURCE_SOFTWARE);
+  softwareInterrupt(record, vector, SOURCE_SOFTWARE);
 }
 
 export function into(record: usize): void {

@@ -38,6 +38,7 @@ import {
   descriptorLimit,
   descriptorRights,
   dplOf,
+  isStackLarge,
   readDescriptor,
   setAccessed,
   setCodeSegment,
@@ -75,7 +76,7 @@ export function throughSystemDescriptor(selector: u32, isCall: bool, nextRip: u6
   const cause = isCall ? TASK_BY_CALL : TASK_BY_JMP;
   if (type == TYPE_TASK_GATE) {
     if ((rights & AR_P) == 0) raiseWithError(VECTOR_NP, code);
-    else switchTask((<u32>(cpu.descriptor >> 16)) & 0xffff, cause, nextRip, 0);
+    else switchTask((<u32>(cpu.descriptor >> 16)) & 0xffff, cause, nextRip, 0, 0);
     return;
   }
   const isTss =
@@ -83,7 +84,7 @@ export function throughSystemDescriptor(selector: u32, isCall: bool, nextRip: u6
     type == TYPE_TSS16_AVAILABLE ||
     type == TYPE_TSS_BUSY ||
     type == TYPE_TSS16_BUSY;
-  if (isTss) switchTask(selector, cause, nextRip, 0);
+  if (isTss) switchTask(selector, cause, nextRip, 0, 0);
   else raiseGp(code);
 }
 
@@ -158,12 +159,6 @@ function write(linear: u64, size: u32, value: u64): bool {
   if (size == 8) return Linear.write<u64>(linear, value);
   const wrapped = linear & 0xffffffff;
   return size == 4 ? Linear.write<u32>(wrapped, <u32>value) : Linear.write<u16>(wrapped, <u16>value);
-}
-
-/** Does an expand-up stack segment hold everything between two pointers? */
-function isStackLarge(rights: u64, limit: u32, low: u64, high: u64): bool {
-  if ((rights & AR_DC) != 0) return low > <u64>limit;
-  return low < high && high - 1 <= <u64>limit;
 }
 
 function callSame(size: u32, selector: u32, descriptor: u64, nextRip: u64): bool {

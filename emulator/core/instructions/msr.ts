@@ -24,16 +24,33 @@ import {
   setTscDeadline,
   writeIcr64,
 } from "../interrupts/local-apic";
-import { isCanonical } from "../mmu/linear";
+import { isLoadable } from "../mmu/linear";
+import { cpuidWord } from "./system";
 import { exitOnMsr } from "../vmx/msr-exits";
+import { VMX_BASIC, VMX_VMFUNC, hasVmx, vmxCapability } from "../vmx/capabilities";
+import { isMsrReadVirtualized, readVirtualMsr, writeVirtualMsr } from "../vmx/virtual-apic";
+
+/** CPUID.1:ECX.MONITOR. */
+export const CPUID_MONITOR: u32 = 1 << 3;
 
 function answer(value: u64): void {
   setGpr(RAX, value & 0xffffffff);
   setGpr(RDX, value >> 32);
 }
 
+/** 800H to 8FFH, the range that "virtualize x2APIC mode" is about. */
+function isX2apicMsr(index: u32): bool {
+  return index >> 8 == 8;
+}
+
 export function readMsr(record: usize, index: u32): void {
-  if (cpu.vmxNonRoot != 0 && exitOnMsr(record, index, false)) return;
+  if (cpu.vmxNonRoot != 0) {
+    if (exitOnMsr(record, index, false)) return;
+    if (isX2apicMsr(index) && isMsrReadVirtualized(index - MSR.X2APIC_FIRST)) {
+      answer(readVirtualMsr(index - MSR.X2APIC_FIRST));
+      return;
+    }
+  }
   const value = msrValue(index);
   if (!faultPending()) answer(value);
 }
@@ -80,6 +97,9 @@ export function msrValue(index: u32): u64 {
       return cpu.mtrrDefType;
     case MSR.TSC_DEADLINE:
       return getTscDeadline();
+    case MSR.XSS:
+      if (!hasXss()) raiseGp();
+      return 0;
     case MSR.EFER:
       return cpu.efer;
     case MSR.STAR:
@@ -99,6 +119,7 @@ export function msrValue(index: u32): u64 {
     case MSR.TSC_AUX:
       return cpu.tscAux;
     default:
+      if (index >= VMX_BASIC && index <= VMX_VMFUNC) return vmxCapability(index);
       raiseGp();
       return 0;
   }
@@ -113,12 +134,15 @@ function fixedMtrrIndex(index: u32): i32 {
 }
 
 export function writeMsr(record: usize, index: u32, value: u64): void {
-  if (cpu.vmxNonRoot != 0 && exitOnMsr(record, index, true)) return;
+  if (cpu.vmxNonRoot != 0) {
+    if (exitOnMsr(record, index, true)) return;
+    if (isX2apicMsr(index) && writeVirtualMsr(index - MSR.X2APIC_FIRST, value)) return;
+  }
   setMsr(index, value);
 }
 
 function setCanonical(value: u64): bool {
-  if (isCanonical(value)) return true;
+  if (isLoadable(value)) return true;
   raiseGp();
   return false;
 }
@@ -159,7 +183,7 @@ export function setMsr(index: u32, value: u64): void {
       writeApicBase(value);
       return;
     case MSR.FEATURE_CONTROL:
-      if ((cpu.featureControl & 1) != 0 || (value & ~(<u64>0xff07)) != 0) raiseGp();
+      if ((cpu.featureControl & 1) != 0 || (value & ~(hasVmx() ? <u64>0xff05 : 1)) != 0) raiseGp();
       else cpu.featureControl = value;
       return;
     case MSR.TSC_ADJUST:
@@ -181,7 +205,8 @@ export function setMsr(index: u32, value: u64): void {
       if (value != 0) raiseGp();
       return;
     case MSR.MISC_ENABLE:
-      cpu.miscEnable = value;
+      // MONITOR and MWAIT can be turned off, but not brought to a processor without them.
+      cpu.miscEnable = hasMonitor() ? value : value & ~MSR.MISC_ENABLE_MONITOR;
       return;
     case MSR.DEBUGCTL:
       if ((value & ~(<u64>3)) != 0) raiseGp();
@@ -196,6 +221,10 @@ export function setMsr(index: u32, value: u64): void {
       return;
     case MSR.TSC_DEADLINE:
       setTscDeadline(value);
+      return;
+    case MSR.XSS:
+      // No supervisor state component exists.
+      if (!hasXss() || value != 0) raiseGp();
       return;
     case MSR.EFER:
       writeEfer(value);
@@ -229,6 +258,16 @@ export function setMsr(index: u32, value: u64): void {
     default:
       raiseGp();
   }
+}
+
+/** Does the CPU model have MONITOR and MWAIT? */
+export function hasMonitor(): bool {
+  return (cpuidWord(1, 0, 2) & CPUID_MONITOR) != 0;
+}
+
+/** IA32_XSS exists where XSAVES does: CPUID.(EAX=0DH,ECX=1):EAX[3]. */
+function hasXss(): bool {
+  return (cpuidWord(0xd, 1, 0) & (1 << 3)) != 0;
 }
 
 function writeEfer(value: u64): void {

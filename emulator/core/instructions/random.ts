@@ -4,6 +4,9 @@
  */
 import { Flags } from "../state/flags";
 import { cpu } from "../state/cpu";
+import { EXIT_REASON_RDRAND, EXIT_REASON_RDSEED } from "../spec/vmx";
+import { exitOnRandom } from "../vmx/instruction-exits";
+import { Op } from "./operand";
 
 /** SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators"). */
 function nextRandom(): u64 {
@@ -14,9 +17,17 @@ function nextRandom(): u64 {
   return value ^ (value >> 31);
 }
 
+export function rdrand<T extends number>(record: usize): void {
+  if (!exitOnRandom(record, EXIT_REASON_RDRAND)) setNumber<T>(record);
+}
+
+export function rdseed<T extends number>(record: usize): void {
+  if (!exitOnRandom(record, EXIT_REASON_RDSEED)) setNumber<T>(record);
+}
+
 /** The number; CF is 1, the other five flags 0. */
-export function randomNumber<T extends number>(): T {
+function setNumber<T extends number>(record: usize): void {
   // A result of 1 clears ZF, SF and, of odd parity, PF.
   Flags.explicit<u8>(1, 1, 0, 0);
-  return <T>nextRandom();
+  Op.setDst<T>(record, <T>nextRandom());
 }

@@ -30,7 +30,7 @@ import {
   loadSegment,
   readSystemDescriptor,
 } from "../mmu/descriptors";
-import { Linear, System, isCanonical } from "../mmu/linear";
+import { Linear, System, isLoadable } from "../mmu/linear";
 import { Address } from "../mmu/segmented";
 import { faultPending, raiseGp, raiseUd, raiseWithError } from "../interrupts/raise";
 import { R_FLAGS, RECORD_REGISTER } from "../records/record";
@@ -137,7 +137,7 @@ function selectorOperand(record: usize, inSource: bool): u32 {
 /** Base of the system descriptor just read, of 64 bits in long mode; #GP when it is not canonical. */
 function systemBase(selector: u32): u64 {
   const base = descriptorBase(cpu.descriptor) | cpu.descriptorHigh;
-  if (isLongMode() && !isCanonical(base)) raiseGp(selector & 0xfffc);
+  if (isLongMode() && !isLoadable(base)) raiseGp(selector & 0xfffc);
   return base;
 }
 
@@ -312,7 +312,7 @@ function loadTable(record: usize, isIdt: bool): void {
     if (Op.size(record) == 2) base &= 0xffffff;
   }
   if (faultPending()) return;
-  if (is64() && !isCanonical(base)) {
+  if (is64() && !isLoadable(base)) {
     raiseGp();
     return;
   }

@@ -27,6 +27,13 @@ import {
 import { Linear } from "../mmu/linear";
 import { Address, segmentLinear } from "../mmu/segmented";
 import { loadSegment } from "../mmu/descriptors";
+import {
+  areVirtualFlagsLegal,
+  hasVirtualFlags,
+  isIoplBelow3,
+  loadVirtualFlags,
+  virtualFlags,
+} from "../interrupts/virtual-8086";
 import { FAULT_NON_CANONICAL, faultPending, raiseGp, raiseWithError } from "../interrupts/raise";
 import { R_BASE } from "../records/record";
 import { Op } from "./operand";
@@ -201,20 +208,28 @@ export function popa<T>(record: usize): void {
 }
 
 export function pushf<T>(record: usize): void {
-  if (isVirtual8086() && (cpu.rflags & FLAG_IOPL) != FLAG_IOPL) {
-    raiseGp();
+  if (isVirtual8086() && isIoplBelow3()) {
+    if (sizeof<T>() == 2 && hasVirtualFlags()) pushValue<u16>(<u16>virtualFlags());
+    else raiseGp();
     return;
   }
   pushValue<T>(<T>(getFlags() & ~(FLAG_VM | FLAG_RF)));
 }
 
 export function popf<T>(record: usize): void {
-  if (isVirtual8086() && (cpu.rflags & FLAG_IOPL) != FLAG_IOPL) {
+  const isVirtual = isVirtual8086() && isIoplBelow3();
+  if (isVirtual && (sizeof<T>() != 2 || !hasVirtualFlags())) {
     raiseGp();
     return;
   }
   const image = <u64>peekStack<T>(0);
   if (faultPending()) return;
+  if (isVirtual) {
+    if (!areVirtualFlagsLegal(image)) return;
+    dropStack(sizeof<T>());
+    loadVirtualFlags(image);
+    return;
+  }
   dropStack(sizeof<T>());
   let writable = FLAGS_ARITHMETIC | FLAG_TF | FLAG_DF | FLAG_NT;
   if (sizeof<T>() != 2) writable |= FLAG_AC | FLAG_ID;

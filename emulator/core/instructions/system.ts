@@ -17,10 +17,13 @@ import {
   CR0_ET,
   CR4_DE,
   CR4_FSGSBASE,
+  CR4_LA57,
+  CR4_OSXSAVE,
   CR4_PAE,
   CR4_PCE,
   CR4_PCIDE,
   CR4_PGE,
+  CR4_PKE,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -30,6 +33,8 @@ import {
   EFER_LME,
   FLAG_AC,
   FLAG_IF,
+  FLAG_VIF,
+  FLAG_VIP,
   PHYSICAL_MASK,
   PTE_P,
   VECTOR_DB,
@@ -50,12 +55,15 @@ import {
 } from "../state/mode";
 import { AR_L } from "../spec/architecture";
 import { ramAddress } from "../mmu/physical";
+import { ACCESS_READ, NO_TRANSLATION, machinePhysical } from "../mmu/walk";
+import { FOR_PDPTES } from "../mmu/ept-walk";
 import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
-import { Linear, isCanonical } from "../mmu/linear";
+import { Linear, isCanonical, isLoadable } from "../mmu/linear";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
 import { APIC_BASE_ENABLE, APIC_TPR, apicRead, apicWrite } from "../interrupts/local-apic";
 import { bumpJumpGeneration } from "../records/block-cache";
+import { hasVirtualIf } from "../interrupts/virtual-8086";
 import { R_FLAGS, RECORD_REGISTER } from "../records/record";
 import {
   exitOnClts,
@@ -64,21 +72,26 @@ import {
   exitOnDebugAccess,
   exitOnInstruction,
   exitOnInvlpg,
+  exitOnInvpcid,
   exitOnLmsw,
-  exitOnVmcall,
+  exitOnPause,
 } from "../vmx/instruction-exits";
+import { readVirtualTpr, usesTprShadow, writeVirtualTpr } from "../vmx/virtual-apic";
+import { CR0_FIXED, cr0FixedInGuest } from "../vmx/fixed-bits";
 import { guestVisibleCr0 } from "./segment";
 import { Op } from "./operand";
-import { xsaveBytes } from "./xsave";
-import { readMsr, writeMsr } from "./msr";
+import { compactedBytes, standardBytes } from "./xsave";
+import { CPUID_MONITOR, readMsr, writeMsr } from "./msr";
+import { MISC_ENABLE_MONITOR } from "../spec/msr";
 import {
   EXIT_REASON_CPUID,
   EXIT_REASON_HLT,
-  EXIT_REASON_PAUSE,
+  EXIT_REASON_INVD,
   EXIT_REASON_RDPMC,
   EXIT_REASON_RDTSC,
   EXIT_REASON_RDTSCP,
   EXIT_REASON_WBINVD,
+  SECONDARY_ENABLE_RDTSCP,
 } from "../spec/vmx";
 
 export function ud(record: usize): void {
@@ -99,7 +112,8 @@ function requireRing0(): bool {
 export function cli(record: usize): void {
   const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
-    raiseGp();
+    if (hasVirtualIf()) cpu.rflags &= ~FLAG_VIF;
+    else raiseGp();
     return;
   }
   cpu.rflags &= ~FLAG_IF;
@@ -109,7 +123,8 @@ export function cli(record: usize): void {
 export function sti(record: usize): void {
   const iopl = (<u32>(cpu.rflags >> 12)) & 3;
   if (isProtected() && cpu.cpl > iopl) {
-    raiseGp();
+    if (hasVirtualIf() && (cpu.rflags & FLAG_VIP) == 0) cpu.rflags |= FLAG_VIF;
+    else raiseGp();
     return;
   }
   if ((cpu.rflags & FLAG_IF) == 0) {
@@ -126,7 +141,7 @@ export function hlt(record: usize): void {
 }
 
 export function pause(record: usize): void {
-  if (exitOnInstruction(record, EXIT_REASON_PAUSE)) return;
+  if (exitOnPause(record)) return;
   cpu.pauses++;
   // A spin-wait loop. In parallel mode the thread that it waits for may need this host processor: now and then it is
   // given away for a moment, or until this CPU has something to look at.
@@ -147,23 +162,28 @@ export function wbinvd(record: usize): void {
   if (requireRing0()) exitOnInstruction(record, EXIT_REASON_WBINVD);
 }
 
+export function invd(record: usize): void {
+  if (requireRing0()) exitOnInstruction(record, EXIT_REASON_INVD);
+}
+
 // --- control registers
 
 /** Bits of CR0 that exist; the others must be 0 (upper half) or are ignored. */
 const CR0_DEFINED: u64 = 0xe005003f;
 
-/** CR4 bits that this processor has. */
+/** CR4 bits that this processor has; in VMX operation VMXE, which is fixed to 1 there, is one. */
 export function cr4Supported(): u64 {
-  // VMXE is fixed to 1 in VMX operation (IA32_VMX_CR4_FIXED0); in a guest it is the hypervisor's.
-  return cpu.vmxNonRoot != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
+  return cpu.vmxOn != 0 ? cpu.cr4Allowed | CR4_VMXE : cpu.cr4Allowed;
 }
 
-/** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set. */
+/** Loads the PDPTEs for PAE paging. False with #GP when one has reserved bits set, or with an EPT-induced exit. */
 export function loadPdptes(cr3: u64): bool {
-  const table = cr3 & 0xffffffe0;
+  // All four lie in one page.
+  const from = machinePhysical(cr3 & 0xffffffe0, 0, ACCESS_READ, FOR_PDPTES);
+  if (from == NO_TRANSLATION) return false;
   let good = true;
   for (let i: usize = 0; i < 4; i++) {
-    const at = ramAddress(table + (i << 3), 8);
+    const at = ramAddress(from + (i << 3), 8);
     const entry = at == 0 ? 0 : load<u64>(at);
     if ((entry & PTE_P) != 0 && (entry & (0x1e6 | ~PHYSICAL_MASK)) != 0) good = false;
     store<u64>(CPU + CPU_PDPTE_SCRATCH + (i << 3), entry);
@@ -181,6 +201,11 @@ function usesPdptes(cr0: u64, cr4: u64): bool {
   return (cr0 & CR0_PG) != 0 && (cr4 & CR4_PAE) != 0 && (cpu.efer & EFER_LME) == 0;
 }
 
+/** Bits of CR0 that must stay 1 in VMX operation. */
+function fixedCr0(): u64 {
+  return cpu.vmxNonRoot != 0 ? cr0FixedInGuest(cpu.proc2Controls) : CR0_FIXED;
+}
+
 /** MOV to CR0 and LMSW, after interception. */
 export function writeCr0(value: u64): void {
   if (
@@ -188,6 +213,10 @@ export function writeCr0(value: u64): void {
     ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
     ((value & CR0_NW) != 0 && (value & CR0_CD) == 0)
   ) {
+    raiseGp();
+    return;
+  }
+  if (cpu.vmxOn != 0 && (value & fixedCr0()) != fixedCr0()) {
     raiseGp();
     return;
   }
@@ -239,7 +268,11 @@ export function writeCr3(value: u64): void {
 
 export function writeCr4(value: u64): void {
   const before = cpu.cr4;
-  if ((value & ~cr4Supported()) != 0 || (isLongMode() && (value & CR4_PAE) == 0)) {
+  // In IA-32e mode PAE stays on, and the number of levels as it is; in VMX operation VMXE.
+  const isFixed =
+    (isLongMode() && ((value & CR4_PAE) == 0 || ((value ^ before) & CR4_LA57) != 0)) ||
+    (cpu.vmxOn != 0 && (value & CR4_VMXE) == 0);
+  if ((value & ~cr4Supported()) != 0 || isFixed) {
     raiseGp();
     return;
   }
@@ -255,7 +288,7 @@ export function writeCr4(value: u64): void {
     return;
   cpu.cr4 = value;
   cpu.guestStateChanged = 1;
-  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
+  if ((before ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE))
     dropContexts(cpu.vpid, -1);
   updateContext();
   updateMedia();
@@ -290,7 +323,8 @@ export function moveToControl(record: usize): void {
         raiseGp();
         return;
       }
-      apicWrite(APIC_TPR, (<u32>value) << 4);
+      if (usesTprShadow()) writeVirtualTpr(<u32>value);
+      else apicWrite(APIC_TPR, (<u32>value) << 4);
       return;
     default:
       raiseUd();
@@ -316,7 +350,7 @@ export function moveFromControl(record: usize): void {
       value = cpu.vmxNonRoot != 0 ? (cpu.cr4 & ~cpu.cr4Mask) | (cpu.cr4Shadow & cpu.cr4Mask) : cpu.cr4;
       break;
     case 8:
-      value = <u64>(apicRead(APIC_TPR) >> 4);
+      value = <u64>(usesTprShadow() ? readVirtualTpr() : apicRead(APIC_TPR) >> 4);
       break;
     default:
       raiseUd();
@@ -370,7 +404,6 @@ const DR7_GD: u64 = 1 << 13;
 function isDetected(): bool {
   if ((debugRegister(7) & DR7_GD) == 0) return false;
   noteDebugCondition(DR6_BD);
-  setDebugRegister(7, debugRegister(7) & ~DR7_GD);
   raise(VECTOR_DB);
   return true;
 }
@@ -424,6 +457,7 @@ export function invlpg(record: usize): void {
 }
 
 export function invpcid(record: usize): void {
+  if (exitOnInvpcid(record)) return;
   if (cpu.cpl != 0) {
     raiseGp();
     return;
@@ -438,7 +472,7 @@ export function invpcid(record: usize): void {
   if (
     type > 3 ||
     (type < 2 && (pcid & ~(<u64>0xfff)) != 0) ||
-    (type == 0 && is64() && !isCanonical(address)) ||
+    (type == 0 && is64() && !isLoadable(address)) ||
     (type < 2 && (cpu.cr4 & CR4_PCIDE) == 0 && pcid != 0)
   ) {
     raiseGp();
@@ -480,6 +514,11 @@ export function rdtscp(record: usize): void {
 }
 
 export function rdpid(record: usize): void {
+  // SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root Operation".
+  if (cpu.vmxNonRoot != 0 && (cpu.proc2Controls & SECONDARY_ENABLE_RDTSCP) == 0) {
+    raiseUd();
+    return;
+  }
   Op.setDst<u64>(record, cpu.tscAux & 0xffffffff);
 }
 
@@ -523,11 +562,15 @@ export function cpuid(record: usize): void {
     edx = load<u32>(at, 20);
     if (leaf == 1) {
       ebx = (ebx & 0x00ffffff) | (cpu.id << 24);
-      if (cpu.cr4 & (1 << 18)) ecx |= 1 << 27;
+      if (cpu.cr4 & CR4_OSXSAVE) ecx |= 1 << 27;
+      if ((cpu.miscEnable & MISC_ENABLE_MONITOR) == 0) ecx &= ~CPUID_MONITOR;
       if ((cpu.apicBase & APIC_BASE_ENABLE) == 0) edx &= ~((<u32>1) << 9);
     } else if (leaf == 0xb) edx = cpu.id;
-    // Bytes of an XSAVE image with what XCR0 enables.
-    else if (leaf == 0xd && subleaf <= 1 && ebx != 0) ebx = xsaveBytes(cpu.xcr0);
+    // OSPKE.
+    else if (leaf == 7 && subleaf == 0) ecx |= (cpu.cr4 & CR4_PKE) != 0 ? 1 << 4 : 0;
+    // Bytes of an XSAVE image with what XCR0 enables, in the standard and in the compacted format.
+    else if (leaf == 0xd && subleaf == 0 && ebx != 0) ebx = standardBytes(cpu.xcr0);
+    else if (leaf == 0xd && subleaf == 1 && ebx != 0) ebx = compactedBytes(cpu.xcr0);
   } else if (leaf == 0xb) {
     ecx = subleaf & 0xff;
     edx = cpu.id;
@@ -611,7 +654,7 @@ export function rdgsbase<T>(record: usize): void {
 function writeBase<T>(record: usize, index: u32): void {
   if (!fsGsAllowed()) return;
   const value = <u64>Op.dst<T>(record);
-  if (!isCanonical(value)) {
+  if (!isLoadable(value)) {
     raiseGp();
     return;
   }
@@ -622,10 +665,4 @@ export function wrfsbase<T>(record: usize): void {
 }
 export function wrgsbase<T>(record: usize): void {
   writeBase<T>(record, GS);
-}
-
-/** VMCALL exits from a guest; elsewhere this processor has no VMX instructions to offer yet: #UD. */
-export function vmcall(record: usize): void {
-  if (cpu.vmxNonRoot != 0) exitOnVmcall(record);
-  else raiseUd();
 }

@@ -185,9 +185,10 @@ function setBusy(selector: u32, busy: bool): bool {
  * instruction's fault: `Cpu.taskFault`.
  *
  * @param nextRip where the old task goes on
+ * @param resume FLAG_RF when a fault switches: the old task's saved flags have it
  * @returns false when a fault or VM exit was recorded and nothing changed
  */
-export function switchTask(selector: u32, cause: u32, nextRip: u64, ext: u32): bool {
+export function switchTask(selector: u32, cause: u32, nextRip: u64, ext: u32, resume: u64): bool {
   if (!readTss(selector, cause, ext)) return false;
   if (cpu.vmxNonRoot != 0 && cpu.emulating == 0) {
     vmExit(EXIT_REASON_TASK_SWITCH, <u64>(selector | (cause << 30)));
@@ -198,7 +199,7 @@ export function switchTask(selector: u32, cause: u32, nextRip: u64, ext: u32): b
   const isWide = (descriptorRights(descriptor) & 8) != 0;
   if (!readImage(base, isWide ? BYTES : BYTES16)) return false;
   const oldSelector = segSelector(TR);
-  let flags = <u32>getFlags();
+  let flags = <u32>(getFlags() | resume);
   if (cause == TASK_BY_IRET) flags &= ~(<u32>FLAG_NT);
   if (!saveTask(nextRip, flags)) return false;
   if (cause == TASK_BY_CALL || cause == TASK_BY_GATE) {

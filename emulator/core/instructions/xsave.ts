@@ -1,20 +1,30 @@
 /**
- * XCR0 and the XSAVE family: XGETBV, XSETBV, XSAVE, XSAVEOPT, XSAVEC, XRSTOR. SDM Vol. 1, "Managing State Using the XSAVE Feature
- * Set".
+ * XCR0 and the XSAVE family: XGETBV, XSETBV, XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS. SDM Vol. 1, "Managing State Using
+ * the XSAVE Feature Set".
  *
- * State components are x87 (bit 0), SSE (1) and AVX (2). AVX is the only one in the extended region, so that its place is the
- * same in the standard and in the compacted format. XINUSE is exact: a component is in use when it is not in its initial
- * configuration.
+ * State components are x87 (bit 0), SSE (1), AVX (2) and PKRU (9). There is no supervisor state component: IA32_XSS is always 0.
+ * AVX comes first in the extended region, so that its place is the same in the standard and in the compacted format. XINUSE is
+ * exact: a component is in use when it is not in its initial configuration.
  */
 import { CPU_IMAGE, CPU_VECTOR, CPU_X87 } from "../layout.generated";
 import { CPU, RAX, RCX, RDX, cpu, getGpr, setGpr } from "../state/cpu";
 import { updateMedia } from "../state/media";
-import { CR0_TS, CR4_OSXSAVE, VECTOR_NM, XCR0_AVX, XCR0_SSE, XCR0_X87 } from "../spec/architecture";
+import {
+  CR0_TS,
+  CR4_OSXSAVE,
+  VECTOR_NM,
+  XCR0_AVX,
+  XCR0_PKRU,
+  XCR0_SSE,
+  XCR0_X87,
+} from "../spec/architecture";
 import { EXIT_REASON_XSETBV } from "../spec/vmx";
-import { exitOnInstruction } from "../vmx/instruction-exits";
+import { exitOnInstruction, isXsavesUndefined } from "../vmx/instruction-exits";
 import { Linear } from "../mmu/linear";
+import { Address } from "../mmu/segmented";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
 import { Op } from "./operand";
+import { setPkru } from "./protection-keys";
 import { cpuidWord } from "./system";
 import {
   MXCSR_MASK,
@@ -27,7 +37,7 @@ import {
 } from "./fxsave";
 import { isWritable, linearAt, writeImage } from "./x87/memory";
 
-// The image: legacy region, header, AVX component.
+// The image: legacy region, header, AVX component, PKRU behind it.
 const X87_HEADER_BYTES: u32 = 24;
 const MXCSR_OFFSET: u32 = 24;
 const MXCSR_BYTES: u32 = 8;
@@ -38,6 +48,8 @@ const HEADER_OFFSET: u32 = 512;
 const HEADER_BYTES: u32 = 64;
 const AVX_OFFSET: u32 = 576;
 const AVX_BYTES: u32 = 256;
+const PKRU_OFFSET: u32 = AVX_OFFSET + AVX_BYTES;
+const PKRU_BYTES: u32 = 8;
 const ALIGNMENT: u64 = 64;
 /** Bit of XCOMP_BV: the image is in the compacted format. */
 const COMPACTED: u64 = 0x8000000000000000;
@@ -56,8 +68,19 @@ function supportedComponents(): u64 {
   return <u64>cpuidWord(XSAVE_LEAF, 0, EAX);
 }
 
-/** Bytes of an image with these components, in either format. */
-export function xsaveBytes(components: u64): u32 {
+/** Bytes of an image with these components in the standard format. */
+export function standardBytes(components: u64): u32 {
+  if ((components & XCR0_PKRU) != 0) return PKRU_OFFSET + PKRU_BYTES;
+  return compactedBytes(components);
+}
+
+/** And in the compacted format. */
+export function compactedBytes(components: u64): u32 {
+  return compactedPkru(components) + ((components & XCR0_PKRU) != 0 ? PKRU_BYTES : 0);
+}
+
+/** Where PKRU is in the compacted format: right behind what comes before it. */
+function compactedPkru(components: u64): u32 {
   return (components & XCR0_AVX) != 0 ? AVX_OFFSET + AVX_BYTES : AVX_OFFSET;
 }
 
@@ -125,7 +148,10 @@ function isX87Initial(): bool {
 /** XINUSE. MXCSR does not count. */
 function inUse(): u64 {
   return (
-    (isX87Initial() ? 0 : XCR0_X87) | (areHalvesZero(0) ? 0 : XCR0_SSE) | (areHalvesZero(16) ? 0 : XCR0_AVX)
+    (isX87Initial() ? 0 : XCR0_X87) |
+    (areHalvesZero(0) ? 0 : XCR0_SSE) |
+    (areHalvesZero(16) ? 0 : XCR0_AVX) |
+    (cpu.pkru == 0 ? 0 : XCR0_PKRU)
   );
 }
 
@@ -137,8 +163,8 @@ function isReady(): bool {
   return false;
 }
 
-/** Writes components to the image at `linear`, MXCSR by a flag of its own. `isWide`: REX.W. */
-function saveComponents(linear: u64, components: u64, withMxcsr: bool, isWide: bool): bool {
+/** Writes components to the image at `linear`, MXCSR by a flag of its own, PKRU to byte `pkruAt`. `isWide`: REX.W. */
+function saveComponents(linear: u64, components: u64, withMxcsr: bool, pkruAt: u32, isWide: bool): bool {
   if ((components & XCR0_X87) != 0) {
     putLegacyX87(isWide);
     if (
@@ -160,22 +186,23 @@ function saveComponents(linear: u64, components: u64, withMxcsr: bool, isWide: b
       memory.copy(CPU + CPU_IMAGE + <usize>AVX_OFFSET + (i << 4), CPU + CPU_VECTOR + (i << 5) + 16, 16);
     if (!writeImage<u64>(linear, AVX_OFFSET, xmmCount() << 4)) return false;
   }
-  return true;
+  return (components & XCR0_PKRU) == 0 || Linear.write<u64>(linearAt(linear, pkruAt), <u64>cpu.pkru);
 }
 
 /** XSAVE and XSAVEOPT: the standard format. The latter leaves out what is in its initial configuration. */
 function saveStandard(record: usize, isOptimized: bool): void {
   if (!isReady()) return;
   const requested = cpu.xcr0 & edxEax();
-  const linear = imageAddress(record, xsaveBytes(requested), ALIGNMENT, true);
-  if (faultPending() || !isWritable(linear, xsaveBytes(requested))) return;
+  const bytes = standardBytes(requested);
+  const linear = imageAddress(record, bytes, ALIGNMENT, true);
+  if (faultPending() || !isWritable(linear, bytes)) return;
   const used = inUse();
   const header = linearAt(linear, HEADER_OFFSET);
   const before = Linear.read<u64>(header);
   if (faultPending()) return;
   const saved = isOptimized ? requested & used : requested;
   const withMxcsr = (requested & (XCR0_SSE | XCR0_AVX)) != 0;
-  if (!saveComponents(linear, saved, withMxcsr, Op.size(record) == 8)) return;
+  if (!saveComponents(linear, saved, withMxcsr, PKRU_OFFSET, Op.size(record) == 8)) return;
   Linear.write<u64>(header, (before & ~requested) | (used & requested));
 }
 
@@ -187,18 +214,35 @@ export function xsaveopt(record: usize): void {
   saveStandard(record, true);
 }
 
-/** XSAVEC: the compacted format, of which only what is in use is written. */
-export function xsavec(record: usize): void {
-  if (!isReady()) return;
+/** The compacted format, of which only what is in use is written. */
+function saveCompacted(record: usize): void {
   const requested = cpu.xcr0 & edxEax();
-  const linear = imageAddress(record, xsaveBytes(requested), ALIGNMENT, true);
-  if (faultPending() || !isWritable(linear, xsaveBytes(requested))) return;
+  const bytes = compactedBytes(requested);
+  const linear = imageAddress(record, bytes, ALIGNMENT, true);
+  if (faultPending() || !isWritable(linear, bytes)) return;
   let saved = requested & inUse();
   if (cpu.mxcsr != MXCSR_INITIAL) saved |= requested & XCR0_SSE;
-  if (!saveComponents(linear, saved, (saved & XCR0_SSE) != 0, Op.size(record) == 8)) return;
+  const withMxcsr = (saved & XCR0_SSE) != 0;
+  if (!saveComponents(linear, saved, withMxcsr, compactedPkru(requested), Op.size(record) == 8)) return;
   const header = linearAt(linear, HEADER_OFFSET);
   if (!Linear.write<u64>(header, saved)) return;
   Linear.write<u64>(linearAt(header, 8), requested | COMPACTED);
+}
+
+export function xsavec(record: usize): void {
+  if (isReady()) saveCompacted(record);
+}
+
+/** What XSAVES and XRSTORS want beside `isReady`. Without supervisor state components the XSS-exiting bitmap meets none. */
+function isSupervisorReady(): bool {
+  if (!isEnabled() || isXsavesUndefined()) return false;
+  if (cpu.cpl == 0) return isReady();
+  raiseGp();
+  return false;
+}
+
+export function xsaves(record: usize): void {
+  if (isSupervisorReady()) saveCompacted(record);
 }
 
 /** Reads a part of an image to its place in the image area. False: a fault. */
@@ -216,10 +260,14 @@ function isHeaderZero(from: usize, to: usize): bool {
   return isZero(CPU + CPU_IMAGE + <usize>HEADER_OFFSET + from, to - from);
 }
 
-/** Is the header of the image in the image area one that XRSTOR takes? SDM Vol. 1, "Operation of XRSTOR". */
-function isHeaderValid(components: u64, layout: u64): bool {
-  if ((layout & COMPACTED) == 0) return (components & ~cpu.xcr0) == 0 && isHeaderZero(8, 24);
-  const hasCompaction = (cpuidWord(XSAVE_LEAF, 1, EAX) & HAS_XSAVEC) != 0;
+/**
+ * Is the header of the image in the image area one that XRSTOR takes? XRSTORS takes the compacted format alone. SDM Vol. 1,
+ * "Operation of XRSTOR" and "Operation of XRSTORS".
+ */
+function isHeaderValid(components: u64, layout: u64, mustBeCompacted: bool): bool {
+  if ((layout & COMPACTED) == 0)
+    return !mustBeCompacted && (components & ~cpu.xcr0) == 0 && isHeaderZero(8, 24);
+  const hasCompaction = mustBeCompacted || (cpuidWord(XSAVE_LEAF, 1, EAX) & HAS_XSAVEC) != 0;
   const saved = layout & ~COMPACTED;
   return (
     hasCompaction && (saved & ~cpu.xcr0) == 0 && (components & ~saved) == 0 && isHeaderZero(16, HEADER_BYTES)
@@ -249,18 +297,28 @@ function loadHalves(half: usize, from: usize, isInitial: bool): void {
 }
 
 export function xrstor(record: usize): void {
-  if (!isReady()) return;
+  if (isReady()) restore(record, false);
+}
+
+export function xrstors(record: usize): void {
+  if (isSupervisorReady()) restore(record, true);
+}
+
+function restore(record: usize, mustBeCompacted: bool): void {
   const requested = cpu.xcr0 & edxEax();
-  const linear = imageAddress(record, xsaveBytes(requested), ALIGNMENT, false);
+  const linear = imageAddress(record, HEADER_OFFSET + HEADER_BYTES, ALIGNMENT, false);
   if (faultPending() || !readPart(linear, 0, XMM_OFFSET) || !readPart(linear, HEADER_OFFSET, HEADER_BYTES))
     return;
   const components = load<u64>(CPU + <usize>HEADER_OFFSET, CPU_IMAGE);
   const layout = load<u64>(CPU + <usize>HEADER_OFFSET + 8, CPU_IMAGE);
-  if (!isHeaderValid(components, layout)) {
+  if (!isHeaderValid(components, layout, mustBeCompacted)) {
     raiseGp();
     return;
   }
   const isCompacted = (layout & COMPACTED) != 0;
+  // Now the size is known: the segment must hold all of it.
+  Address.forRead(record, isCompacted ? compactedBytes(requested & layout) : standardBytes(requested));
+  if (faultPending()) return;
   const loaded = requested & components;
   // The standard format has MXCSR whether SSE state is in its initial configuration or not.
   const takesMxcsr = isCompacted ? (loaded & XCR0_SSE) != 0 : (requested & (XCR0_SSE | XCR0_AVX)) != 0;
@@ -269,6 +327,12 @@ export function xrstor(record: usize): void {
   const present = isCompacted ? requested & layout : requested;
   if ((present & XCR0_SSE) != 0 && !readPart(linear, XMM_OFFSET, xmmCount() << 4)) return;
   if ((present & XCR0_AVX) != 0 && !readPart(linear, AVX_OFFSET, xmmCount() << 4)) return;
+  let pkru: u32 = 0;
+  if ((present & XCR0_PKRU) != 0) {
+    const value = Linear.read<u32>(linearAt(linear, isCompacted ? compactedPkru(layout) : PKRU_OFFSET));
+    if (faultPending()) return;
+    if ((loaded & XCR0_PKRU) != 0) pkru = value;
+  }
   const mxcsr = load<u32>(CPU + <usize>MXCSR_OFFSET, CPU_IMAGE);
   if (takesMxcsr && (mxcsr & ~MXCSR_MASK) != 0) {
     raiseGp();
@@ -280,4 +344,5 @@ export function xrstor(record: usize): void {
   if ((requested & XCR0_AVX) != 0) loadHalves(16, AVX_OFFSET, (loaded & XCR0_AVX) == 0);
   if ((loaded & XCR0_X87) != 0) getLegacyX87(Op.size(record) == 8);
   else if ((requested & XCR0_X87) != 0) initializeX87();
+  if ((requested & XCR0_PKRU) != 0) setPkru(pkru);
 }

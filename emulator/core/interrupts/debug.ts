@@ -35,9 +35,18 @@ export function setDebugRegister(number: u32, value: u64): void {
   cpu.guestStateChanged = 1;
 }
 
-/** Adds to DR6; its bits of breakpoints tell of this exception alone. */
+const DR7_GD: u64 = 1 << 13;
+
+/** What the #DB about to be delivered tells of: bits as in DR6. DR6 itself changes at delivery, after any exit it causes. */
 export function noteDebugCondition(bits: u64): void {
-  setDebugRegister(6, (debugRegister(6) & ~(<u64>15)) | bits);
+  cpu.debugConditions |= bits;
+}
+
+/** #DB is delivered: DR6 tells of it (its bits of breakpoints of this exception alone), and general detect is off. */
+export function applyDebugConditions(): void {
+  setDebugRegister(6, (debugRegister(6) & ~(<u64>15)) | cpu.debugConditions);
+  cpu.debugConditions = 0;
+  if ((debugRegister(7) & DR7_GD) != 0) setDebugRegister(7, debugRegister(7) & ~DR7_GD);
 }
 
 function isEnabled(number: u32): bool {

@@ -23,6 +23,7 @@ import {
   TYPE_TASK_GATE,
   TYPE_TRAP_GATE,
   TYPE_TRAP_GATE16,
+  VECTOR_DB,
   VECTOR_DE,
   VECTOR_DF,
   VECTOR_GP,
@@ -49,6 +50,7 @@ import {
   descriptorLimit,
   descriptorRights,
   dplOf,
+  isStackLarge,
   isWithinCodeLimit,
   loadRealSegment,
   readDescriptor,
@@ -57,7 +59,6 @@ import {
   setFromDescriptor,
 } from "../mmu/descriptors";
 import { Linear, System, isCanonical } from "../mmu/linear";
-import { BAD_LINEAR, segmentLinear } from "../mmu/segmented";
 import {
   FAULT_NON_CANONICAL,
   FAULT_RETRY,
@@ -67,6 +68,9 @@ import {
   raiseWithError,
 } from "./raise";
 import { NO_TASK_FAULT, TASK_BY_GATE, pushTaskError, switchTask } from "../instructions/task-switch";
+import { applyDebugConditions } from "./debug";
+import { deliverRedirected, isRedirected } from "./virtual-8086";
+import { DEBUGCTL_BTF, DEBUGCTL_LBR } from "../spec/msr";
 import { exitOnException, exitOnTripleFault } from "../vmx/event-exits";
 
 /** Where an event comes from; decides privilege checks, the EXT bit and the VMX interruption type. */
@@ -115,6 +119,8 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
         return;
     }
     if (from == SOURCE_EXCEPTION && current == VECTOR_PF) cpu.cr2 = cpu.cr2Pending;
+    if (current == VECTOR_DB && cpu.debugConditions != 0) applyDebugConditions();
+    if (current == VECTOR_DB && isException) endBranchTracing();
     cpu.deliveringVector = current;
     cpu.deliveringSource = from;
     cpu.deliveringHasError = withError ? 1 : 0;
@@ -124,7 +130,11 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
     cpu.taskSwitched = 0;
     if (!isProtected()) deliverReal(current, back);
     else if (isLongMode()) deliverLong(current, from, withError, code, back);
-    else deliverProtected(current, from, withError, code, back);
+    else {
+      const isRedirection = from == SOURCE_SOFTWARE && isVirtual8086() && isRedirected(<u32>current);
+      if (isRedirection) deliverRedirected(<u32>current, back);
+      else if (!faultPending()) deliverProtected(current, from, withError, code, back);
+    }
     const fault = cpu.faultVector;
     if (fault == NO_FAULT) {
       cpu.deliveringVector = -1;
@@ -169,6 +179,13 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
   }
 }
 
+/** A debug exception clears IA32_DEBUGCTL's LBR and BTF. SDM Vol. 3B, "Single-Stepping on Branches". */
+function endBranchTracing(): void {
+  if ((cpu.debugCtl & (DEBUGCTL_LBR | DEBUGCTL_BTF)) == 0) return;
+  cpu.debugCtl &= ~(DEBUGCTL_LBR | DEBUGCTL_BTF);
+  cpu.guestStateChanged = 1;
+}
+
 /** Error code for a fault about the event's own IDT entry. */
 function idtError(vector: i32, source: u32): u32 {
   return ((<u32>vector) << 3) | 2 | ext(source);
@@ -187,8 +204,22 @@ function deliverReal(vector: i32, nextRip: u64): void {
   }
   const entry = Linear.read<u32>(cpu.idtrBase + at);
   if (faultPending()) return;
-  const flags = getFlags();
-  if (!push16(<u32>flags) || !push16(segSelector(CS)) || !push16(<u32>nextRip)) return;
+  const mask: u64 = (segRights(SS) & AR_DB) != 0 ? 0xffffffff : 0xffff;
+  const top = getGpr(RSP) & mask;
+  const low = (top - 6) & mask;
+  if (!isStackLarge(segRights(SS), segLimit(SS), low, low + 6)) {
+    raiseWithError(VECTOR_SS, 0);
+    return;
+  }
+  const base = segBase(SS);
+  cpu.pushPointer = top;
+  if (
+    !pushFrame(base, mask, 2, <u32>getFlags()) ||
+    !pushFrame(base, mask, 2, segSelector(CS)) ||
+    !pushFrame(base, mask, 2, <u32>nextRip)
+  )
+    return;
+  setGpr(RSP, (getGpr(RSP) & ~mask) | low);
   cpu.rflags = cpu.rflags & ~(FLAG_IF | FLAG_TF | FLAG_AC | FLAG_RF);
   loadRealSegment(CS, entry >> 16);
   cpu.rip = <u64>(entry & 0xffff);
@@ -196,12 +227,9 @@ function deliverReal(vector: i32, nextRip: u64): void {
   updateContext();
 }
 
-function push16(value: u32): bool {
-  const sp = (<u32>getGpr(RSP) - 2) & 0xffff;
-  const linear = segmentLinear(SS, <u64>sp, 2, true);
-  if (linear == BAD_LINEAR || !Linear.write<u16>(linear, <u16>value)) return false;
-  setGpr(RSP, (getGpr(RSP) & ~(<u64>0xffff)) | (<u64>sp));
-  return true;
+/** Faults store RF = 1 in the image of RFLAGS (SDM Vol. 3B, "Resume Flag"), other events as it is. */
+function resumeFlag(vector: i32, source: u32): u64 {
+  return source == SOURCE_EXCEPTION && vector != 1 && vector != VECTOR_DF ? FLAG_RF : 0;
 }
 
 /** 64-bit gates: 16-byte entries, IST, stack aligned to 16, SS:RSP always pushed. */
@@ -278,9 +306,7 @@ function deliverLong(vector: i32, source: u32, hasError: bool, error: u32, nextR
   const oldSs = segSelector(SS);
   const oldCs = segSelector(CS);
   const oldRsp = getGpr(RSP);
-  let flags = getFlags();
-  // Faults store RF = 1 in the image (SDM Vol. 3B, "Resume Flag"), other events as it is.
-  if (source == SOURCE_EXCEPTION && vector != 1 && vector != VECTOR_DF) flags |= FLAG_RF;
+  const flags = getFlags() | resumeFlag(vector, source);
   const savedCpl = cpu.cpl;
   const frame: u64 = hasError ? 48 : 40;
   // The frame is written with the new privilege: check all of it first, then commit.
@@ -343,7 +369,7 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
   }
   const selector = (<u32>(gate >> 16)) & 0xffff;
   if (isTask) {
-    if (!switchTask(selector, TASK_BY_GATE, nextRip, ext(source))) return;
+    if (!switchTask(selector, TASK_BY_GATE, nextRip, ext(source), resumeFlag(vector, source))) return;
     cpu.taskSwitched = 1;
     if (cpu.taskFault == NO_TASK_FAULT && hasError) pushTaskError(error);
     return;
@@ -379,8 +405,7 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     raiseWithError(VECTOR_GP, ext(source));
     return;
   }
-  let flags = <u32>getFlags();
-  if (source == SOURCE_EXCEPTION && vector != 1 && vector != VECTOR_DF) flags |= <u32>FLAG_RF;
+  const flags = <u32>(getFlags() | resumeFlag(vector, source));
   const oldSs = segSelector(SS);
   const oldCs = segSelector(CS);
   const oldEsp = <u32>getGpr(RSP);
@@ -397,6 +422,14 @@ function deliverProtected(vector: i32, source: u32, hasError: bool, error: u32, 
     stackMask = (descriptorRights(newSsDescriptor) & AR_DB) != 0 ? 0xffffffff : 0xffff;
     cpu.pushPointer = cpu.innerEsp;
   } else cpu.pushPointer = (<u64>oldEsp) & stackMask;
+  const frame = <u64>(((fromV86 ? 9 : newCpl != oldCpl ? 5 : 3) + (hasError ? 1 : 0)) * size);
+  const low = (cpu.pushPointer - frame) & stackMask;
+  const stackRights = newCpl != oldCpl ? descriptorRights(newSsDescriptor) : segRights(SS);
+  const stackLimit = newCpl != oldCpl ? descriptorLimit(newSsDescriptor) : segLimit(SS);
+  if (!isStackLarge(stackRights, stackLimit, low, low + frame)) {
+    raiseWithError(VECTOR_SS, (newSs & 0xfffc) | ext(source));
+    return;
+  }
   cpu.cpl = newCpl;
   const flagsBefore = cpu.rflags;
   if (fromV86) cpu.rflags &= ~FLAG_VM;

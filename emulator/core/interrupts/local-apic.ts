@@ -7,7 +7,7 @@
 import { endOfInterrupt, sendInterrupt } from "../env";
 import { CPU_APIC_REGISTER } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
-import { NEVER, guestTimeStamp, now } from "../state/clock";
+import { NEVER, guestTimeStamp, now, unscaledCycles } from "../state/clock";
 
 export const APIC_BASE_BSP: u64 = 1 << 8;
 export const APIC_BASE_X2APIC: u64 = 1 << 10;
@@ -69,7 +69,14 @@ export function isApicEnabled(): bool {
   return (cpu.apicBase & APIC_BASE_ENABLE) != 0;
 }
 
-/** Power-on and INIT state. INIT keeps the APIC ID. */
+/** INIT: as after power-on, but the APIC ID stays. SDM Vol. 3A, "Local APIC State After an INIT Reset". */
+export function initApic(): void {
+  const id = get(APIC_ID);
+  resetApic();
+  set(APIC_ID, id);
+}
+
+/** Power-on state. */
 export function resetApic(): void {
   for (let index: u32 = 0; index < 64; index++) set(index << 4, 0);
   setIdRegister();
@@ -240,7 +247,7 @@ export function setTscDeadline(value: u64): void {
   if (value == 0) cpu.timerDeadline = NEVER;
   else {
     const distance = <i64>(value - guestTimeStamp());
-    cpu.timerDeadline = distance <= 0 ? now() : now() + <u64>distance;
+    cpu.timerDeadline = distance <= 0 ? now() : now() + unscaledCycles(<u64>distance);
   }
   cpu.leave = 1;
   cpu.recordEnd = 0;
@@ -295,7 +302,8 @@ export function isImplemented(offset: u32): bool {
 export function apicWrite(offset: u32, value: u32): void {
   switch (offset >> 4) {
     case APIC_ID >> 4:
-      // Writable in xAPIC mode on some processors; this one keeps its ID.
+      // SDM Vol. 3A, "Local APIC ID": some processors let software change it, in xAPIC mode; so does this one.
+      if (!isX2apic()) set(APIC_ID, value & 0xff000000);
       return;
     case APIC_TPR >> 4:
       set(APIC_TPR, value & 0xff);

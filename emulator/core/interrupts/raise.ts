@@ -11,6 +11,9 @@ export const FAULT_RETRY: i32 = -3;
 /** A VM exit has been recorded in the VMCS. */
 export const FAULT_VM_EXIT: i32 = -4;
 
+/** An x87 exception is pending, and CR0.NE is 0: the instruction waits (state/media.ts). */
+export const FAULT_FLOAT_ERROR: i32 = -5;
+
 export function faultPending(): bool {
   return cpu.faultVector != NO_FAULT;
 }

@@ -8,6 +8,7 @@ import { memoryAccess, portAccess } from "../env";
 import { cpu } from "../state/cpu";
 import { mustWait } from "../state/clock";
 import { FAULT_RETRY, raise } from "../interrupts/raise";
+import { APIC_ACCESS, readApicAccessPage, writeApicAccessPage } from "../vmx/virtual-apic";
 import { APIC_BASE_ENABLE, APIC_BASE_X2APIC, apicRead, apicWrite } from "../interrupts/local-apic";
 
 const APIC_PAGE: u64 = 0xffffff000;
@@ -24,10 +25,11 @@ function isOwnApic(physical: u64): bool {
  * Reads 1, 2, 4, 8, 16 or 32 bytes outside RAM to `into`; the last two as accesses of 8 bytes. False: the access must be made again.
  */
 export function readBus(physical: u64, size: u32, into: usize): bool {
-  if (size > 8) {
+  if (size > 8 && (physical & APIC_ACCESS) == 0) {
     for (let i: u32 = 0; i < size; i += 8) if (!readBus(physical + i, 8, into + i)) return false;
     return true;
   }
+  if ((physical & APIC_ACCESS) != 0) return readApicAccessPage(physical, size, into);
   if (isOwnApic(physical)) {
     store<u64>(into, <u64>(apicRead((<u32>physical) & 0xff0) >> (((<u32>physical) & 3) << 3)));
     return true;
@@ -60,6 +62,10 @@ export function writeBus(physical: u64, size: u32, from: usize): bool {
   else if (size == 4) value = load<u32>(from);
   else if (size == 2) value = load<u16>(from);
   else value = load<u8>(from);
+  if ((physical & APIC_ACCESS) != 0) {
+    writeApicAccessPage(physical, size, value);
+    return true;
+  }
   if (isOwnApic(physical)) {
     // Registers are 32 bits wide at 16-byte steps; other forms of access are undefined (SDM, "Local APIC").
     if (((<u32>physical) & 0xf) == 0) apicWrite((<u32>physical) & 0xff0, <u32>value);

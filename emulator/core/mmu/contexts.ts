@@ -1,5 +1,5 @@
 /**
- * Translation contexts: which 12-bit tag stands for which (VPID, PCID, EPTP, paging mode, privilege).
+ * Translation contexts: which 12-bit tag stands for which (VPID, PCID, EPTP, paging mode, privilege, PKRU).
  *
  * A TLB entry's tag is the linear page with the context's number in the low 12 bits. To invalidate a context
  * is to forget its number: nothing is swept, and a number comes back only after a sweep of the whole TLB.
@@ -7,15 +7,16 @@
  */
 import { CPU_CONTEXTS, CPU_TLB_EXECUTE, CPU_TLB_READ, CPU_TLB_WRITE, TLB_ENTRIES } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
-import { currentPcid } from "../state/mode";
+import { CONTEXT_KEYS, currentPcid } from "../state/mode";
 
-/** Direct-mapped table: {key u64, eptp u64, asid u32, hasLargePages u32} in 24 of 48 bytes. */
+/** Direct-mapped table: {key u64, eptp u64, asid u32, hasLargePages u32, pkru u32} in 28 of 48 bytes. */
 const CONTEXT_COUNT: u32 = 64;
 const CONTEXT_SIZE: usize = 48;
 const KEY: usize = 0;
 const EPTP: usize = 8;
 const ASID: usize = 16;
 const HAS_LARGE: usize = 20;
+const PKRU: usize = 24;
 
 function contextAt(index: u32): usize {
   return CPU + CPU_CONTEXTS + <usize>index * CONTEXT_SIZE;
@@ -29,9 +30,11 @@ function keyOf(flavor: u32): u64 {
 export function contextAsid(flavor: u32): u32 {
   const key = keyOf(flavor);
   const eptp = cpu.eptp;
-  const hash = <u32>(((key ^ (eptp >> 12)) * 0x9e3779b97f4a7c15) >> 58);
+  // Entries hold what PKRU allowed when they were made: another value of it is another context, so that WRPKRU drops nothing.
+  const pkru: u32 = (flavor & CONTEXT_KEYS) != 0 ? cpu.pkru : 0;
+  const hash = <u32>(((key ^ (eptp >> 12) ^ (<u64>pkru)) * 0x9e3779b97f4a7c15) >> 58);
   const at = contextAt(hash);
-  if (load<u64>(at, KEY) == key && load<u64>(at, EPTP) == eptp) {
+  if (load<u64>(at, KEY) == key && load<u64>(at, EPTP) == eptp && load<u32>(at, PKRU) == pkru) {
     cpu.contextLast = hash;
     return load<u32>(at, ASID);
   }
@@ -41,6 +44,7 @@ export function contextAsid(flavor: u32): u32 {
   store<u64>(at, eptp, EPTP);
   store<u32>(at, asid, ASID);
   store<u32>(at, 0, HAS_LARGE);
+  store<u32>(at, pkru, PKRU);
   cpu.contextLast = hash;
   return asid;
 }
@@ -67,7 +71,7 @@ export function dropContexts(vpid: u32, pcid: i32): void {
   }
 }
 
-/** Forgets every context of one VPID whatever its PCID; `allVpids` forgets those of all non-zero VPIDs. */
+/** Forgets every context. */
 export function dropContextsOfVpids(): void {
   cpu.contextStale = 1;
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) store<u64>(contextAt(index), 0, KEY);

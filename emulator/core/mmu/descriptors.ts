@@ -231,3 +231,9 @@ export function isCodeSizeLegal(rights: u64): bool {
 export function isWithinCodeLimit(rights: u64, limit: u32, offset: u64): bool {
   return (isLongMode() && (rights & AR_L) != 0) || offset <= <u64>limit;
 }
+
+/** Does a stack segment with these rights and this limit hold everything between two pointers? */
+export function isStackLarge(rights: u64, limit: u32, low: u64, high: u64): bool {
+  if ((rights & AR_DC) != 0) return low > <u64>limit;
+  return low < high && high - 1 <= <u64>limit;
+}

@@ -10,12 +10,13 @@
 import { CPU_SCRATCH, CPU_TLB_EXECUTE, CPU_TLB_READ, CPU_TLB_WRITE, TLB_ENTRIES } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
 import { contextFlavor, isLongMode } from "../state/mode";
-import { CR0_AM, FLAG_AC, VECTOR_AC } from "../spec/architecture";
+import { CR0_AM, CR4_LA57, FLAG_AC, VECTOR_AC } from "../spec/architecture";
 import { FAULT_NON_CANONICAL, faultPending, raise, raiseWithError } from "../interrupts/raise";
 import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } from "./walk";
 import { isGuarded, noteWrite, ramAddress } from "./physical";
 import { contextAsid } from "./contexts";
 import { readBus, writeBus } from "./bus";
+import { APIC_ACCESS, canWriteApicAccessPage, exitOnApicFetch } from "../vmx/virtual-apic";
 import { noteDataAccess, watchesData } from "../interrupts/debug";
 
 const PAGE_MASK: u64 = ~(<u64>0xfff);
@@ -139,8 +140,19 @@ export class Access {
   }
 }
 
+/** Canonical in the paging mode in use: an address that is accessed or branched to. */
 export function isCanonical(linear: u64): bool {
-  return <u64>(((<i64>linear) << 16) >> 16) == linear;
+  const shift = <i64>cpu.canonicalShift;
+  return <u64>(((<i64>linear) << shift) >> shift) == linear;
+}
+
+/**
+ * Canonical for the widest linear addresses that the processor has, whatever CR4.LA57 is: what MSRs, descriptor-table registers,
+ * and bases of segments, LDT and TSS take. SDM Vol. 3A, "Canonicality Checking".
+ */
+export function isLoadable(linear: u64): bool {
+  const shift: i64 = (cpu.cr4Allowed & CR4_LA57) != 0 ? 7 : 16;
+  return <u64>(((<i64>linear) << shift) >> shift) == linear;
 }
 
 /**
@@ -246,6 +258,7 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
       copy(scratch, host, size);
       return scratch;
     }
+    if ((first & APIC_ACCESS) != 0 && !canWriteApicAccessPage(first, size)) return 0;
     if (wantOld && !readBus(first, size, scratch)) return 0;
     return scratch;
   }
@@ -253,6 +266,8 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   const second = translate(wrapLinear(linear + inPage), ACCESS_WRITE, flavor);
   if (second == NO_TRANSLATION) return 0;
   cpu.slowPhysical2 = second;
+  if ((first & APIC_ACCESS) != 0 && !canWriteApicAccessPage(first, 8)) return 0;
+  if ((second & APIC_ACCESS) != 0 && !canWriteApicAccessPage(second, 8)) return 0;
   if (wantOld && (!readPart(first, inPage, scratch) || !readPart(second, size - inPage, scratch + inPage)))
     return 0;
   return scratch;
@@ -300,6 +315,10 @@ export function fetchable(linear: u64): usize {
   const physical = translate(linear, ACCESS_EXECUTE, contextFlavor(cpu.cpl == 3));
   if (physical == NO_TRANSLATION) return 0;
   const host = ramAddress(physical & PAGE_MASK, 4096);
+  if ((physical & APIC_ACCESS) != 0) {
+    exitOnApicFetch(physical);
+    return 0;
+  }
   if (host == 0) return fetchFromBus(physical);
   fill(CPU_TLB_EXECUTE, linear, host + ((<usize>physical) & 0xfff));
   return host + ((<usize>physical) & 0xfff);

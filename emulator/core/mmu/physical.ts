@@ -7,13 +7,17 @@
  */
 import { machine } from "../state/cpu";
 import { invalidateCode, invalidateCodeFromOutside } from "../records/block-cache";
+import { noteWatchedWrite } from "./monitor";
 
 /** Bits of a page's flags. */
+/** A CPU monitors a line in the page (monitor.ts). */
 export const PAGE_WATCHED: u32 = 1 << 0;
 export const PAGE_DIRTY_LOG: u32 = 1 << 1;
 export const PAGE_CHECKPOINT: u32 = 1 << 2;
 /** With PAGE_DIRTY_LOG or PAGE_CHECKPOINT: the page has been written since the flag was set. */
 export const PAGE_WRITTEN: u32 = 1 << 8;
+/** Parallel mode, with PAGE_WATCHED: every CPU has seen it. */
+export const PAGE_WATCH_SEEN: u32 = 1 << 9;
 
 const VGA_START: u64 = 0xa0000;
 const VGA_END: u64 = 0xc0000;
@@ -32,6 +36,11 @@ export function ramAddress(physical: u64, size: u32): usize {
   const high = <u64>machine.highRam;
   if (above >= high || <u64>size > high - above) return 0;
   return <usize>machine.ramBase + <usize>machine.lowRam + <usize>above;
+}
+
+/** Is a wasm offset one of RAM? */
+export function isRam(offset: usize): bool {
+  return offset >= <usize>machine.ramBase;
 }
 
 /** The page-info entry of a RAM offset. */
@@ -58,11 +67,12 @@ export function noteWriteFromOutside(offset: usize, size: u32): void {
   if (reachesCode(offset, size)) invalidateCodeFromOutside(offset);
 }
 
-/** Logs the write; true when it touches a part of the page that holds decoded code. */
+/** Logs the write and ends the monitoring of its lines; true when it touches a part of the page that holds decoded code. */
 function reachesCode(offset: usize, size: u32): bool {
   const info = pageInfoAt(offset);
   const flags = load<u32>(info, 8);
   if (flags & (PAGE_DIRTY_LOG | PAGE_CHECKPOINT)) atomic.or<u32>(info + 8, PAGE_WRITTEN);
+  if (flags & PAGE_WATCHED) noteWatchedWrite(offset, size);
   const mask = load<u64>(info);
   if (mask == 0) return false;
   const first = ((<u32>offset) & 0xfff) >> 6;

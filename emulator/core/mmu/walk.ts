@@ -1,9 +1,10 @@
 /**
- * Linear-address translation (SDM Vol. 3A, "Paging"): no paging, 32-bit, PAE and 4-level, each on top of EPT
+ * Linear-address translation (SDM Vol. 3A, "Paging"): no paging, 32-bit, PAE, 4-level and 5-level, each on top of EPT
  * when the CPU runs a guest that has it.
  */
 import {
   PF_FETCH,
+  PF_KEY,
   PF_PRESENT,
   PF_RESERVED,
   PF_USER,
@@ -20,6 +21,8 @@ import {
 import { CPU_PDPTE } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
 import {
+  CONTEXT_KEYS,
+  CONTEXT_LA57,
   CONTEXT_LONG,
   CONTEXT_NX,
   CONTEXT_PAE,
@@ -31,7 +34,8 @@ import {
   CONTEXT_WP,
 } from "../state/mode";
 import { raisePageFault } from "../interrupts/raise";
-import { eptTranslate } from "./ept-walk";
+import { APIC_ACCESS, exitOnApicWalk } from "../vmx/virtual-apic";
+import { FOR_DATA, FOR_WALK, eptTranslate } from "./ept-walk";
 import { noteLargePage } from "./contexts";
 import { noteWrite, isGuarded, ramAddress } from "./physical";
 
@@ -43,26 +47,36 @@ export const ACCESS_EXECUTE: u32 = 2;
 export const NO_TRANSLATION: u64 = 0xffffffffffffffff;
 
 const ADDRESS: u64 = 0x000ffffffffff000;
+/** Bits 62:59 of an entry that maps a page: its protection key. */
+const PTE_KEY_SHIFT: u64 = 59;
+/** The two bits of a key in PKRU: access disabled, writing disabled. */
+const PKRU_AD: u32 = 1 << 0;
+const PKRU_WD: u32 = 1 << 1;
 /** Bits of an entry's address field beyond the physical-address width. */
 const RESERVED_ADDRESS: u64 = ADDRESS & ~PHYSICAL_MASK;
 
-/** Guest-physical to machine-physical; the identity without EPT. */
-function machinePhysical(guestPhysical: u64, linear: u64, access: u32, isWalk: bool): u64 {
-  if (cpu.eptp == 0) return guestPhysical;
-  return eptTranslate(guestPhysical, linear, access, isWalk);
+/** Guest-physical to machine-physical; the identity without EPT. An address on the APIC-access page is marked as one. */
+export function machinePhysical(guestPhysical: u64, linear: u64, access: u32, use: u32): u64 {
+  if (cpu.vmxNonRoot == 0) return guestPhysical;
+  const physical = cpu.eptp == 0 ? guestPhysical : eptTranslate(guestPhysical, linear, access, use);
+  if ((physical & ~(<u64>0xfff)) != cpu.apicAccessPage || physical == NO_TRANSLATION) return physical;
+  if (use == FOR_DATA) return physical | APIC_ACCESS;
+  if (cpu.eptp == 0) return physical;
+  exitOnApicWalk(physical);
+  return NO_TRANSLATION;
 }
 
 /** Wasm offset of a paging-structure entry, or 0 (outside RAM, or fault recorded). */
 function entryAddress(guestPhysical: u64, linear: u64, size: u32): usize {
   cpu.walkReferences++;
-  const at = machinePhysical(guestPhysical, linear, ACCESS_READ, true);
+  const at = machinePhysical(guestPhysical, linear, ACCESS_READ, FOR_WALK);
   if (at == NO_TRANSLATION) return 0;
   return ramAddress(at, size);
 }
 
 /** Sets bits of an entry, as the locked update of a processor. False when EPT forbids it (exit recorded). */
 function setEntryBits(address: usize, guestPhysical: u64, linear: u64, bits: u64, wide: bool): bool {
-  if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, true) == NO_TRANSLATION)
+  if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, FOR_WALK) == NO_TRANSLATION)
     return false;
   if (wide) atomic.or<u64>(address, bits);
   else atomic.or<u32>(address, <u32>bits);
@@ -96,6 +110,17 @@ function isAllowed(writable: bool, user: bool, noExecute: bool, access: u32, fla
 }
 
 /**
+ * PF_KEY where protection keys forbid a data access to a user page with this entry, else 0. SDM Vol. 3A, "Protection Keys".
+ */
+function keyViolation(entry: u64, access: u32, flavor: u32): u32 {
+  if ((flavor & CONTEXT_KEYS) == 0 || access == ACCESS_EXECUTE) return 0;
+  const rights = (cpu.pkru >> (((<u32>(entry >> PTE_KEY_SHIFT)) & 15) << 1)) & 3;
+  if ((rights & PKRU_AD) != 0) return PF_KEY;
+  const isWriteChecked = access == ACCESS_WRITE && (flavor & (CONTEXT_USER | CONTEXT_WP)) != 0;
+  return (rights & PKRU_WD) != 0 && isWriteChecked ? PF_KEY : 0;
+}
+
+/**
  * Translates a canonical linear address, sets accessed and dirty bits.
  *
  * @param access ACCESS_*; decides the rights checked and the #PF error code
@@ -103,17 +128,21 @@ function isAllowed(writable: bool, user: bool, noExecute: bool, access: u32, fla
  * @returns machine-physical address, or NO_TRANSLATION with the fault or VM exit recorded
  */
 export function translate(linear: u64, access: u32, flavor: u32): u64 {
-  if ((flavor & CONTEXT_PAGING) == 0) return machinePhysical(linear & 0xffffffff, linear, access, false);
+  if ((flavor & CONTEXT_PAGING) == 0) {
+    // Without paging all linear addresses are user-mode addresses to mode-based execute control.
+    cpu.walkUser = 1;
+    return machinePhysical(linear & 0xffffffff, linear, access, FOR_DATA);
+  }
   if ((flavor & CONTEXT_PAE) == 0) return translate32(linear, access, flavor);
   return translateWide(linear, access, flavor);
 }
 
-/** PAE and 4-level paging: 8-byte entries. */
+/** PAE, 4-level and 5-level paging: 8-byte entries. */
 function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let level: u32;
   let table: u64;
   if (flavor & CONTEXT_LONG) {
-    level = 3;
+    level = (flavor & CONTEXT_LA57) != 0 ? 4 : 3;
     table = cpu.cr3 & ADDRESS & PHYSICAL_MASK;
   } else {
     // PAE: the four PDPTEs are registers, loaded with CR3.
@@ -126,10 +155,12 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let user = true;
   let noExecute = false;
   // Upper entries whose accessed bit waits until the translation has succeeded: {address, guest-physical}.
-  let a3: usize = 0,
+  let a4: usize = 0,
+    a3: usize = 0,
     a2: usize = 0,
     a1: usize = 0;
-  let p3: u64 = 0,
+  let p4: u64 = 0,
+    p3: u64 = 0,
     p2: u64 = 0,
     p1: u64 = 0;
   for (;;) {
@@ -145,7 +176,7 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     if ((flavor & CONTEXT_NX) == 0) reserved |= PTE_NX;
     const isLarge = (entry & PTE_PS) != 0 && level > 0;
     if (isLarge) {
-      if (level == 3) reserved |= PTE_PS;
+      if (level >= 3) reserved |= PTE_PS;
       else reserved |= ((((<u64>1) << (9 * level)) - 1) << 12) & ~((<u64>1) << 12);
     }
     // PAE below long mode reserves bits 62:52 as well.
@@ -156,7 +187,10 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     noExecute = noExecute || (entry & PTE_NX) != 0;
     if (level != 0 && !isLarge) {
       if ((entry & PTE_A) == 0) {
-        if (level == 3) {
+        if (level == 4) {
+          a4 = at;
+          p4 = entryPhysical;
+        } else if (level == 3) {
           a3 = at;
           p3 = entryPhysical;
         } else if (level == 2) {
@@ -171,8 +205,10 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
       level--;
       continue;
     }
-    if (!isAllowed(writable, user, noExecute, access, flavor))
-      return pageFault(linear, access, flavor, PF_PRESENT);
+    const key = user ? keyViolation(entry, access, flavor) : 0;
+    if (key != 0 || !isAllowed(writable, user, noExecute, access, flavor))
+      return pageFault(linear, access, flavor, PF_PRESENT | key);
+    if (a4 != 0 && !setEntryBits(a4, p4, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a3 != 0 && !setEntryBits(a3, p3, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a2 != 0 && !setEntryBits(a2, p2, linear, PTE_A, true)) return NO_TRANSLATION;
     if (a1 != 0 && !setEntryBits(a1, p1, linear, PTE_A, true)) return NO_TRANSLATION;
@@ -181,7 +217,8 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     if (level != 0) noteLargePage();
     const offsetMask: u64 = ((<u64>1) << (12 + 9 * level)) - 1;
     const guestPhysical = (entry & ADDRESS & ~offsetMask) | (linear & offsetMask);
-    return machinePhysical(guestPhysical, linear, access, false);
+    cpu.walkUser = user ? 1 : 0;
+    return machinePhysical(guestPhysical, linear, access, FOR_DATA);
   }
 }
 
@@ -207,7 +244,8 @@ function translate32(linear: u64, access: u32, flavor: u32): u64 {
       return NO_TRANSLATION;
     noteLargePage();
     const base = (<u64>(directory & 0xffc00000)) | (((<u64>(directory >> 13)) & 0xff) << 32);
-    return machinePhysical(base | (linear & 0x3fffff), linear, access, false);
+    cpu.walkUser = user ? 1 : 0;
+    return machinePhysical(base | (linear & 0x3fffff), linear, access, FOR_DATA);
   }
   const tablePhysical = <u64>(directory & 0xfffff000) + (((linear >> 12) & 1023) << 2);
   const tableAt = entryAddress(tablePhysical, linear, 4);
@@ -222,5 +260,6 @@ function translate32(linear: u64, access: u32, flavor: u32): u64 {
   const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
   if (((<u64>entry) & want) != want && !setEntryBits(tableAt, tablePhysical, linear, want, false))
     return NO_TRANSLATION;
-  return machinePhysical((<u64>(entry & 0xfffff000)) | (linear & 0xfff), linear, access, false);
+  cpu.walkUser = user ? 1 : 0;
+  return machinePhysical((<u64>(entry & 0xfffff000)) | (linear & 0xfff), linear, access, FOR_DATA);
 }

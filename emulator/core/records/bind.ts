@@ -30,6 +30,7 @@ import {
   DECODED_OPERAND1_SIZE,
 } from "../decode/decoded.generated";
 import { decode } from "../decode/decode";
+import { segmentOr } from "../decode/modrm";
 import {
   HANDLER_BLOCK_END,
   HANDLER_FUNCTIONS,
@@ -40,7 +41,7 @@ import {
   NO_ROW,
   ROW_SOURCES,
 } from "../instructions/handlers.generated";
-import { CPU, SS, cpu } from "../state/cpu";
+import { CPU, DS, SS, cpu } from "../state/cpu";
 import { MODE_FLAT } from "../state/mode";
 import {
   EA_32,
@@ -228,7 +229,9 @@ function slotOf(register: u32): u32 {
 
 function bindAddress(record: usize, x: Decoded, end: u32): void {
   const kind = addressKind(x);
-  store<u8>(record, <u8>((<u32>x.segment) | (kind << 3) | ((<u32>x.scale) << 6)), R_EA);
+  // MONITOR has no operand that shows, but an address that a segment prefix applies to.
+  const segment = x.operandCount == 0 ? segmentOr(x, DS) : <u32>x.segment;
+  store<u8>(record, <u8>(segment | (kind << 3) | ((<u32>x.scale) << 6)), R_EA);
   store<u8>(record, <u8>slotOf(x.base), R_BASE);
   store<u8>(record, <u8>slotOf(x.index), R_INDEX);
   let disp = x.disp;

@@ -1,8 +1,8 @@
 /**
  * Blocks of decoded records, cached per physical page.
  *
- * A block is a run of instructions that lie in one page, with a 32-byte header before its records. Blocks of a
- * page form a chain from the block index; a write into one of the page's 64-byte parts that hold code drops all
+ * A block is a run of instructions that lie in one page, with a 32-byte header before its records. Blocks that
+ * begin in one 64-byte part of a page form a chain from the block index; a write into one of the page's 64-byte parts that hold code drops all
  * blocks of the page at once. Memory for blocks is handed out by a bump pointer; when it is used up, all are
  * dropped. Each CPU has its own cache; page info (mmu/physical.ts) is shared.
  *
@@ -46,8 +46,9 @@ import { B_BYTES, B_COUNT, B_KEY, B_NEXT, B_PAGE, BLOCK_HEADER, RECORD_SIZE } fr
 /** A block never holds more: it bounds the work before the budget is looked at. */
 const MAX_RECORDS: u32 = 64;
 
-function indexAt(page: u32): usize {
-  return CPU + CPU_BLOCK_INDEX + (((<usize>((page >> 12) * 0x9e3779b1)) >> 18) << 2);
+/** Head of the chain of the blocks that begin in the 64-byte part of RAM which this offset lies in. */
+function indexAt(host: u32): usize {
+  return CPU + CPU_BLOCK_INDEX + (((<usize>((host >> 6) * 0x9e3779b1)) >> 18) << 2);
 }
 
 /** Drops every block of this CPU. */
@@ -66,21 +67,21 @@ export function bumpJumpGeneration(): void {
   updateJumpKey();
 }
 
-/** Unlinks all blocks of the page at RAM offset `page` from the cache of the CPU whose block is at `base`. */
-function dropPage(base: usize, page: u32): void {
-  const head = base + (indexAt(page) - CPU);
-  let link = head;
-  for (let block = load<u32>(link); block != 0; block = load<u32>(link)) {
-    if (load<u32>(block, B_PAGE) == page) store<u32>(link, load<u32>(block, B_NEXT));
-    else link = <usize>block + B_NEXT;
+/** Unlinks all blocks of the page at RAM offset `page`; bit n of `parts`: one may begin in its 64-byte part n. */
+function dropPage(page: u32, parts: u64): void {
+  for (let left = parts; left != 0; left &= left - 1) {
+    let link = indexAt(page + ((<u32>ctz<u64>(left)) << 6));
+    for (let block = load<u32>(link); block != 0; block = load<u32>(link)) {
+      if (load<u32>(block, B_PAGE) == page) store<u32>(link, load<u32>(block, B_NEXT));
+      else link = <usize>block + B_NEXT;
+    }
   }
 }
 
 /** A write reached decoded code: every CPU forgets the page. */
 export function invalidateCode(offset: usize): void {
   const page = <u32>(offset & ~0xfff);
-  atomic.store<u64>(pageInfoAt(offset), 0);
-  dropPage(CPU, page);
+  dropPage(page, atomic.xchg<u64>(pageInfoAt(offset), 0));
   bumpJumpGeneration();
   cpu.recordEnd = 0;
   cpu.leave = 1;
@@ -94,7 +95,8 @@ export function invalidateCodeFromOutside(offset: usize): void {
   awaitShootdown(NO_CPU);
 }
 
-function blockOfCpu(id: u32): usize {
+/** Wasm offset of a CPU's block. */
+export function blockOfCpu(id: u32): usize {
   return <usize>machine.cpuBase + <usize>id * machine.cpuStride;
 }
 
@@ -102,7 +104,7 @@ function blockOfCpu(id: u32): usize {
  * Asks the other CPUs to drop blocks and fast write entries. On one thread they do so before they next run; in
  * parallel mode this waits until each has.
  */
-function shootDown(): void {
+export function shootDown(): void {
   askShootdown(cpu.id);
   if (machine.parallel != 0) awaitShootdown(cpu.id);
 }
@@ -191,7 +193,8 @@ function markCode(host: usize, length: u32): bool {
   return true;
 }
 
-function dropWriteEntries(base: usize, page: u32): void {
+/** Drops the fast write entries for the page of a RAM offset from the TLB of the CPU whose block is at `base`. */
+export function dropWriteEntries(base: usize, page: u32): void {
   let entry = base + CPU_TLB_WRITE;
   const end = entry + (TLB_ENTRIES << 4);
   for (; entry < end; entry += 16) {
@@ -224,7 +227,7 @@ export function blockAtRip(): usize {
   if (host == 1) return blockOutsideRam(linear, room);
   const page = <u32>(host & ~0xfff);
   const key = ((<u32>host) & 0xfff) | (cpu.modeKey << 12);
-  for (let block = load<u32>(indexAt(page)); block != 0; block = load<u32>(block, B_NEXT)) {
+  for (let block = load<u32>(indexAt(<u32>host)); block != 0; block = load<u32>(block, B_NEXT)) {
     if (load<u32>(block, B_PAGE) == page && load<u32>(block, B_KEY) == key) {
       if (room < 4096 && load<u32>(block, B_BYTES) > <u32>room) break;
       remember(slot, linear, block);
@@ -277,7 +280,7 @@ function decodeBlock(slot: usize, linear: u64, host: usize, page: u32, key: u32,
   store<u32>(block, key, B_KEY);
   store<u32>(block, count, B_COUNT);
   store<u32>(block, <u32>(at - host), B_BYTES);
-  const head = indexAt(page);
+  const head = indexAt(<u32>host);
   store<u32>(block, load<u32>(head), B_NEXT);
   store<u32>(head, <u32>block);
   cpu.recordNext = <u32>(record + RECORD_SIZE);

@@ -24,12 +24,14 @@ export const CR4_PCE: u64 = 1 << 8;
 export const CR4_OSFXSR: u64 = 1 << 9;
 export const CR4_OSXMMEXCPT: u64 = 1 << 10;
 export const CR4_UMIP: u64 = 1 << 11;
+export const CR4_LA57: u64 = 1 << 12;
 export const CR4_VMXE: u64 = 1 << 13;
 export const CR4_FSGSBASE: u64 = 1 << 16;
 export const CR4_PCIDE: u64 = 1 << 17;
 export const CR4_OSXSAVE: u64 = 1 << 18;
 export const CR4_SMEP: u64 = 1 << 20;
 export const CR4_SMAP: u64 = 1 << 21;
+export const CR4_PKE: u64 = 1 << 22;
 
 export const EFER_SCE: u64 = 1 << 0;
 export const EFER_LME: u64 = 1 << 8;
@@ -60,6 +62,7 @@ export const FLAGS_ARITHMETIC: u64 = 0x8d5;
 export const XCR0_X87: u64 = 1 << 0;
 export const XCR0_SSE: u64 = 1 << 1;
 export const XCR0_AVX: u64 = 1 << 2;
+export const XCR0_PKRU: u64 = 1 << 9;
 
 /** x87 status word: an unmasked exception is pending. */
 export const X87_STATUS_ES: u32 = 1 << 7;
@@ -89,6 +92,7 @@ export const PF_WRITE: u32 = 1 << 1;
 export const PF_USER: u32 = 1 << 2;
 export const PF_RESERVED: u32 = 1 << 3;
 export const PF_FETCH: u32 = 1 << 4;
+export const PF_KEY: u32 = 1 << 5;
 
 // Paging-structure entries.
 export const PTE_P: u64 = 1 << 0;

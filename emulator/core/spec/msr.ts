@@ -13,11 +13,19 @@ export const SYSENTER_EIP: u32 = 0x176;
 export const MCG_CAP: u32 = 0x179;
 export const MCG_STATUS: u32 = 0x17a;
 export const MISC_ENABLE: u32 = 0x1a0;
+/** Fast-strings enable. */
+export const MISC_ENABLE_FAST_STRINGS: u64 = 1 << 0;
+/** ENABLE MONITOR FSM. */
+export const MISC_ENABLE_MONITOR: u64 = 1 << 18;
 export const DEBUGCTL: u32 = 0x1d9;
+/** Last-branch records; single-step on branches. */
+export const DEBUGCTL_LBR: u64 = 1 << 0;
+export const DEBUGCTL_BTF: u64 = 1 << 1;
 export const MTRR_PHYSBASE0: u32 = 0x200;
 export const PAT: u32 = 0x277;
 export const MTRR_DEF_TYPE: u32 = 0x2ff;
 export const TSC_DEADLINE: u32 = 0x6e0;
+export const XSS: u32 = 0xda0;
 export const X2APIC_FIRST: u32 = 0x800;
 export const X2APIC_LAST: u32 = 0x83f;
 export const EFER: u32 = 0xc0000080;

@@ -2,6 +2,7 @@
 // Places of VMCS fields in the region, exit reasons and control bits; see layout/vmx.ts.
 export const VMCS_VIRTUAL_PROCESSOR_ID: usize = 128;
 export const VMCS_POSTED_INTERRUPT_VECTOR: usize = 136;
+export const VMCS_EPTP_INDEX: usize = 144;
 export const VMCS_GUEST_ES_SELECTOR: usize = 624;
 export const VMCS_GUEST_CS_SELECTOR: usize = 632;
 export const VMCS_GUEST_SS_SELECTOR: usize = 640;
@@ -10,6 +11,8 @@ export const VMCS_GUEST_FS_SELECTOR: usize = 656;
 export const VMCS_GUEST_GS_SELECTOR: usize = 664;
 export const VMCS_GUEST_LDTR_SELECTOR: usize = 672;
 export const VMCS_GUEST_TR_SELECTOR: usize = 680;
+export const VMCS_GUEST_INTERRUPT_STATUS: usize = 688;
+export const VMCS_PML_INDEX: usize = 696;
 export const VMCS_HOST_ES_SELECTOR: usize = 872;
 export const VMCS_HOST_CS_SELECTOR: usize = 880;
 export const VMCS_HOST_SS_SELECTOR: usize = 888;
@@ -24,10 +27,23 @@ export const VMCS_EXIT_MSR_STORE_ADDRESS: usize = 1144;
 export const VMCS_EXIT_MSR_LOAD_ADDRESS: usize = 1152;
 export const VMCS_ENTRY_MSR_LOAD_ADDRESS: usize = 1160;
 export const VMCS_EXECUTIVE_VMCS_POINTER: usize = 1168;
+export const VMCS_PML_ADDRESS: usize = 1176;
 export const VMCS_TSC_OFFSET: usize = 1184;
 export const VMCS_VIRTUAL_APIC_ADDRESS: usize = 1192;
 export const VMCS_APIC_ACCESS_ADDRESS: usize = 1200;
+export const VMCS_POSTED_INTERRUPT_DESCRIPTOR: usize = 1208;
+export const VMCS_VM_FUNCTION_CONTROLS: usize = 1216;
 export const VMCS_EPT_POINTER: usize = 1224;
+export const VMCS_EOI_EXIT_BITMAP_0: usize = 1232;
+export const VMCS_EOI_EXIT_BITMAP_1: usize = 1240;
+export const VMCS_EOI_EXIT_BITMAP_2: usize = 1248;
+export const VMCS_EOI_EXIT_BITMAP_3: usize = 1256;
+export const VMCS_EPTP_LIST_ADDRESS: usize = 1264;
+export const VMCS_VMREAD_BITMAP: usize = 1272;
+export const VMCS_VMWRITE_BITMAP: usize = 1280;
+export const VMCS_VIRTUALIZATION_EXCEPTION_INFO: usize = 1288;
+export const VMCS_XSS_EXITING_BITMAP: usize = 1296;
+export const VMCS_TSC_MULTIPLIER: usize = 1320;
 export const VMCS_GUEST_PHYSICAL_ADDRESS: usize = 1368;
 export const VMCS_VMCS_LINK_POINTER: usize = 1616;
 export const VMCS_GUEST_DEBUGCTL: usize = 1624;
@@ -55,6 +71,8 @@ export const VMCS_ENTRY_EXCEPTION_ERROR_CODE: usize = 2208;
 export const VMCS_ENTRY_INSTRUCTION_LENGTH: usize = 2216;
 export const VMCS_TPR_THRESHOLD: usize = 2224;
 export const VMCS_SECONDARY_CONTROLS: usize = 2232;
+export const VMCS_PLE_GAP: usize = 2240;
+export const VMCS_PLE_WINDOW: usize = 2248;
 export const VMCS_VM_INSTRUCTION_ERROR: usize = 2360;
 export const VMCS_EXIT_REASON: usize = 2368;
 export const VMCS_EXIT_INTERRUPTION_INFO: usize = 2376;
@@ -83,6 +101,7 @@ export const VMCS_GUEST_LDTR_ACCESS_RIGHTS: usize = 2736;
 export const VMCS_GUEST_TR_ACCESS_RIGHTS: usize = 2744;
 export const VMCS_GUEST_INTERRUPTIBILITY: usize = 2752;
 export const VMCS_GUEST_ACTIVITY_STATE: usize = 2760;
+export const VMCS_GUEST_SMBASE: usize = 2768;
 export const VMCS_GUEST_SYSENTER_CS: usize = 2776;
 export const VMCS_PREEMPTION_TIMER_VALUE: usize = 2792;
 export const VMCS_HOST_SYSENTER_CS: usize = 2856;
@@ -146,6 +165,7 @@ export const EXIT_REASON_INVD: u32 = 13;
 export const EXIT_REASON_INVLPG: u32 = 14;
 export const EXIT_REASON_RDPMC: u32 = 15;
 export const EXIT_REASON_RDTSC: u32 = 16;
+export const EXIT_REASON_RSM: u32 = 17;
 export const EXIT_REASON_VMCALL: u32 = 18;
 export const EXIT_REASON_VMCLEAR: u32 = 19;
 export const EXIT_REASON_VMLAUNCH: u32 = 20;
@@ -164,8 +184,10 @@ export const EXIT_REASON_MSR_WRITE: u32 = 32;
 export const EXIT_REASON_INVALID_GUEST_STATE: u32 = 33;
 export const EXIT_REASON_MSR_LOAD_FAIL: u32 = 34;
 export const EXIT_REASON_MWAIT: u32 = 36;
+export const EXIT_REASON_MONITOR_TRAP_FLAG: u32 = 37;
 export const EXIT_REASON_MONITOR: u32 = 39;
 export const EXIT_REASON_PAUSE: u32 = 40;
+export const EXIT_REASON_TPR_BELOW_THRESHOLD: u32 = 43;
 export const EXIT_REASON_APIC_ACCESS: u32 = 44;
 export const EXIT_REASON_VIRTUALIZED_EOI: u32 = 45;
 export const EXIT_REASON_GDTR_IDTR_ACCESS: u32 = 46;
@@ -178,11 +200,19 @@ export const EXIT_REASON_PREEMPTION_TIMER: u32 = 52;
 export const EXIT_REASON_INVVPID: u32 = 53;
 export const EXIT_REASON_WBINVD: u32 = 54;
 export const EXIT_REASON_XSETBV: u32 = 55;
+export const EXIT_REASON_APIC_WRITE: u32 = 56;
+export const EXIT_REASON_RDRAND: u32 = 57;
 export const EXIT_REASON_INVPCID: u32 = 58;
+export const EXIT_REASON_VMFUNC: u32 = 59;
+export const EXIT_REASON_RDSEED: u32 = 61;
+export const EXIT_REASON_PML_FULL: u32 = 62;
+export const EXIT_REASON_XSAVES: u32 = 63;
+export const EXIT_REASON_XRSTORS: u32 = 64;
 export const PIN_EXTERNAL_INTERRUPT_EXITING: u32 = 1;
 export const PIN_NMI_EXITING: u32 = 8;
 export const PIN_VIRTUAL_NMIS: u32 = 32;
 export const PIN_PREEMPTION_TIMER: u32 = 64;
+export const PIN_PROCESS_POSTED_INTERRUPTS: u32 = 128;
 export const PRIMARY_INTERRUPT_WINDOW_EXITING: u32 = 4;
 export const PRIMARY_TSC_OFFSETTING: u32 = 8;
 export const PRIMARY_HLT_EXITING: u32 = 128;
@@ -194,21 +224,37 @@ export const PRIMARY_CR3_LOAD_EXITING: u32 = 32768;
 export const PRIMARY_CR3_STORE_EXITING: u32 = 65536;
 export const PRIMARY_CR8_LOAD_EXITING: u32 = 524288;
 export const PRIMARY_CR8_STORE_EXITING: u32 = 1048576;
+export const PRIMARY_USE_TPR_SHADOW: u32 = 2097152;
 export const PRIMARY_NMI_WINDOW_EXITING: u32 = 4194304;
 export const PRIMARY_MOV_DR_EXITING: u32 = 8388608;
 export const PRIMARY_UNCONDITIONAL_IO_EXITING: u32 = 16777216;
 export const PRIMARY_USE_IO_BITMAPS: u32 = 33554432;
+export const PRIMARY_MONITOR_TRAP_FLAG: u32 = 134217728;
 export const PRIMARY_USE_MSR_BITMAPS: u32 = 268435456;
 export const PRIMARY_MONITOR_EXITING: u32 = 536870912;
 export const PRIMARY_PAUSE_EXITING: u32 = 1073741824;
 export const PRIMARY_SECONDARY_CONTROLS: u32 = 2147483648;
+export const SECONDARY_VIRTUALIZE_APIC_ACCESSES: u32 = 1;
 export const SECONDARY_ENABLE_EPT: u32 = 2;
 export const SECONDARY_DESCRIPTOR_TABLE_EXITING: u32 = 4;
 export const SECONDARY_ENABLE_RDTSCP: u32 = 8;
+export const SECONDARY_VIRTUALIZE_X2APIC_MODE: u32 = 16;
 export const SECONDARY_ENABLE_VPID: u32 = 32;
 export const SECONDARY_WBINVD_EXITING: u32 = 64;
 export const SECONDARY_UNRESTRICTED_GUEST: u32 = 128;
+export const SECONDARY_APIC_REGISTER_VIRTUALIZATION: u32 = 256;
+export const SECONDARY_VIRTUAL_INTERRUPT_DELIVERY: u32 = 512;
+export const SECONDARY_PAUSE_LOOP_EXITING: u32 = 1024;
+export const SECONDARY_RDRAND_EXITING: u32 = 2048;
 export const SECONDARY_ENABLE_INVPCID: u32 = 4096;
+export const SECONDARY_ENABLE_VM_FUNCTIONS: u32 = 8192;
+export const SECONDARY_VMCS_SHADOWING: u32 = 16384;
+export const SECONDARY_RDSEED_EXITING: u32 = 65536;
+export const SECONDARY_ENABLE_PML: u32 = 131072;
+export const SECONDARY_EPT_VIOLATION_VE: u32 = 262144;
+export const SECONDARY_ENABLE_XSAVES: u32 = 1048576;
+export const SECONDARY_MODE_BASED_EXECUTE: u32 = 4194304;
+export const SECONDARY_USE_TSC_SCALING: u32 = 33554432;
 export const EXIT_SAVE_DEBUG_CONTROLS: u32 = 4;
 export const EXIT_HOST_ADDRESS_SPACE_SIZE: u32 = 512;
 export const EXIT_ACKNOWLEDGE_INTERRUPT: u32 = 32768;
@@ -221,16 +267,242 @@ export const ENTRY_LOAD_DEBUG_CONTROLS: u32 = 4;
 export const ENTRY_IA32E_MODE_GUEST: u32 = 512;
 export const ENTRY_LOAD_PAT: u32 = 16384;
 export const ENTRY_LOAD_EFER: u32 = 32768;
-export const ALLOWED_PIN_MUST: u32 = 22;
-export const ALLOWED_PIN_MAY: u32 = 127;
-export const ALLOWED_PRIMARY_MUST: u32 = 67133810;
-export const ALLOWED_PRIMARY_MAY: u32 = 4158259198;
-export const ALLOWED_SECONDARY_MUST: u32 = 0;
-export const ALLOWED_SECONDARY_MAY: u32 = 4334;
-export const ALLOWED_EXIT_MUST: u32 = 224763;
-export const ALLOWED_EXIT_MAY: u32 = 8384511;
-export const ALLOWED_ENTRY_MUST: u32 = 4603;
-export const ALLOWED_ENTRY_MAY: u32 = 54271;
+export const MUST_BE_1_PIN: u32 = 22;
+export const MUST_BE_1_PRIMARY: u32 = 67133810;
+export const MUST_BE_1_EXIT: u32 = 224763;
+export const MUST_BE_1_ENTRY: u32 = 4603;
+export const DEFAULT1_PIN: u32 = 0;
+export const DEFAULT1_PRIMARY: u32 = 98304;
+export const DEFAULT1_EXIT: u32 = 4;
+export const DEFAULT1_ENTRY: u32 = 4;
+export const EPT_CAPABILITY_EXECUTE_ONLY: u32 = 1;
+export const EPT_CAPABILITY_FOUR_LEVELS: u32 = 64;
+export const EPT_CAPABILITY_UNCACHEABLE: u32 = 256;
+export const EPT_CAPABILITY_WRITE_BACK: u32 = 16384;
+export const EPT_CAPABILITY_PAGES_2M: u32 = 65536;
+export const EPT_CAPABILITY_PAGES_1G: u32 = 131072;
+export const EPT_CAPABILITY_INVEPT: u32 = 1048576;
+export const EPT_CAPABILITY_ACCESSED_AND_DIRTY: u32 = 2097152;
+export const EPT_CAPABILITY_INVEPT_SINGLE: u32 = 33554432;
+export const EPT_CAPABILITY_INVEPT_ALL: u32 = 67108864;
+export const VPID_CAPABILITY_INVVPID: u32 = 1;
+export const VPID_CAPABILITY_INDIVIDUAL_ADDRESS: u32 = 256;
+export const VPID_CAPABILITY_SINGLE_CONTEXT: u32 = 512;
+export const VPID_CAPABILITY_ALL_CONTEXTS: u32 = 1024;
+export const VPID_CAPABILITY_SINGLE_RETAINING_GLOBALS: u32 = 2048;
+export const MISC_STORE_LMA: u32 = 32;
+export const MISC_WRITE_ANY_FIELD: u32 = 536870912;
+export const MISC_ZERO_LENGTH_INJECTION: u32 = 1073741824;
 export const VMCS_REVISION: u32 = 1163414577;
 export const VMCS_LAUNCH_STATE_AT: usize = 8;
 export const VMCS_DIRTY_AT: usize = 12;
+export const VMCS_ABORT_AT: usize = 4;
+export const VMCS_FIELDS_AT: usize = 128;
+export const VMCS_FIELDS_PER_GROUP: usize = 31;
+// Rules of VM entry; layout/vmx-rules.ts.
+export const RULE_PIN_RESERVED: u32 = 1;
+export const RULE_PRIMARY_RESERVED: u32 = 2;
+export const RULE_SECONDARY_RESERVED: u32 = 3;
+export const RULE_CR3_TARGET_COUNT: u32 = 4;
+export const RULE_IO_BITMAP_ADDRESS: u32 = 5;
+export const RULE_MSR_BITMAP_ADDRESS: u32 = 6;
+export const RULE_VIRTUAL_APIC_ADDRESS: u32 = 7;
+export const RULE_TPR_THRESHOLD_RESERVED: u32 = 8;
+export const RULE_TPR_THRESHOLD_VTPR: u32 = 9;
+export const RULE_VIRTUAL_NMIS: u32 = 10;
+export const RULE_NMI_WINDOW: u32 = 11;
+export const RULE_APIC_ACCESS_ADDRESS: u32 = 12;
+export const RULE_APIC_NEEDS_TPR_SHADOW: u32 = 13;
+export const RULE_X2APIC_EXCLUDES_APIC_ACCESS: u32 = 14;
+export const RULE_VID_NEEDS_EXTERNAL: u32 = 15;
+export const RULE_POSTED_NEEDS_VID: u32 = 16;
+export const RULE_POSTED_NEEDS_ACKNOWLEDGE: u32 = 17;
+export const RULE_POSTED_VECTOR: u32 = 18;
+export const RULE_POSTED_DESCRIPTOR: u32 = 19;
+export const RULE_VPID_ZERO: u32 = 20;
+export const RULE_EPTP_MEMORY_TYPE: u32 = 21;
+export const RULE_EPTP_WALK_LENGTH: u32 = 22;
+export const RULE_EPTP_ACCESSED_DIRTY: u32 = 23;
+export const RULE_EPTP_RESERVED: u32 = 24;
+export const RULE_PML_NEEDS_EPT: u32 = 25;
+export const RULE_PML_ADDRESS: u32 = 26;
+export const RULE_UNRESTRICTED_NEEDS_EPT: u32 = 27;
+export const RULE_VM_FUNCTIONS_RESERVED: u32 = 28;
+export const RULE_EPTP_SWITCHING_NEEDS_EPT: u32 = 29;
+export const RULE_EPTP_LIST_ADDRESS: u32 = 30;
+export const RULE_SHADOWING_BITMAPS: u32 = 31;
+export const RULE_VE_INFO_ADDRESS: u32 = 32;
+export const RULE_EXIT_RESERVED: u32 = 33;
+export const RULE_SAVE_PREEMPTION_TIMER: u32 = 34;
+export const RULE_EXIT_MSR_STORE_ADDRESS: u32 = 35;
+export const RULE_EXIT_MSR_LOAD_ADDRESS: u32 = 36;
+export const RULE_ENTRY_RESERVED: u32 = 37;
+export const RULE_INJECTION_TYPE: u32 = 38;
+export const RULE_INJECTION_VECTOR: u32 = 39;
+export const RULE_INJECTION_ERROR_CODE: u32 = 40;
+export const RULE_INJECTION_RESERVED: u32 = 41;
+export const RULE_INJECTION_ERROR_RESERVED: u32 = 42;
+export const RULE_INJECTION_LENGTH: u32 = 43;
+export const RULE_ENTRY_MSR_LOAD_ADDRESS: u32 = 44;
+export const RULE_HOST_CR0: u32 = 45;
+export const RULE_HOST_CR4: u32 = 46;
+export const RULE_HOST_CR3: u32 = 47;
+export const RULE_HOST_SYSENTER: u32 = 48;
+export const RULE_HOST_PAT: u32 = 49;
+export const RULE_HOST_EFER_RESERVED: u32 = 50;
+export const RULE_HOST_EFER_LMA: u32 = 51;
+export const RULE_HOST_SELECTOR_RPL_TI: u32 = 52;
+export const RULE_HOST_CS_TR: u32 = 53;
+export const RULE_HOST_SS: u32 = 54;
+export const RULE_HOST_BASES: u32 = 55;
+export const RULE_HOST_ADDRESS_SPACE_SIZE: u32 = 56;
+export const RULE_HOST_GUEST_ADDRESS_SPACE: u32 = 57;
+export const RULE_HOST_PCIDE: u32 = 58;
+export const RULE_HOST_PAE: u32 = 59;
+export const RULE_HOST_RIP: u32 = 60;
+export const RULE_GUEST_CR0: u32 = 61;
+export const RULE_GUEST_CR0_PG_PE: u32 = 62;
+export const RULE_GUEST_CR4: u32 = 63;
+export const RULE_GUEST_DEBUGCTL: u32 = 64;
+export const RULE_GUEST_IA32E_PAGING: u32 = 65;
+export const RULE_GUEST_PCIDE: u32 = 66;
+export const RULE_GUEST_CR3: u32 = 67;
+export const RULE_GUEST_DR7: u32 = 68;
+export const RULE_GUEST_SYSENTER: u32 = 69;
+export const RULE_GUEST_PAT: u32 = 70;
+export const RULE_GUEST_EFER_RESERVED: u32 = 71;
+export const RULE_GUEST_EFER_LMA: u32 = 72;
+export const RULE_GUEST_EFER_LME: u32 = 73;
+export const RULE_GUEST_TR_TI: u32 = 74;
+export const RULE_GUEST_LDTR_TI: u32 = 75;
+export const RULE_GUEST_SS_RPL: u32 = 76;
+export const RULE_GUEST_V86_BASE: u32 = 77;
+export const RULE_GUEST_V86_LIMIT: u32 = 78;
+export const RULE_GUEST_V86_RIGHTS: u32 = 79;
+export const RULE_GUEST_BASE_CANONICAL: u32 = 80;
+export const RULE_GUEST_BASE_HIGH: u32 = 81;
+export const RULE_GUEST_CS_TYPE: u32 = 82;
+export const RULE_GUEST_SS_TYPE: u32 = 83;
+export const RULE_GUEST_DATA_TYPE: u32 = 84;
+export const RULE_GUEST_SEGMENT_S: u32 = 85;
+export const RULE_GUEST_CS_DPL: u32 = 86;
+export const RULE_GUEST_SS_DPL: u32 = 87;
+export const RULE_GUEST_SS_DPL_REAL: u32 = 88;
+export const RULE_GUEST_DATA_DPL: u32 = 89;
+export const RULE_GUEST_SEGMENT_P: u32 = 90;
+export const RULE_GUEST_SEGMENT_RESERVED: u32 = 91;
+export const RULE_GUEST_CS_D_L: u32 = 92;
+export const RULE_GUEST_SEGMENT_G: u32 = 93;
+export const RULE_GUEST_TR_TYPE: u32 = 94;
+export const RULE_GUEST_TR_RIGHTS: u32 = 95;
+export const RULE_GUEST_TR_G: u32 = 96;
+export const RULE_GUEST_LDTR_RIGHTS: u32 = 97;
+export const RULE_GUEST_LDTR_G: u32 = 98;
+export const RULE_GUEST_TABLE_BASE: u32 = 99;
+export const RULE_GUEST_TABLE_LIMIT: u32 = 100;
+export const RULE_GUEST_RIP: u32 = 101;
+export const RULE_GUEST_RFLAGS_RESERVED: u32 = 102;
+export const RULE_GUEST_RFLAGS_VM: u32 = 103;
+export const RULE_GUEST_RFLAGS_IF: u32 = 104;
+export const RULE_GUEST_ACTIVITY: u32 = 105;
+export const RULE_GUEST_ACTIVITY_DPL: u32 = 106;
+export const RULE_GUEST_ACTIVITY_BLOCKING: u32 = 107;
+export const RULE_GUEST_ACTIVITY_EVENT: u32 = 108;
+export const RULE_GUEST_BLOCKING_RESERVED: u32 = 109;
+export const RULE_GUEST_BLOCKING_BOTH: u32 = 110;
+export const RULE_GUEST_BLOCKING_STI_IF: u32 = 111;
+export const RULE_GUEST_BLOCKING_EXTERNAL: u32 = 112;
+export const RULE_GUEST_BLOCKING_NMI_EVENT: u32 = 113;
+export const RULE_GUEST_BLOCKING_SMI: u32 = 114;
+export const RULE_GUEST_BLOCKING_VIRTUAL_NMI: u32 = 115;
+export const RULE_GUEST_PENDING_DEBUG_RESERVED: u32 = 116;
+export const RULE_GUEST_PENDING_DEBUG_BS: u32 = 117;
+export const RULE_GUEST_LINK_ADDRESS: u32 = 118;
+export const RULE_GUEST_LINK_REVISION: u32 = 119;
+export const RULE_GUEST_LINK_SHADOW: u32 = 120;
+export const RULE_GUEST_LINK_CURRENT: u32 = 121;
+export const RULE_GUEST_PDPTE: u32 = 122;
+export const RULE_ENTRY_MSR_COUNT: u32 = 123;
+export const RULE_ENTRY_MSR_RESERVED: u32 = 124;
+export const RULE_ENTRY_MSR_INDEX: u32 = 125;
+export const RULE_ENTRY_MSR_VALUE: u32 = 126;
+
+/** Bit n: the group's field of index n exists. */
+export function vmcsGroupFields(group: u32): u32 {
+  switch (group) {
+    case 0:
+      return 7;
+    case 1:
+      return 0;
+    case 2:
+      return 1023;
+    case 3:
+      return 127;
+    case 4:
+      return 41943039;
+    case 5:
+      return 1;
+    case 6:
+      return 495;
+    case 7:
+      return 3;
+    case 8:
+      return 262143;
+    case 9:
+      return 255;
+    case 10:
+      return 12582911;
+    case 11:
+      return 1;
+    case 12:
+      return 255;
+    case 13:
+      return 63;
+    case 14:
+      return 1048575;
+    case 15:
+      return 4095;
+    default:
+      return 0;
+  }
+}
+
+/** Bit n: writing the group's field of index n leaves the VMCS clean. */
+export function vmcsGroupClean(group: u32): u32 {
+  switch (group) {
+    case 0:
+      return 0;
+    case 1:
+      return 0;
+    case 2:
+      return 0;
+    case 3:
+      return 0;
+    case 4:
+      return 256;
+    case 5:
+      return 0;
+    case 6:
+      return 0;
+    case 7:
+      return 0;
+    case 8:
+      return 14340;
+    case 9:
+      return 0;
+    case 10:
+      return 9175040;
+    case 11:
+      return 0;
+    case 12:
+      return 0;
+    case 13:
+      return 0;
+    case 14:
+      return 245760;
+    case 15:
+      return 0;
+    default:
+      return 0;
+  }
+}

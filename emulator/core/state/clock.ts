@@ -6,6 +6,7 @@
  */
 import { wallClock } from "../env";
 import { FAULT_RETRY, raise } from "../interrupts/raise";
+import { divide, multiplyHigh } from "../float/wide";
 import { cpu } from "./cpu";
 
 export const CLOCK_VIRTUAL: u32 = 0;
@@ -47,7 +48,25 @@ export function timeStamp(): u64 {
   return now() + cpu.tscAdjust;
 }
 
-/** The time-stamp counter as the running software sees it: a guest's is offset by its VMCS. */
+/** The time-stamp counter as the running software sees it: a guest's is scaled and offset by its VMCS. */
 export function guestTimeStamp(): u64 {
-  return timeStamp() + (cpu.vmxNonRoot != 0 ? cpu.tscOffset : 0);
+  const value = timeStamp();
+  if (cpu.vmxNonRoot == 0) return value;
+  const multiplier = cpu.tscMultiplier;
+  const scaled =
+    multiplier == 0 ? value : (multiplyHigh(value, multiplier) << 16) | ((value * multiplier) >> 48);
+  return scaled + cpu.tscOffset;
+}
+
+/** Cycles of the machine's counter for a distance in the guest's. */
+export function unscaledCycles(distance: u64): u64 {
+  const multiplier = cpu.vmxNonRoot != 0 ? cpu.tscMultiplier : 0;
+  if (multiplier == 0) return distance;
+  // distance × 2^48 / multiplier, rounded up; far deadlines saturate.
+  const high = distance >> 16;
+  if (high >= multiplier) return NEVER >> 1;
+  const shift = clz<u64>(multiplier);
+  const low = distance << 48;
+  const numeratorHigh = shift == 0 ? high : (high << shift) | (low >> (64 - shift));
+  return divide(numeratorHigh, low << shift, multiplier << shift) + 1;
 }

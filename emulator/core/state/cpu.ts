@@ -48,6 +48,10 @@ export const ACTIVE: u32 = 1;
 export const HALTED: u32 = 2;
 export const SHUTDOWN: u32 = 3;
 export const WAIT_FOR_SIPI: u32 = 4;
+/** Waiting in MWAIT. A VM exit saves it as active. */
+export const MWAITING: u32 = 5;
+/** An x87 instruction waits for an interrupt or IGNNE#: see state/media.ts. */
+export const FLOAT_ERROR: u32 = 6;
 
 // Bits of Cpu.attention, set atomically by any thread.
 export const ATTENTION_INIT: u32 = 1 << 0;
@@ -61,6 +65,8 @@ export const ATTENTION_SHOOTDOWN: u32 = 1 << 4;
 export const ATTENTION_STOP: u32 = 1 << 5;
 /** A second NMI, before this CPU has seen the first. */
 export const ATTENTION_NMI_AGAIN: u32 = 1 << 6;
+/** FERR# or IGNNE# has changed. */
+export const ATTENTION_FLOAT_ERROR: u32 = 1 << 7;
 
 /** Stands for the CPU that asks for a shoot-down where a thread without one asks. */
 export const NO_CPU: u32 = 0xffffffff;

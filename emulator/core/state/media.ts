@@ -7,6 +7,7 @@
 import {
   CR0_EM,
   CR0_MP,
+  CR0_NE,
   CR0_PE,
   CR0_TS,
   CR4_OSFXSR,
@@ -28,8 +29,9 @@ import {
   MEDIA_X87,
   MEDIA_X87_NO_WAIT,
 } from "../spec/media.generated";
-import { raise } from "../interrupts/raise";
-import { cpu } from "./cpu";
+import { FAULT_FLOAT_ERROR, raise } from "../interrupts/raise";
+import { CPU_ATTENTION } from "../layout.generated";
+import { ATTENTION_FLOAT_ERROR, CPU, cpu } from "./cpu";
 
 /** Kinds that are undefined: #UD. */
 function undefinedKinds(): u32 {
@@ -54,13 +56,26 @@ function unavailableKinds(): u32 {
   return kinds;
 }
 
-/** Kinds that a pending unmasked x87 exception stops: #MF. */
+/** Kinds that a pending unmasked x87 exception stops: #MF, or with CR0.NE = 0 until it is answered from outside. */
 function pendingKinds(): u32 {
-  return (cpu.x87Status & X87_STATUS_ES) != 0 ? MEDIA_X87 | MEDIA_MMX | MEDIA_WAIT : 0;
+  return (cpu.x87Status & X87_STATUS_ES) != 0 && cpu.ignne == 0 ? MEDIA_X87 | MEDIA_MMX | MEDIA_WAIT : 0;
 }
 
-/** After CR0, CR4, XCR0, RFLAGS.VM or the x87 status word's ES changed. */
+/**
+ * FERR# follows the pending exception where CR0.NE is 0, and IGNNE# ends with it. The board is told at the next boundary. SDM Vol.
+ * 1, "MS-DOS* Compatibility Sub-mode"; Vol. 3A, "Control Registers" (NE).
+ */
+function updateFloatError(): void {
+  const level: u32 = (cpu.x87Status & X87_STATUS_ES) != 0 && (cpu.cr0 & CR0_NE) == 0 ? 1 : 0;
+  if (level == 0) cpu.ignne = 0;
+  if (level == cpu.ferr) return;
+  cpu.ferr = level;
+  atomic.or<u32>(CPU + CPU_ATTENTION, ATTENTION_FLOAT_ERROR);
+}
+
+/** After CR0, CR4, XCR0, RFLAGS.VM, IGNNE# or the x87 status word's ES changed. */
 export function updateMedia(): void {
+  updateFloatError();
   cpu.mediaFaults = undefinedKinds() | unavailableKinds() | pendingKinds();
 }
 
@@ -68,5 +83,5 @@ export function updateMedia(): void {
 export function mediaFault(kinds: u32): void {
   if ((undefinedKinds() & kinds) != 0) raise(VECTOR_UD);
   else if ((unavailableKinds() & kinds) != 0) raise(VECTOR_NM);
-  else raise(VECTOR_MF);
+  else raise(cpu.ferr != 0 ? FAULT_FLOAT_ERROR : VECTOR_MF);
 }

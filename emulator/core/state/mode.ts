@@ -15,8 +15,10 @@ import {
   CR0_PE,
   CR0_PG,
   CR0_WP,
+  CR4_LA57,
   CR4_PAE,
   CR4_PCIDE,
+  CR4_PKE,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -49,6 +51,8 @@ export function setSegment(index: u32, selector: u32, base: u64, limit: u32, rig
   store<u64>(at + CPU_SEG_LIMIT, <u64>limit);
   store<u64>(at + CPU_SEG_RIGHTS, rights);
   cpu.guestStateChanged = 1;
+  // Far branches alone load CS.
+  if (index == CS) cpu.branchTaken = 1;
 }
 export function setSegBase(index: u32, base: u64): void {
   store<u64>(CPU + CPU_SEG_BASE + ((<usize>index) << 3), base);
@@ -135,6 +139,10 @@ export const CONTEXT_SMEP: u32 = 1 << 7;
 export const CONTEXT_SMAP: u32 = 1 << 8;
 /** Alignment is checked: a context of its own, whose accesses find no TLB entry. */
 export const CONTEXT_ALIGNMENT: u32 = 1 << 9;
+/** Five levels of paging structures. */
+export const CONTEXT_LA57: u32 = 1 << 10;
+/** Protection keys are on: PKRU is part of what decides (mmu/contexts.ts). */
+export const CONTEXT_KEYS: u32 = 1 << 11;
 
 /** The paging mode and privilege that decide what a TLB entry allows, as one word. */
 export function contextFlavor(user: bool): u32 {
@@ -148,7 +156,11 @@ export function contextFlavor(user: bool): u32 {
   if (cpu.cr0 & CR0_WP) flavor |= CONTEXT_WP;
   if (cpu.cr4 & CR4_PSE) flavor |= CONTEXT_PSE;
   if (cpu.cr4 & CR4_PAE) flavor |= CONTEXT_PAE;
-  if (isLongMode()) flavor |= CONTEXT_LONG;
+  if (isLongMode()) {
+    flavor |= CONTEXT_LONG;
+    if (cpu.cr4 & CR4_LA57) flavor |= CONTEXT_LA57;
+    if (cpu.cr4 & CR4_PKE) flavor |= CONTEXT_KEYS;
+  }
   if (cpu.efer & EFER_NXE) flavor |= CONTEXT_NX;
   if (cpu.cr4 & CR4_SMEP) flavor |= CONTEXT_SMEP;
   // SMAP is suspended while RFLAGS.AC is set, for explicit accesses.
@@ -160,8 +172,9 @@ export function currentPcid(): u32 {
   return (cpu.cr4 & CR4_PCIDE) != 0 ? (<u32>cpu.cr3) & 0xfff : 0;
 }
 
-/** After CPL, RFLAGS.AC, CR0, CR3, CR4, EFER, EPTP or VPID changed. */
+/** After CPL, RFLAGS.AC, CR0, CR3, CR4, EFER, PKRU, EPTP or VPID changed. */
 export function updateContext(): void {
+  cpu.canonicalShift = (cpu.cr4 & CR4_LA57) != 0 ? 7 : 16;
   cpu.asid = contextAsid(contextFlavor(cpu.cpl == 3));
   cpu.contextStale = 0;
   updateJumpKey();

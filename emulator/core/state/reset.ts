@@ -5,8 +5,12 @@ import { setArithmeticFlags } from "./flags";
 import { setSegment, updateContext, updateMode } from "./mode";
 import { NEVER } from "./clock";
 import { flushAllContexts } from "../mmu/contexts";
+import { disarmMonitor } from "../mmu/monitor";
+import { MISC_ENABLE_FAST_STRINGS, MISC_ENABLE_MONITOR } from "../spec/msr";
+import { hasMonitor } from "../instructions/msr";
 import { flushBlocks } from "../records/block-cache";
-import { APIC_BASE_BSP, APIC_BASE_ENABLE, resetApic } from "../interrupts/local-apic";
+import { NO_PAGE } from "../vmx/virtual-apic";
+import { APIC_BASE_BSP, APIC_BASE_ENABLE, initApic, resetApic } from "../interrupts/local-apic";
 
 /** What INIT and reset share: everything but caches, MSRs of memory types, counters and the clock. */
 export function resetForInit(): void {
@@ -39,6 +43,7 @@ export function resetForInit(): void {
   cpu.breakpoints = 0;
   cpu.taskFault = -1;
   cpu.debugHits = 0;
+  cpu.debugConditions = 0;
   cpu.cpl = 0;
   cpu.interruptibility = 0;
   cpu.faultVector = -1;
@@ -46,14 +51,20 @@ export function resetForInit(): void {
   cpu.deliveringVector = -1;
   cpu.nmiPending = 0;
   cpu.vmxNonRoot = 0;
+  cpu.entryPending = 0;
+  cpu.trapExits = 0;
+  cpu.virtualApic = 0;
+  cpu.apicAccessPage = NO_PAGE;
+  cpu.tscMultiplier = 0;
   cpu.vmcsKept = 0;
   cpu.eptp = 0;
   cpu.vpid = 0;
   cpu.preemptionDeadline = NEVER;
+  disarmMonitor();
   cpu.record = 0;
   cpu.blockFirst = 0;
   const keepBase = cpu.apicBase;
-  resetApic();
+  initApic();
   cpu.apicBase = keepBase;
   flushAllContexts();
   updateMode();
@@ -75,6 +86,14 @@ export function resetForPowerOn(): void {
   cpu.x87CodeOffset = 0;
   cpu.x87DataOffset = 0;
   cpu.xcr0 = 1;
+  cpu.vmxOn = 0;
+  cpu.vmcs = 0;
+  cpu.vmcsPointer = NO_PAGE;
+  cpu.initBlocked = 0;
+  cpu.ferr = 0;
+  cpu.ferrTold = 0;
+  cpu.ignne = 0;
+  cpu.pkru = 0;
   cpu.randomCount = 0;
   cpu.apicBase = 0xfee00000 | APIC_BASE_ENABLE | (cpu.id == 0 ? APIC_BASE_BSP : 0);
   cpu.sysenterCs = 0;
@@ -87,7 +106,7 @@ export function resetForPowerOn(): void {
   cpu.kernelGsBase = 0;
   cpu.tscAux = 0;
   cpu.featureControl = 0;
-  cpu.miscEnable = 1;
+  cpu.miscEnable = MISC_ENABLE_FAST_STRINGS | (hasMonitor() ? MISC_ENABLE_MONITOR : 0);
   cpu.debugCtl = 0;
   cpu.tscAdjust = 0;
   cpu.pat = 0x0007040600070406;
@@ -97,6 +116,7 @@ export function resetForPowerOn(): void {
   cpu.activity = cpu.id == 0 ? ACTIVE : WAIT_FOR_SIPI;
   const activity = cpu.activity;
   resetForInit();
+  resetApic();
   cpu.activity = activity;
   flushBlocks();
 }

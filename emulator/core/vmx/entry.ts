@@ -1,6 +1,7 @@
 /** VM entry (SDM Vol. 3C, "VM Entries"): checks, loading the guest state, injecting an event. */
 import * as X from "../spec/vmx";
 import {
+  CPU_ATTENTION,
   CPU_DR,
   CPU_PDPTE,
   CPU_SEG_BASE,
@@ -18,21 +19,42 @@ import {
   FLAG_AC,
   FLAG_VM,
 } from "../spec/architecture";
-import { ACTIVE, CPU, HALTED, RSP, SHUTDOWN, SS, cpu, setGpr } from "../state/cpu";
-import { NEVER, now } from "../state/clock";
+import {
+  ACTIVE,
+  ATTENTION_INIT,
+  CPU,
+  HALTED,
+  RSP,
+  SHUTDOWN,
+  SS,
+  WAIT_FOR_SIPI,
+  cpu,
+  setGpr,
+} from "../state/cpu";
+import { NEVER, now, timeStamp } from "../state/clock";
 import { setArithmeticFlags } from "../state/flags";
 import { segRights, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
 import { deliver } from "../interrupts/deliver";
+import { ramAddress } from "../mmu/physical";
+import { checkControls, checkVolatileControls } from "./control-checks";
+import { checkHostState, checkVolatileHostState } from "./host-checks";
 import {
-  checkControls,
-  checkHostState,
-  checkInjection,
+  FAILURE_LINK,
+  FAILURE_PDPTE,
+  arePdptesValid,
   isGuestStateValid,
+  isLinkPointerValid,
   isVolatileGuestStatePlain,
   isVolatileGuestStateValid,
-} from "./entry-checks";
-import { ENTRY_FAILURE, INFO_VALID, PREEMPTION_SHIFT, vmExit } from "./exit";
+  pdpteInMemory,
+  usesPaePaging,
+} from "./guest-checks";
+import { loadEntryMsrs } from "./msr-areas";
+import { CR0_KEPT } from "./fixed-bits";
+import { ENTRY_FAILURE, INFO_VALID, PREEMPTION_SHIFT, countExit } from "./exit";
+import { TRAP_EXIT_MTF, requestTrapExit } from "./trap-exits";
+import { NO_PAGE, startVirtualApic } from "./virtual-apic";
 import { updateBreakpoints } from "../interrupts/debug";
 import { Vmcs } from "./vmcs";
 
@@ -46,43 +68,86 @@ export const FAILED_VALID: u32 = 1;
 /** The entry failed after the host checks: an exit with bit 31 of the reason set. */
 export const FAILED_EXIT: u32 = 2;
 
-function failValid(error: u32): u32 {
-  Vmcs.set(X.VMCS_VM_INSTRUCTION_ERROR, <u64>error);
-  return FAILED_VALID;
+/**
+ * The checks whose breach is VMfailValid: controls and host state. Fields that have not been written since they last passed are
+ * not looked at again.
+ * @returns VM-instruction error, 0 for none
+ */
+export function checkForVmFail(): u32 {
+  cpu.entryRule = 0;
+  if (isDirty()) {
+    const error = checkControls();
+    if (error != 0) return error;
+    const hostError = checkHostState();
+    if (hostError != 0) return hostError;
+    cpu.vmxEntryChecksDone++;
+  } else cpu.vmxEntryChecksSkipped++;
+  const error = checkVolatileControls();
+  return error != 0 ? error : checkVolatileHostState();
+}
+
+function isDirty(): bool {
+  return load<u32>(<usize>cpu.vmcs, X.VMCS_DIRTY_AT) != 0;
 }
 
 /**
- * Enters the guest of the current VMCS. After ENTERED the CPU is in VMX non-root operation and `run` runs the guest.
+ * The second half of a VM entry: checks and loads the guest state, loads MSRs, injects the event.
  *
  * Checks of fields that have not been written since they last passed are skipped, and so is loading them where the block
  * still holds them; the CPU's own saving of guest state leaves a state that passes.
+ * @returns ENTERED, or FAILED_EXIT with exit reason and qualification in the VMCS
  */
+export function enterGuest(): u32 {
+  const dirty = isDirty();
+  if (!isLinkPointerValid()) return failEntry(X.EXIT_REASON_INVALID_GUEST_STATE, FAILURE_LINK);
+  if (!isVolatileGuestStateValid() || (dirty && !isGuestStateValid()))
+    return failEntry(X.EXIT_REASON_INVALID_GUEST_STATE, 0);
+  if (!arePdptesValid()) return failEntry(X.EXIT_REASON_INVALID_GUEST_STATE, FAILURE_PDPTE);
+  loadState(dirty);
+  const badMsr = loadEntryMsrs();
+  if (badMsr != 0) {
+    cpu.vmxNonRoot = 0;
+    return failEntry(X.EXIT_REASON_MSR_LOAD_FAIL, <u64>badMsr);
+  }
+  store<u32>(<usize>cpu.vmcs, 1, X.VMCS_LAUNCH_STATE_AT);
+  store<u32>(<usize>cpu.vmcs, 0, X.VMCS_DIRTY_AT);
+  startVirtualApic();
+  const info = Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO);
+  if ((info & INFO_VALID) != 0) {
+    injectEvent(info);
+    // "An MTF VM exit is pending on the instruction boundary following the VM entry", whatever was injected.
+    if ((cpu.procControls & X.PRIMARY_MONITOR_TRAP_FLAG) != 0 && cpu.vmxNonRoot != 0)
+      requestTrapExit(TRAP_EXIT_MTF, 0);
+  }
+  if (cpu.initBlocked != 0) {
+    cpu.initBlocked = 0;
+    atomic.or<u32>(CPU + CPU_ATTENTION, ATTENTION_INIT);
+  }
+  return ENTERED;
+}
+
+/** Reason and qualification of a failed entry; nothing else of the VMCS changes. */
+function failEntry(reason: u32, qualification: u64): u32 {
+  Vmcs.set(X.VMCS_EXIT_REASON, <u64>(reason | ENTRY_FAILURE));
+  Vmcs.set(X.VMCS_EXIT_QUALIFICATION, qualification);
+  countExit(reason);
+  cpu.vmcsKept = 0;
+  return FAILED_EXIT;
+}
+
+/** For the hypervisor outside the machine: VMRESUME of the current VMCS. After ENTERED `run` runs the guest. */
 export function vmEnter(): u32 {
-  const region = <usize>cpu.vmcs;
-  const dirty = load<u32>(region, X.VMCS_DIRTY_AT) != 0;
-  if (dirty) {
-    const error = checkControls();
-    if (error != 0) return failValid(error);
-    const hostError = checkHostState();
-    if (hostError != 0) return failValid(hostError);
-    cpu.vmxEntryChecksDone++;
-  } else cpu.vmxEntryChecksSkipped++;
-  if (!dirty && isVolatileGuestStatePlain()) {
+  if (!isDirty() && isVolatileGuestStatePlain()) {
+    cpu.vmxEntryChecksSkipped++;
     loadWritable();
     return ENTERED;
   }
-  const injection = checkInjection();
-  if (injection != 0) return failValid(injection);
-  if (!isVolatileGuestStateValid() || (dirty && !isGuestStateValid())) {
-    vmExit(X.EXIT_REASON_INVALID_GUEST_STATE | ENTRY_FAILURE, 0);
-    cpu.faultVector = -1;
-    return FAILED_EXIT;
+  const error = checkForVmFail();
+  if (error != 0) {
+    Vmcs.set(X.VMCS_VM_INSTRUCTION_ERROR, <u64>error);
+    return FAILED_VALID;
   }
-  store<u32>(region, 1, X.VMCS_LAUNCH_STATE_AT);
-  loadState(dirty);
-  store<u32>(region, 0, X.VMCS_DIRTY_AT);
-  if ((Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO) & INFO_VALID) != 0) injectEvent();
-  return ENTERED;
+  return enterGuest();
 }
 
 /** Loads controls and guest state: all of them, or what can differ from what the block has kept since the last exit. */
@@ -112,6 +177,19 @@ function loadControls(): void {
     (cpu.proc2Controls & X.SECONDARY_ENABLE_VPID) != 0
       ? (<u32>Vmcs.get(X.VMCS_VIRTUAL_PROCESSOR_ID)) & 0xffff
       : 0;
+  cpu.tscMultiplier =
+    (cpu.procControls & X.PRIMARY_TSC_OFFSETTING) != 0 &&
+    (cpu.proc2Controls & X.SECONDARY_USE_TSC_SCALING) != 0
+      ? Vmcs.get(X.VMCS_TSC_MULTIPLIER)
+      : 0;
+  cpu.apicAccessPage =
+    (cpu.proc2Controls & X.SECONDARY_VIRTUALIZE_APIC_ACCESSES) != 0
+      ? Vmcs.get(X.VMCS_APIC_ACCESS_ADDRESS)
+      : NO_PAGE;
+  cpu.virtualApic =
+    (cpu.procControls & X.PRIMARY_USE_TPR_SHADOW) != 0
+      ? <u32>ramAddress(Vmcs.get(X.VMCS_VIRTUAL_APIC_ADDRESS), 4096)
+      : 0;
 }
 
 /** Controls that do not make the VMCS dirty: loaded at every entry. */
@@ -120,8 +198,14 @@ function loadWritableControls(): void {
   cpu.tscOffset = (cpu.procControls & X.PRIMARY_TSC_OFFSETTING) != 0 ? Vmcs.get(X.VMCS_TSC_OFFSET) : 0;
   cpu.preemptionDeadline =
     (cpu.pinControls & X.PIN_PREEMPTION_TIMER) != 0
-      ? now() + (Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) << PREEMPTION_SHIFT)
+      ? preemptionDeadline(Vmcs.get(X.VMCS_PREEMPTION_TIMER_VALUE) & 0xffffffff)
       : NEVER;
+}
+
+/** When the time-stamp counter has had `value` more changes of its bit PREEMPTION_SHIFT. */
+function preemptionDeadline(value: u64): u64 {
+  const stamp = timeStamp();
+  return now() + ((((stamp >> PREEMPTION_SHIFT) + value) << PREEMPTION_SHIFT) - stamp);
 }
 
 /** Loads controls and guest state for one instruction of the hypervisor's emulator: no checks, no event. */
@@ -151,7 +235,7 @@ function loadWritableState(): void {
   cpu.rip = Vmcs.get(X.VMCS_GUEST_RIP);
   cpu.interruptibility = Vmcs.get32(X.VMCS_GUEST_INTERRUPTIBILITY);
   const activity = Vmcs.get32(X.VMCS_GUEST_ACTIVITY_STATE);
-  cpu.activity = activity == 1 ? HALTED : activity == 2 ? SHUTDOWN : ACTIVE;
+  cpu.activity = activity == 0 ? ACTIVE : activity == 1 ? HALTED : activity == 2 ? SHUTDOWN : WAIT_FOR_SIPI;
   cpu.debugHits = Vmcs.get32(X.VMCS_GUEST_PENDING_DEBUG) & PENDING_DEBUG_BITS;
 }
 
@@ -190,7 +274,7 @@ function restore(slot: usize, at: usize): void {
 /** Loads the guest-state area. */
 function loadGuestState(): void {
   const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
-  cpu.cr0 = Vmcs.get(X.VMCS_GUEST_CR0);
+  cpu.cr0 = (Vmcs.get(X.VMCS_GUEST_CR0) & ~CR0_KEPT) | (cpu.cr0 & CR0_KEPT);
   cpu.cr3 = Vmcs.get(X.VMCS_GUEST_CR3);
   cpu.cr4 = Vmcs.get(X.VMCS_GUEST_CR4);
   const vmcs = <usize>cpu.vmcs;
@@ -217,8 +301,12 @@ function loadGuestState(): void {
     cpu.efer = (cpu.efer & ~EFER_LMA) | (long ? EFER_LMA : 0);
     if (cpu.cr0 & CR0_PG) cpu.efer = (cpu.efer & ~EFER_LME) | (long ? EFER_LME : 0);
   }
-  if ((cpu.proc2Controls & X.SECONDARY_ENABLE_EPT) != 0)
-    for (let i: usize = 0; i < 4; i++) restore(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
+  if (usesPaePaging())
+    for (let i: usize = 0; i < 4; i++)
+      store<u64>(
+        CPU + CPU_PDPTE + (i << 3),
+        cpu.eptp != 0 ? Vmcs.get(X.VMCS_GUEST_PDPTE0 + (i << 3)) : pdpteInMemory(i),
+      );
   loadWritableState();
   loadFlags(Vmcs.get(X.VMCS_GUEST_RFLAGS));
   cpu.vmxNonRoot = 1;
@@ -226,12 +314,20 @@ function loadGuestState(): void {
   derive();
 }
 
-function injectEvent(): void {
-  const info = Vmcs.get32(X.VMCS_ENTRY_INTERRUPTION_INFO);
+/** "Event Injection". Nothing can read the field before the exit that is to clear its valid bit: it is cleared here. */
+function injectEvent(info: u32): void {
   Vmcs.set(X.VMCS_ENTRY_INTERRUPTION_INFO, <u64>(info & 0x7fffffff));
   const source = (info >> 8) & 7;
   const vector = <i32>(info & 0xff);
+  // "Other event", vector 0: a pending MTF VM exit.
+  if (source == 7) {
+    requestTrapExit(TRAP_EXIT_MTF, 0);
+    return;
+  }
   cpu.activity = ACTIVE;
+  // Debug exceptions that were pending are lost behind the event ("Delivery of Pending Debug Exceptions after VM Entry").
+  cpu.debugHits = 0;
+  cpu.interruptibility &= ~(<u32>3);
   let rip = cpu.rip;
   if (source >= 4) {
     cpu.softwareLength = Vmcs.get32(X.VMCS_ENTRY_INSTRUCTION_LENGTH);

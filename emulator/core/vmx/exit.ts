@@ -26,16 +26,20 @@ import {
   SHUTDOWN,
   SS,
   TR,
+  WAIT_FOR_SIPI,
   cpu,
   getGpr,
   setGpr,
 } from "../state/cpu";
 import { getFlags, setArithmeticFlags } from "../state/flags";
-import { now, NEVER } from "../state/clock";
+import { now, NEVER, timeStamp } from "../state/clock";
 import { setSegment, updateContext, updateMode } from "../state/mode";
 import { dropContexts } from "../mmu/contexts";
-import { updateBreakpoints } from "../interrupts/debug";
-import { FAULT_VM_EXIT } from "../interrupts/raise";
+import { disarmMonitor } from "../mmu/monitor";
+import { updateMedia } from "../state/media";
+import { setDebugRegister, updateBreakpoints } from "../interrupts/debug";
+import { loadPdptes } from "../instructions/system";
+import { FAULT_VM_EXIT, NO_FAULT } from "../interrupts/raise";
 import { R_LENGTH } from "../records/record";
 import {
   AR_CODE,
@@ -48,9 +52,13 @@ import {
   AR_ACCESSED,
   AR_UNUSABLE,
   CR4_PAE,
+  CR4_PCIDE,
   EFER_LMA,
   EFER_LME,
 } from "../spec/architecture";
+import { CR0_KEPT } from "./fixed-bits";
+import { loadExitMsrs, storeExitMsrs } from "./msr-areas";
+import { NO_PAGE, saveInterruptStatus } from "./virtual-apic";
 import { Vmcs } from "./vmcs";
 
 export const ENTRY_FAILURE: u32 = 0x80000000;
@@ -82,11 +90,15 @@ export function vmExit(reason: u32, qualification: u64): void {
     if (cpu.deliveringSource >= 4) Vmcs.set(X.VMCS_EXIT_INSTRUCTION_LENGTH, <u64>cpu.softwareLength);
   }
   store<u64>(vmcs, <u64>vectoring, X.VMCS_IDT_VECTORING_INFO);
-  const counter = CPU + CPU_EXITS + ((<usize>(reason & 0xffff)) << 3);
-  store<u64>(counter, load<u64>(counter) + 1);
+  countExit(reason);
   cpu.faultVector = FAULT_VM_EXIT;
   cpu.recordEnd = 0;
   cpu.leave = 1;
+}
+
+export function countExit(reason: u32): void {
+  const counter = CPU + CPU_EXITS + ((<usize>(reason & 0xffff)) << 3);
+  store<u64>(counter, load<u64>(counter) + 1);
 }
 
 /** An exit because of the instruction that `record` describes: with its length. */
@@ -117,7 +129,12 @@ export function saveGuestState(): void {
   store<u64>(vmcs, flags, X.VMCS_GUEST_RFLAGS);
   store<u64>(vmcs, <u64>cpu.interruptibility, X.VMCS_GUEST_INTERRUPTIBILITY);
   const activity = cpu.activity;
-  store<u64>(vmcs, activity == HALTED ? 1 : activity == SHUTDOWN ? 2 : 0, X.VMCS_GUEST_ACTIVITY_STATE);
+  store<u64>(
+    vmcs,
+    activity == HALTED ? 1 : activity == SHUTDOWN ? 2 : activity == WAIT_FOR_SIPI ? 3 : 0,
+    X.VMCS_GUEST_ACTIVITY_STATE,
+  );
+  if (cpu.virtualApic != 0) saveInterruptStatus();
   store<u64>(vmcs, <u64>cpu.debugHits, X.VMCS_GUEST_PENDING_DEBUG);
   cpu.debugHits = 0;
   if (cpu.preemptionDeadline != NEVER) savePreemptionTimer();
@@ -127,7 +144,11 @@ export function saveGuestState(): void {
 function savePreemptionTimer(): void {
   if ((Vmcs.get32(X.VMCS_EXIT_CONTROLS) & X.EXIT_SAVE_PREEMPTION_TIMER) == 0) return;
   const at = now();
-  const left = cpu.preemptionDeadline <= at ? 0 : (cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT;
+  const stamp = timeStamp();
+  const left =
+    cpu.preemptionDeadline <= at
+      ? 0
+      : ((stamp + cpu.preemptionDeadline - at) >> PREEMPTION_SHIFT) - (stamp >> PREEMPTION_SHIFT);
   Vmcs.set(X.VMCS_PREEMPTION_TIMER_VALUE, left);
 }
 
@@ -151,12 +172,12 @@ function saveChangedState(): void {
   Vmcs.set(X.VMCS_GUEST_SYSENTER_CS, cpu.sysenterCs);
   Vmcs.set(X.VMCS_GUEST_SYSENTER_ESP, cpu.sysenterEsp);
   Vmcs.set(X.VMCS_GUEST_SYSENTER_EIP, cpu.sysenterEip);
-  // The entry control follows the guest's mode, as with unrestricted guest it must.
-  const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
-  Vmcs.set(
-    X.VMCS_ENTRY_CONTROLS,
-    <u64>((entry & ~X.ENTRY_IA32E_MODE_GUEST) | ((cpu.efer & EFER_LMA) != 0 ? X.ENTRY_IA32E_MODE_GUEST : 0)),
-  );
+  // The entry control follows the guest's mode (IA32_VMX_MISC[5]), as with unrestricted guest it must.
+  if ((cpu.vmxMisc & X.MISC_STORE_LMA) != 0) {
+    const entry = Vmcs.get32(X.VMCS_ENTRY_CONTROLS);
+    const mode: u32 = (cpu.efer & EFER_LMA) != 0 ? X.ENTRY_IA32E_MODE_GUEST : 0;
+    Vmcs.set(X.VMCS_ENTRY_CONTROLS, <u64>((entry & ~X.ENTRY_IA32E_MODE_GUEST) | mode));
+  }
   if (exitControls & X.EXIT_SAVE_DEBUG_CONTROLS) {
     save(X.VMCS_GUEST_DR7, CPU_DR + 56);
     Vmcs.set(X.VMCS_GUEST_DEBUGCTL, cpu.debugCtl);
@@ -167,7 +188,7 @@ function saveChangedState(): void {
     for (let i: usize = 0; i < 4; i++) save(X.VMCS_GUEST_PDPTE0 + (i << 3), CPU_PDPTE + (i << 3));
 }
 
-/** The VMX-preemption timer counts down once every 2^5 cycles of the time-stamp counter (IA32_VMX_MISC). */
+/** The VMX-preemption timer counts down whenever bit 5 of the time-stamp counter changes (IA32_VMX_MISC). */
 export const PREEMPTION_SHIFT: u64 = 5;
 
 /**
@@ -177,28 +198,61 @@ export const PREEMPTION_SHIFT: u64 = 5;
  */
 export function completeExit(): void {
   saveGuestState();
-  cpu.vmxNonRoot = 0;
-  cpu.preemptionDeadline = NEVER;
-  cpu.activity = ACTIVE;
-  cpu.interruptibility &= 8;
+  leaveGuest();
+  const stored = storeExitMsrs();
   if (cpu.hypervisorOutside != 0) {
     cpu.vmcsKept = cpu.vmcsSavesAll != 0 ? cpu.vmcs : 0;
     return;
   }
-  cpu.vmcsKept = 0;
-  cpu.eptp = 0;
-  cpu.vpid = 0;
+  if (!stored) abort(ABORT_SAVING_MSRS);
+  else loadHostState();
+}
+
+/** After a failed VM entry: the host state, as an exit loads it. */
+export function completeFailedEntry(): void {
+  leaveGuest();
   loadHostState();
 }
 
-/** SDM, "Loading Host State". */
+/** Root operation: no timer, no blocking by STI or MOV SS; blocking by NMI as "Loading Host State" and its last section have it. */
+function leaveGuest(): void {
+  const isNmi =
+    (Vmcs.get32(X.VMCS_EXIT_REASON) & 0xffff) == X.EXIT_REASON_EXCEPTION_NMI &&
+    (Vmcs.get32(X.VMCS_EXIT_INTERRUPTION_INFO) & 0x700) == 0x200;
+  const hasVirtualNmis = (cpu.pinControls & X.PIN_VIRTUAL_NMIS) != 0;
+  cpu.interruptibility = isNmi ? 8 : hasVirtualNmis ? 0 : cpu.interruptibility & 8;
+  cpu.vmxNonRoot = 0;
+  cpu.preemptionDeadline = NEVER;
+  cpu.activity = ACTIVE;
+  cpu.trapExits = 0;
+  cpu.virtualApic = 0;
+  cpu.apicAccessPage = NO_PAGE;
+  // Neither exits nor entries leave a line monitored.
+  if (cpu.monitored != 0) disarmMonitor();
+}
+
+/** VMX-abort indicators: SDM Vol. 3C, "VMX Aborts". */
+const ABORT_SAVING_MSRS: u32 = 1;
+const ABORT_HOST_PDPTE: u32 = 2;
+const ABORT_LOADING_MSRS: u32 = 4;
+
+function abort(indicator: u32): void {
+  store<u32>(<usize>cpu.vmcs, indicator, X.VMCS_ABORT_AT);
+  cpu.activity = SHUTDOWN;
+}
+
+/** SDM Vol. 3C, "Loading Host State". */
 function loadHostState(): void {
   const controls = Vmcs.get32(X.VMCS_EXIT_CONTROLS);
   const is64Bit = (controls & X.EXIT_HOST_ADDRESS_SPACE_SIZE) != 0;
-  cpu.cr0 = Vmcs.get(X.VMCS_HOST_CR0);
+  cpu.vmcsKept = 0;
+  cpu.eptp = 0;
+  cpu.vpid = 0;
+  cpu.cr0 = (Vmcs.get(X.VMCS_HOST_CR0) & ~CR0_KEPT) | (cpu.cr0 & CR0_KEPT);
   cpu.cr3 = Vmcs.get(X.VMCS_HOST_CR3);
-  cpu.cr4 = Vmcs.get(X.VMCS_HOST_CR4) | (is64Bit ? CR4_PAE : 0);
-  store<u64>(CPU + CPU_DR + 56, 0x400);
+  const cr4 = Vmcs.get(X.VMCS_HOST_CR4);
+  cpu.cr4 = is64Bit ? cr4 | CR4_PAE : cr4 & ~CR4_PCIDE;
+  setDebugRegister(7, 0x400);
   updateBreakpoints();
   cpu.debugCtl = 0;
   cpu.sysenterCs = Vmcs.get(X.VMCS_HOST_SYSENTER_CS);
@@ -207,6 +261,29 @@ function loadHostState(): void {
   if (controls & X.EXIT_LOAD_EFER) cpu.efer = Vmcs.get(X.VMCS_HOST_EFER);
   else cpu.efer = (cpu.efer & ~(EFER_LMA | EFER_LME)) | (is64Bit ? EFER_LMA | EFER_LME : 0);
   if (controls & X.EXIT_LOAD_PAT) cpu.pat = Vmcs.get(X.VMCS_HOST_PAT);
+  loadHostSegments(is64Bit);
+  setGpr(RSP, Vmcs.get(X.VMCS_HOST_RSP));
+  cpu.rip = Vmcs.get(X.VMCS_HOST_RIP);
+  cpu.rflags = 2;
+  setArithmeticFlags(0);
+  cpu.cpl = 0;
+  cpu.debugHits = 0;
+  cpu.leave = 1;
+  dropContexts(0, -1);
+  updateMode();
+  updateContext();
+  updateMedia();
+  // "Loading Host Page-Directory-Pointer-Table Entries": PAE paging without IA-32e mode.
+  if (!is64Bit && (cpu.cr4 & CR4_PAE) != 0 && !loadPdptes(cpu.cr3)) {
+    cpu.faultVector = NO_FAULT;
+    abort(ABORT_HOST_PDPTE);
+    return;
+  }
+  if (!loadExitMsrs()) abort(ABORT_LOADING_MSRS);
+}
+
+/** "Loading Host Segment and Descriptor-Table Registers". */
+function loadHostSegments(is64Bit: bool): void {
   const data = AR_P | AR_S | AR_RW | AR_ACCESSED | AR_DB | AR_G;
   loadHostSegment(ES, X.VMCS_HOST_ES_SELECTOR, 0, data);
   setSegment(
@@ -226,14 +303,6 @@ function loadHostState(): void {
   cpu.idtrBase = Vmcs.get(X.VMCS_HOST_IDTR_BASE);
   cpu.gdtrLimit = 0xffff;
   cpu.idtrLimit = 0xffff;
-  setGpr(RSP, Vmcs.get(X.VMCS_HOST_RSP));
-  cpu.rip = Vmcs.get(X.VMCS_HOST_RIP);
-  cpu.rflags = 2;
-  setArithmeticFlags(0);
-  cpu.cpl = 0;
-  dropContexts(0, -1);
-  updateMode();
-  updateContext();
 }
 
 function loadHostSegment(index: u32, slot: usize, base: u64, rights: u64): void {

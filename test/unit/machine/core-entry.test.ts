@@ -59,6 +59,8 @@ class Bench {
       wallClock: () => 0,
       sendInterrupt: () => undefined,
       endOfInterrupt: () => undefined,
+      floatError: () => undefined,
+      monitoredLineWritten: () => undefined,
       acknowledgeInterrupt: () => 0xff,
     };
     this.core = new Core(module, this.memory, 0, host);

@@ -14,8 +14,10 @@ import type { CpuModelName, CpuidRow } from "../../../emulator/host/cpu-models.t
 import { answerCpuid } from "../../../emulator/host/cpuid-answer.ts";
 import { ruleOf } from "../../../emulator/isa/handlers.ts";
 import { cpuidNames } from "../../../emulator/host/instruction-sets.ts";
+import { VMX_ROWS } from "../../../emulator/isa/vmx.ts";
 import { ROWS } from "../../../emulator/isa/table.ts";
 import { CpuStruct } from "../../../layout/cpu.ts";
+import { Secondary } from "../../../layout/vmx.ts";
 
 const TSC = 2_670_000_000;
 const identity = (model: CpuModelName, cpus = 4) => cpuModel({ model, cpus, tscFrequency: TSC });
@@ -29,12 +31,14 @@ const MNEMONICS: Readonly<Record<string, readonly string[]>> = {
   TSC: ["RDTSC"],
   MSR: ["RDMSR", "WRMSR"],
   "LAHF-SAHF": ["LAHF", "SAHF"],
+  // Bound whatever CPUID says: in VMX non-root operation they exit.
+  VMX: VMX_ROWS.map(({ mnemonic }) => mnemonic),
 };
 /** Features that bring state and behaviour but no instruction. */
 const NO_INSTRUCTIONS = new Set(
   (
-    "DE PSE PAE APIC MTRR PGE PAT PSE-36 HTT PCID x2APIC TSC-Deadline HYPERVISOR ARAT IA32_TSC_ADJUST SMEP ERMS UMIP XD " +
-    "1GB-PAGES INTEL64 INVARIANT-TSC XGETBV_ECX_1"
+    "VME DE PSE PAE APIC MTRR PGE PAT PSE-36 HTT PCID x2APIC TSC-Deadline HYPERVISOR ARAT IA32_TSC_ADJUST SMEP ERMS UMIP XD " +
+    "1GB-PAGES INTEL64 INVARIANT-TSC XGETBV_ECX_1 LA57"
   ).split(" "),
 );
 
@@ -50,11 +54,9 @@ describe.each([...IMPLEMENTED_FEATURES])("claimed feature %s", (feature) => {
   });
 });
 
-test("a feature of which an instruction is missing would be found by the test above", () => {
-  for (const feature of ["XSAVES", "PKU", "VMX"])
-    expect(ROWS.some((candidate) => candidate.feature === feature && ruleOf(candidate) === undefined)).toBe(
-      true,
-    );
+test("a row without a rule would be found by the test above", () => {
+  const unknown = { ...ROWS[0]!, mnemonic: "NOT-AN-INSTRUCTION" };
+  expect(ruleOf(unknown)).toBeUndefined();
 });
 
 describe.each(CPU_MODELS)("%s", (name) => {
@@ -107,8 +109,7 @@ describe.each(CPU_MODELS)("%s", (name) => {
   test("nothing is claimed that the core does not execute", () => {
     const claimed = claimedFeatures({ model: name, cpus: 4 });
     for (const feature of claimed) expect(IMPLEMENTED_FEATURES.has(feature)).toBe(true);
-    for (const feature of ["MONITOR", "VMX", "XSAVES", "PKU", "AVX512F"])
-      expect(claimed.has(feature)).toBe(false);
+    for (const feature of ["AVX512F", "MPX"]) expect(claimed.has(feature)).toBe(false);
     for (const feature of ["FPU", "FXSR", "CMOV", "CX8", "PAE", "APIC", "INTEL64", "SYSCALL", "XD"])
       expect(claimed.has(feature)).toBe(true);
   });
@@ -117,6 +118,8 @@ describe.each(CPU_MODELS)("%s", (name) => {
     const claimed = claimedFeatures({ model: name, cpus: 1 });
     const has = (bit: number): boolean => (cr4Allowed & (1n << BigInt(bit))) !== 0n;
     for (const [feature, bit] of [
+      ["VME", 0],
+      ["VME", 1],
       ["TSC", 2],
       ["PSE", 4],
       ["PAE", 5],
@@ -131,6 +134,8 @@ describe.each(CPU_MODELS)("%s", (name) => {
       ["XSAVE", 18],
       ["DE", 3],
       ["MCE", 6],
+      ["LA57", 12],
+      ["PKU", 22],
     ] as const)
       expect([feature, has(bit)]).toEqual([feature, claimed.has(feature)]);
     expect(cr4Allowed >> 23n).toBe(0n);
@@ -148,7 +153,7 @@ describe.each(CPU_MODELS)("%s", (name) => {
       .join("");
     expect(brand).toHaveLength(48);
     expect(brand.replace(/\0+$/, "")).toBe(
-      `exitless virtual CPU, model ${{ nehalem: "Nehalem", sandybridge: "Sandy Bridge", skylake: "Skylake", max: "max" }[name]}`,
+      `exitless virtual CPU, model ${{ penryn: "Penryn", nehalem: "Nehalem", sandybridge: "Sandy Bridge", skylake: "Skylake", max: "max" }[name]}`,
     );
   });
 
@@ -165,25 +170,45 @@ describe.each(CPU_MODELS)("%s", (name) => {
     expect(sizes).toEqual([
       [1, 32768, 1],
       [1, 32768, 1],
-      [2, 262144, 1],
+      [2, { penryn: 6291456, skylake: 1048576 }[name as string] ?? 262144, 1],
       [3, 8388608, 4],
     ]);
   });
 });
 
 test("signatures are family 6 with the namesakes' model numbers", () => {
-  expect(CPU_MODELS.map((name) => identity(name).signature)).toEqual([0x106a5, 0x206a7, 0x506e3, 0x606a6]);
+  expect(CPU_MODELS.map((name) => identity(name).signature)).toEqual([
+    0x1067a, 0x106a5, 0x206a7, 0x50654, 0x606a6,
+  ]);
 });
 
 test("models grow: each claims all that its predecessor claims, and the newest of each generation is new", () => {
   const claims = CPU_MODELS.map((model) => claimedFeatures({ model, cpus: 2 }));
   for (let i = 1; i < claims.length; i++)
     expect([...claims[i - 1]!].filter((feature) => !claims[i]!.has(feature))).toEqual([]);
-  const has = (feature: string): boolean[] => claims.map((claim) => claim.has(feature));
+  const has = (feature: string): boolean[] => claims.slice(1).map((claim) => claim.has(feature));
   expect(has("TSC-Deadline")).toEqual([false, true, true, true]);
   expect(has("SMAP")).toEqual([false, false, true, true]);
   expect(has("RDPID")).toEqual([false, false, false, true]);
   expect(has("UMIP")).toEqual([false, false, false, true]);
+  expect(has("PKU")).toEqual([false, false, true, true]);
+  expect(has("LA57")).toEqual([false, false, false, true]);
+});
+
+test("VMX: no EPT, EPT and VPID, unrestricted guests, everything", () => {
+  const has = (bits: number): boolean[] =>
+    CPU_MODELS.map((name) => ((identity(name).vmx?.secondary ?? 0) & bits) !== 0);
+  expect(has(Secondary.ENABLE_EPT)).toEqual([false, true, true, true, true]);
+  expect(has(Secondary.ENABLE_VPID)).toEqual([false, true, true, true, true]);
+  expect(has(Secondary.UNRESTRICTED_GUEST)).toEqual([false, false, true, true, true]);
+  expect(has(Secondary.VIRTUAL_INTERRUPT_DELIVERY)).toEqual([false, false, false, true, true]);
+  const without = cpuModel({ model: "max", removed: ["vmx-ept"], cpus: 1, tscFrequency: TSC }).vmx!;
+  // What builds on EPT goes with it.
+  expect(
+    without.secondary & (Secondary.ENABLE_EPT | Secondary.UNRESTRICTED_GUEST | Secondary.ENABLE_PML),
+  ).toBe(0);
+  expect(cpuModel({ model: "max", removed: ["VMX"], cpus: 1, tscFrequency: TSC }).vmx).toBeUndefined();
+  expect(cpuModel({ model: "max", hypervisor: true, cpus: 1, tscFrequency: TSC }).vmx).toBeUndefined();
 });
 
 test("leaf BH numbers one thread a core, all cores in one package", () => {
@@ -228,20 +253,29 @@ test("leaf DH has the components of XCR0, their sizes and places, and what XSAVE
   // XSAVEOPT alone: no compacted format, whose size EBX would say.
   expect(row(sandybridge, 0xd, 1).slice(2)).toEqual([1, 0, 0, 0]);
   expect(row(sandybridge, 0xd, 2).slice(2)).toEqual([256, 576, 0, 0]);
-  expect(row(identity("skylake").cpuid, 0xd, 1).slice(2)).toEqual([7, 576, 0, 0]);
+  const skylake = identity("skylake").cpuid;
+  expect(row(skylake, 0xd, 0).slice(2)).toEqual([0x207, 576, 840, 0]);
+  expect(row(skylake, 0xd, 1).slice(2)).toEqual([15, 576, 0, 0]);
+  expect(row(skylake, 0xd, 9).slice(2)).toEqual([8, 832, 0, 0]);
   const state = { apicId: 0, apicEnabled: true, osxsave: true };
   const answer = (subleaf: number, xcr0: number) =>
     answerCpuid(identity("max").cpuid, 0xd, subleaf, { ...state, xcr0 });
   expect([answer(0, 1).ebx, answer(0, 3).ebx, answer(0, 7).ebx, answer(1, 7).ebx]).toEqual([
     576, 576, 832, 832,
   ]);
+  // PKRU keeps its place in the standard format, and follows what is there in the compacted one.
+  expect([0x201, 0x207].map((xcr0) => [answer(0, xcr0).ebx, answer(1, xcr0).ebx])).toEqual([
+    [840, 584],
+    [840, 840],
+  ]);
   expect(Object.values(answer(3, 7))).toEqual(zero);
 });
 
-test("leaf 80000008H has the core's physical-address width", () => {
+test("leaf 80000008H has the core's physical-address width, and 57 linear bits with LA57", () => {
   const spec = readFileSync(new URL("../../../emulator/core/spec/architecture.ts", import.meta.url), "utf8");
   expect(/PHYSICAL_BITS: u32 = (\d+);/.exec(spec)![1]).toBe(String(PHYSICAL_BITS));
-  expect(row(identity("max").cpuid, 0x80000008)[2]).toBe(0x3028);
+  expect(row(identity("skylake").cpuid, 0x80000008)[2]).toBe(0x3028);
+  expect(row(identity("max").cpuid, 0x80000008)[2]).toBe(0x3928);
 });
 
 test("a virtual CPU shows the HYPERVISOR bit and KVM's signature with no features", () => {
@@ -253,6 +287,11 @@ test("a virtual CPU shows the HYPERVISOR bit and KVM's signature with no feature
   expect([highest, text(ebx, ecx, edx)]).toEqual([0x40000010, "KVMKVMKVM\0\0\0"]);
   expect(row(leaves, 0x40000001).slice(2)).toEqual([0, 0, 0, 0]);
   expect(row(leaves, 0x40000010)[2]).toBe(2_670_000);
+  // It has no MONITOR: the hypervisor makes it #UD.
+  expect((row(cpuid, 1)[4] >>> 3) & 1).toBe(0);
+  expect(row(cpuid, 5).slice(2)).toEqual([0, 0, 0, 0]);
+  expect((row(identity("max").cpuid, 1)[4] >>> 3) & 1).toBe(1);
+  expect(row(identity("max").cpuid, 5).slice(2)).toEqual([64, 64, 3, 16]);
   expect((cpuid.length + leaves.length) * 24).toBeLessThanOrEqual(CpuStruct.fields.cpuid.size);
 });
 
