@@ -23,6 +23,7 @@ import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { PcDisk } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
+import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { RequestPath } from "./request-paths.ts";
@@ -34,6 +35,7 @@ const MACHINE_BASE = 2 * MIB;
 const STATE_BYTES = 16 * MIB;
 const RECORD_BYTES = 4 * MIB;
 const RFLAGS_IF = 1n << 9n;
+const WAKING_PIN_CONTROLS = Pin.PREEMPTION_TIMER | Pin.EXTERNAL_INTERRUPT_EXITING;
 /** Seconds since 1970 at which virtual time begins: 2026-01-01. */
 export const VIRTUAL_EPOCH = 1767225600;
 
@@ -93,6 +95,7 @@ export function createMemory(hardware: Hardware): MachineMemory {
     configureCpu(memory, index, {
       clock,
       cyclesPerInstruction: profile.cyclesPerInstruction,
+      vmxExitCycles: profile.charges.exitAndEntry.cycles,
       tscFrequency: profile.frequencyHz,
       recordBytes: RECORD_BYTES,
       ...identity,
@@ -217,6 +220,8 @@ export class Assembly {
       if (cpu.attention !== 0 || cpu.nmiPending !== 0 || cpu.activity === Activity.ACTIVE) return false;
       // What MWAIT waits for, a device or host thread may still write.
       if (cpu.activity === Activity.MWAIT) return false;
+      // A guest's wait may end by the VMX-preemption timer, or by an interrupt that exits whatever RFLAGS.IF is.
+      if (cpu.vmxNonRoot !== 0 && (cpu.pinControls & WAKING_PIN_CONTROLS) !== 0) return false;
       return cpu.activity !== Activity.HALTED || (cpu.rflags & RFLAGS_IF) === 0n;
     });
   }

@@ -194,6 +194,8 @@ export const CpuStruct = struct(
     cpuModel: u32,
     clockMode: u32,
     cyclesPerInstruction: u32,
+    /** What a VM exit and the entry behind it cost a hypervisor inside the machine; charged at the exit. */
+    vmxExitCycles: u32,
     tscFrequency: u64,
     recordCache: u32,
     recordCacheSize: u32,

@@ -313,6 +313,8 @@ export class Core {
 export interface CpuConfiguration {
   readonly clock: "virtual" | "wall";
   readonly cyclesPerInstruction: number;
+  /** Charged for a VM exit and entry inside the machine. Default 0. */
+  readonly vmxExitCycles?: number;
   readonly tscFrequency: number;
   readonly signature: number;
   readonly cr4Allowed: bigint;
@@ -331,6 +333,7 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   cpu.id = index;
   cpu.clockMode = configuration.clock === "wall" ? 1 : 0;
   cpu.cyclesPerInstruction = configuration.cyclesPerInstruction;
+  cpu.vmxExitCycles = configuration.vmxExitCycles ?? 0;
   cpu.tscFrequency = BigInt(configuration.tscFrequency);
   cpu.signature = configuration.signature;
   cpu.cr4Allowed = configuration.cr4Allowed;

@@ -38,14 +38,15 @@ export class CpuActor implements Actor {
     const cpu = this.core.state;
     if (cpu.attention !== 0) return false;
     if (cpu.activity === Activity.ACTIVE) return false;
-    return !waits(cpu.activity) || this.core.exports.isWakeUpPending() === 0;
+    const canEnd = waits(cpu.activity) || cpu.vmxNonRoot !== 0;
+    return !canEnd || this.core.exports.isWakeUpPending() === 0;
   }
 
   wakeTime(): number {
     const cpu = this.core.state;
-    if (!waits(cpu.activity)) return NEVER;
-    const deadline = cpu.timerDeadline;
-    return deadline < NEVER ? deadline : NEVER;
+    // The VMX-preemption timer ends a guest's waiting of every kind.
+    const timer = waits(cpu.activity) ? cpu.timerDeadline : NEVER;
+    return Math.min(NEVER, timer, cpu.vmxNonRoot === 0 ? NEVER : cpu.preemptionDeadline);
   }
 
   waitUntil(time: number): void {
