@@ -127,6 +127,12 @@ function atanFactor(high: u64, low: u64): u64 {
 
 /** The arc tangent of t, a number of at most 1. */
 function atanOfFraction(exponent: i32, high: u64, low: u64): u64 {
+  // So small an arc tangent is its argument, in every rounding, as on Intel's processors.
+  if (exponent < BIAS - 40) {
+    cpu.wideLow = low;
+    cpu.wideExponent = exponent;
+    return high;
+  }
   if (exponent < BIAS - 6) {
     const fractionHigh = fixedWide(BIAS - 1, exponent, high, low);
     const sum = atanFactor(fractionHigh, cpu.wideLow);

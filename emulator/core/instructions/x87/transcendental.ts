@@ -54,6 +54,8 @@ function trigonometric(kind: u32, exponent: u32, significand: u64): u64 {
   const restLow = cpu.wideLow;
   const restExponent = cpu.wideExponent;
   const sign = Extended.sign(exponent);
+  // So small a sine or tangent is the operand, in every rounding, as on Intel's processors: no denormal comes of the smallest normal number.
+  if (kind != COSINE && restExponent < BIAS - 68) return conclude(sign, restHigh);
   const quadrant = cpu.quadrant;
   const restSign = cpu.restSign;
   if (kind == TANGENT) {
