@@ -120,8 +120,10 @@ export function movs<T extends number>(record: usize): void {
     return;
   }
   const allowed = allowedIterations(record);
+  const generation = cpu.jumpGeneration;
   let done: u64 = 0;
-  while (done < allowed) {
+  // What has written to code, its own perhaps, is decoded again before it goes on.
+  while (done < allowed && cpu.jumpGeneration == generation) {
     const bulk = movsBulk<T>(record, allowed - done);
     if (faultPending()) break;
     if (bulk != 0) {
@@ -164,8 +166,10 @@ export function stos<T extends number>(record: usize): void {
     return;
   }
   const allowed = allowedIterations(record);
+  const generation = cpu.jumpGeneration;
   let done: u64 = 0;
-  while (done < allowed) {
+  // What has written to code, its own perhaps, is decoded again before it goes on.
+  while (done < allowed && cpu.jumpGeneration == generation) {
     const bulk = stosBulk<T>(record, allowed - done);
     if (faultPending()) break;
     if (bulk != 0) {
