@@ -292,8 +292,8 @@ export class Machine {
 
   /**
    * SHA-256 over the guest-visible and device state: CPU blocks without caches, the state area, RAM, overlays. Equal
-   * futures follow from equal hashes. Decoded records, TLBs and their counters are left out: a pause in the middle of a block
-   * adds a look-up (docs/known-gaps.md).
+   * futures follow from equal hashes. Decoded records, TLBs and their counters are left out: a pause in a repeated string
+   * instruction can add a look-up (docs/known-gaps.md).
    */
   hash(): string {
     const { bytes } = this.memory.state;

@@ -147,6 +147,14 @@ export const CpuStruct = struct(
     /** The record being executed, and the first of its block not yet counted; both 0 between blocks. */
     record: u32,
     blockFirst: u32,
+    /**
+     * A budget that ended in the middle of a block: its block and next record, and what must be as it was for the run to go on there
+     * without a look-up. `resumeRecord` 0: none.
+     */
+    resumeBlock: u32,
+    resumeRecord: u32,
+    resumeKey: u32,
+    resumeLinear: u64,
     /** 1 active, 2 HLT, 3 shutdown, 4 wait-for-SIPI, 5 MWAIT, 6 an x87 instruction waits for FERR# to be answered. */
     activity: u32,
     /** Bit 0: blocking by STI; bit 1: by MOV SS; bit 3: by NMI (the VMCS interruptibility format). */

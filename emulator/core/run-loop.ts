@@ -35,12 +35,14 @@ import {
 import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
 import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
-import { setSegment, updateMode } from "./state/mode";
+import { segBase, setSegment, updateMode } from "./state/mode";
 import { answerShootdown, blockAtRip, startRunning, stopRunning } from "./records/block-cache";
 import { bindBlockEnd, isBlockEnd } from "./records/bind";
+import { Chain } from "./records/chain";
 import {
   B_BYTES,
   B_COUNT,
+  B_PAGE,
   BLOCK_HEADER,
   R_END,
   R_FLAGS,
@@ -101,26 +103,33 @@ function execute(target: u64): void {
   cpu.targetInstructions = target;
   cpu.leave = 0;
   do {
-    const block = blockAtRip();
+    const resumed = resumedRecord();
+    const block = resumed != 0 ? <usize>cpu.resumeBlock : blockAtRip();
     if (block == 0) return;
     const left = target - cpu.instructions;
-    const count = <u64>load<u32>(block, B_COUNT);
-    const first = block + BLOCK_HEADER;
-    const full = first + ((<usize>count) << 5);
+    const first = resumed != 0 ? resumed : block + BLOCK_HEADER;
+    const full = block + BLOCK_HEADER + ((<usize>load<u32>(block, B_COUNT)) << 5);
+    const count = <u64>((full - first) >> 5);
     const end = count <= left ? full : first + ((<usize>left) << 5);
     cpu.recordEnd = <u32>end;
     // Records run on by themselves to the block's end; a smaller budget is such an end for this once.
     const cut = end != full ? bindBlockEnd(end) : 0;
-    cpu.blockRip = cpu.rip;
-    cpu.rip = advanceRip(cpu.rip, load<u32>(block, B_BYTES));
+    cpu.blockRip = resumed != 0 ? blockStart(block, first) : cpu.rip;
+    cpu.rip = advanceRip(cpu.blockRip, load<u32>(block, B_BYTES));
     cpu.blockFirst = first;
+    const key = cpu.jumpKey;
+    const start = cpu.blockRip;
     let record = first;
     do {
       record = call_indirect<usize>(load<u16>(record, R_HANDLER), record) + RECORD_SIZE;
     } while (record < <usize>cpu.recordEnd);
     if (end != full) store<u16>(end, cut, R_HANDLER);
     if (cpu.faultVector != NO_FAULT || cpu.repeatPending != 0) {
+      // A repeated instruction stops in the block begun with, or in one entered from there by way of the jump cache.
+      const own = cpu.blockRip == start ? block : Chain.blockAt(cpu.blockRip);
+      const isRepeated = cpu.faultVector == NO_FAULT;
       stopInBlock(cpu.blockRip, record - RECORD_SIZE);
+      if (isRepeated && cpu.jumpKey == key) noteResume(own, record - RECORD_SIZE);
       return;
     }
     // The block that has ended may be another than the one begun with: see records/chain.ts.
@@ -128,7 +137,41 @@ function execute(target: u64): void {
     cpu.instructions += <u64>((record - <usize>cpu.blockFirst) >> 5);
     cpu.record = 0;
     cpu.blockFirst = 0;
+    if (end != full && <usize>cpu.recordEnd == end && cpu.jumpKey == key) noteResume(block, end);
   } while (cpu.leave == 0 && cpu.instructions < target && load<u32>(CPU + CPU_ATTENTION) == 0);
+}
+
+/** The linear address of the next instruction, as far as it tells one from another. */
+function linearRip(): u64 {
+  return cpu.codeSize == 2 ? cpu.rip : cpu.rip + segBase(CS);
+}
+
+/**
+ * A budget has ended in the middle of a block (which has not been dropped), before `record`: the next run goes on there. So a
+ * pause makes no look-up that the run without it would not have made, and TLBs, accessed bits and the record cache are the same.
+ */
+function noteResume(block: usize, record: usize): void {
+  // Not a block that is kept: it crosses a page.
+  if (load<u32>(block, B_PAGE) == 0) return;
+  cpu.resumeBlock = <u32>block;
+  cpu.resumeRecord = <u32>record;
+  cpu.resumeKey = cpu.jumpKey;
+  cpu.resumeLinear = linearRip();
+}
+
+/** The record noted by `noteResume`, if the CPU still is there; 0 if not. */
+function resumedRecord(): usize {
+  const record = <usize>cpu.resumeRecord;
+  if (record == 0) return 0;
+  cpu.resumeRecord = 0;
+  return cpu.resumeKey == cpu.jumpKey && cpu.resumeLinear == linearRip() ? record : 0;
+}
+
+/** RIP of a block's first instruction, with RIP at that of `record`. */
+function blockStart(block: usize, record: usize): u64 {
+  if (record == block + BLOCK_HEADER) return cpu.rip;
+  const start = cpu.rip - <u64>load<u16>(record - RECORD_SIZE, R_END);
+  return cpu.codeSize == 2 ? start : start & 0xffffffff;
 }
 
 function advanceRip(start: u64, bytes: u32): u64 {

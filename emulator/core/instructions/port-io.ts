@@ -50,8 +50,10 @@ export function ins<T>(record: usize): void {
   if (!isPortAllowed(port, size)) return;
   const allowed = StringPort.allowed(record);
   if (allowed != 0 && exitOnPort(record, port, size, true, true, false)) return;
+  const generation = cpu.jumpGeneration;
   let done: u64 = 0;
-  while (done < allowed) {
+  // What has written to code is decoded again before it goes on.
+  while (done < allowed && cpu.jumpGeneration == generation) {
     // The destination is checked before the port is read: a read may have an effect.
     const at = Linear.storable<T>(StringPort.destination(record, size));
     if (at == 0) break;

@@ -133,8 +133,10 @@ export function movs<T extends number>(record: usize): void {
     setGpr(RDI, getGpr(RDI) & 0xffffffff);
   }
   const allowed = allowedIterations(record);
+  const generation = cpu.jumpGeneration;
   let done: u64 = 0;
-  while (done < allowed) {
+  // What has written to code, its own perhaps, is decoded again before it goes on.
+  while (done < allowed && cpu.jumpGeneration == generation) {
     const bulk = movsBulk<T>(record, allowed - done);
     if (faultPending()) break;
     if (bulk != 0) {
@@ -178,8 +180,10 @@ export function stos<T extends number>(record: usize): void {
   }
   if (countsIn32Bits(record)) setGpr(RDI, getGpr(RDI) & 0xffffffff);
   const allowed = allowedIterations(record);
+  const generation = cpu.jumpGeneration;
   let done: u64 = 0;
-  while (done < allowed) {
+  // What has written to code, its own perhaps, is decoded again before it goes on.
+  while (done < allowed && cpu.jumpGeneration == generation) {
     const bulk = stosBulk<T>(record, allowed - done);
     if (faultPending()) break;
     if (bulk != 0) {

@@ -17,6 +17,11 @@ export class Chain {
     return (((<usize>linear) ^ ((<usize>linear) >> 12)) & (JUMP_ENTRIES - 1)) << 4;
   }
 
+  /** The block that the jump cache has for a linear address: one that has just been entered from there. */
+  static blockAt(linear: u64): usize {
+    return <usize>load<u32>(CPU + Chain.jumpDistance(linear), CPU_JUMP_CACHE + 12);
+  }
+
   /**
    * Enters the block at `linear`, which is also RIP, behind the block that `record` ends; 0 when the run loop must do it. An
    * address that is in the jump cache was legal to branch to when it came there, and the key says that it still is.
