@@ -13,8 +13,8 @@ export interface Explanation {
 }
 
 const LIMITS =
-  'It does not check segment limits. SDM Vol. 3A, "Limit Checking": "The limit field of a segment descriptor prevents programs or ' +
-  'procedures from addressing memory locations outside the segment."';
+  'It does not check segment limits. SDM Vol. 3A, "Limit Checking": a program ' +
+  "cannot address memory outside its segments.";
 const DENORMALS =
   'It does not report denormal operands, and so differs in status and after special operands. SDM Vol. 1, "Denormal Operand ' +
   "Exception (#D)\": the processor signals it when an instruction attempts to operate on a denormal operand. Silicon's corpus " +
@@ -34,8 +34,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
     program: "instructions",
     groups: /^ud-lock-/,
     because:
-      'SDM Vol. 2A, "LOCK": "An undefined opcode exception will also be generated if the LOCK prefix is used with any instruction ' +
-      'not in the above list." QEMU executes MOV with it.',
+      'SDM Vol. 2A, "LOCK": the prefix before an instruction that is not in its list is #UD. QEMU executes MOV with it.',
   },
   {
     peer: "QEMU",
@@ -76,8 +75,8 @@ export const EXPLANATIONS: readonly Explanation[] = [
     program: "gates",
     groups: /^far-direct-faults$/,
     because:
-      'SDM Vol. 3A, "Code- and Data-Segment Descriptor Types": "The processor sets this bit whenever it loads a segment selector for ' +
-      'the segment into a segment register"; a far JMP does not set it in QEMU.',
+      'SDM Vol. 3A, "Code- and Data-Segment Descriptor Types": the accessed bit is set whenever a selector for ' +
+      "the segment is loaded; a far JMP does not set it in QEMU.",
   },
   {
     peer: "Bochs",
@@ -104,23 +103,23 @@ export const EXPLANATIONS: readonly Explanation[] = [
     program: "tasks",
     groups: /^faults-of-the-new-task$/,
     because:
-      'SDM Vol. 3A, "Task Switching": behind the commit point the exception is generated "prior to beginning execution of the new ' +
-      "task\"; QEMU saves the EIP of the old task's program for it.",
+      'SDM Vol. 3A, "Task Switching": behind the commit point the exception comes in the new task, before its first ' +
+      "instruction; QEMU saves the EIP of the old task's program for it.",
   },
   {
     peer: "QEMU",
     program: "tasks",
     groups: /^trap-bit$/,
     because:
-      'SDM Vol. 3A, "Task-State Segment": T, "When set, the T flag causes the processor to raise a debug exception when a task switch to ' +
-      'this task occurs". QEMU ignores it.',
+      'SDM Vol. 3A, "Task-State Segment": a switch to a task whose T flag is set raises #DB. ' +
+      "QEMU ignores it.",
   },
   {
     peer: "QEMU",
     program: "paging",
     groups: /^rights-/,
     because:
-      'SDM Vol. 3A, "Page-Fault Exceptions": W/R is 1 when "the access causing the page-fault exception was a write". QEMU makes a ' +
+      'SDM Vol. 3A, "Page-Fault Exceptions": W/R is 1 when the access that faulted was a write. QEMU makes a ' +
       "read-modify-write instruction two accesses, and reports its read.",
   },
   {
@@ -128,7 +127,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
     program: "paging",
     groups: /^(large-pages-|pae-reserved|nx-off)/,
     because:
-      'SDM Vol. 3A, "Page-Fault Exceptions": "bit 3 of the error code can be set only if bit 0 is also set". QEMU reports RSVD without P.',
+      'SDM Vol. 3A, "Page-Fault Exceptions": RSVD is reported only together with P. QEMU reports it alone.',
   },
   {
     peer: "QEMU",
@@ -234,7 +233,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
     program: "long",
     groups: /^control-registers-64$/,
     because:
-      'SDM Vol. 2B, "MOV—Move to/from Control Registers": #GP(0) for "an attempt to write invalid bit combinations in CR0 (such as ' +
-      'setting the NW flag to 1 and the CD flag to 0)". Bochs takes it.',
+      'SDM Vol. 2B, "MOV—Move to/from Control Registers": #GP(0) for CR0 with NW = 1 and CD = 0. ' +
+      "Bochs takes it.",
   },
 ];
