@@ -30,3 +30,13 @@ export function startClock(): () => { cpuSeconds: number; wallSeconds: number } 
     return { cpuSeconds: (user + system) / 1e6, wallSeconds: (performance.now() - wall) / 1e3 };
   };
 }
+
+/**
+ * Nanoseconds of processor time that `work` takes, for each of `count` things that it does. Everything measured is one
+ * thread's work, so on an idle machine this is wall time; on a busy one it is what wall time would be.
+ */
+export function nanosecondsEach(count: number, work: () => void): number {
+  const elapsed = startClock();
+  work();
+  return (elapsed().cpuSeconds * 1e9) / count;
+}

@@ -8,7 +8,7 @@ import { ExitDispatch } from "../../hypervisor/exit-dispatch.ts";
 import { PhaseCode } from "../../hypervisor/ledger.ts";
 import type { Vcpu } from "../../hypervisor/vcpu.ts";
 import { median } from "../cpu/compare.ts";
-import { startClock } from "../cpu/engine.ts";
+import { nanosecondsEach } from "../cpu/engine.ts";
 import { cpuidGuest } from "./cpuid-guest.ts";
 
 const EXIT_REASON_CPUID = 10;
@@ -45,16 +45,6 @@ const EMPTY_MODULE = Uint8Array.from([
   0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f, 3, 2, 1, 0, 7, 9, 1, 5, 0x65, 0x6d, 0x70,
   0x74, 0x79, 0, 0, 10, 6, 1, 4, 0, 0x20, 0, 0x0b,
 ]);
-
-/**
- * Nanoseconds of processor time that `work` takes, for each of `count` things that it does. Everything measured is one
- * thread's work, so on an idle machine this is wall time; on a busy one it is what wall time would be.
- */
-function nanosecondsEach(count: number, work: () => void): number {
-  const elapsed = startClock();
-  work();
-  return (elapsed().cpuSeconds * 1e9) / count;
-}
 
 function emptyTrip(): number {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(EMPTY_MODULE));

@@ -7,7 +7,7 @@
  */
 import * as X from "../../layout/vmx.ts";
 import { median } from "../cpu/compare.ts";
-import { startClock } from "../cpu/engine.ts";
+import { nanosecondsEach } from "../cpu/engine.ts";
 import { PAGE, VmxCpu } from "./vmx-cpu.ts";
 
 const F = X.VmcsField;
@@ -49,12 +49,6 @@ function guestOf(field: number, value: bigint): VmxCpu {
   const outcome = cpu.enter();
   if (outcome.kind !== "entered") throw new Error(`the guest is not entered: ${outcome.kind}`);
   return cpu;
-}
-
-function nanosecondsEach(count: number, work: () => void): number {
-  const elapsed = startClock();
-  work();
-  return (elapsed().cpuSeconds * 1e9) / count;
 }
 
 /** Nanoseconds a round; `checks` is how often all checks are to have been made. */
