@@ -4,7 +4,6 @@
  * Each iteration counts as one instruction. An iteration commits by itself; a fault, the end of the budget, or an
  * event leaves RIP at the instruction with rSI, rDI and rCX where they are.
  */
-import { CPU_SCRATCH } from "../layout.generated";
 import { CPU, ES, RAX, RCX, RDI, RSI, cpu, getGpr, setGpr } from "../state/cpu";
 import { settleCount } from "../state/clock";
 import { is64 } from "../state/mode";
@@ -83,10 +82,6 @@ function elementsInPage<T extends number>(linear: u64): u64 {
   return (4096 - (linear & 0xfff)) / sizeof<T>();
 }
 
-function isPlain(at: usize): bool {
-  return at != CPU + CPU_SCRATCH;
-}
-
 function movsOne<T extends number>(record: usize): bool {
   const from = Linear.readable<T>(sourceLinear(record, <u32>sizeof<T>()));
   if (from == 0) return false;
@@ -101,7 +96,11 @@ function movsOne<T extends number>(record: usize): bool {
   return true;
 }
 
-/** Moves as many elements at once as lie in one page at both ends; 0 when one by one is needed. */
+/**
+ * Moves as many elements at once as lie in one page at both ends; 0 when one by one is needed. Only what the TLB holds already: the first
+ * element of a page goes by itself, and so does all that has no entry there (devices, pages with code, watched data). So trying has
+ * no effect, and no access is made twice.
+ */
 function movsBulk<T extends number>(record: usize, most: u64): u64 {
   if (!is64() || (cpu.rflags & FLAG_DF) != 0 || load<u8>(record, R_ADDRESS_SIZE) != 8 || most < 4) return 0;
   const fromLinear = sourceLinear(record, <u32>sizeof<T>());
@@ -110,10 +109,9 @@ function movsBulk<T extends number>(record: usize, most: u64): u64 {
   count = min<u64>(count, elementsInPage<T>(fromLinear));
   count = min<u64>(count, elementsInPage<T>(toLinear));
   if (count < 4) return 0;
-  const from = Linear.readable<T>(fromLinear);
-  if (from == 0 || !isPlain(from)) return 0;
-  const to = Linear.storable<T>(toLinear);
-  if (to == 0 || !isPlain(to)) return 0;
+  const from = Linear.keptForReading(fromLinear);
+  const to = Linear.keptForWriting(toLinear);
+  if (from == 0 || to == 0) return 0;
   const bytes = <usize>count * sizeof<T>();
   // An overlap in which the copy feeds on itself must go element by element.
   if (to > from && to < from + bytes) return 0;
@@ -138,7 +136,6 @@ export function movs<T extends number>(record: usize): void {
   // What has written to code, its own perhaps, is decoded again before it goes on.
   while (done < allowed && cpu.jumpGeneration == generation) {
     const bulk = movsBulk<T>(record, allowed - done);
-    if (faultPending()) break;
     if (bulk != 0) {
       done += bulk;
       continue;
@@ -159,13 +156,14 @@ function stosOne<T extends number>(record: usize): bool {
   return true;
 }
 
+/** As `movsBulk`. */
 function stosBulk<T extends number>(record: usize, most: u64): u64 {
   if (!is64() || (cpu.rflags & FLAG_DF) != 0 || load<u8>(record, R_ADDRESS_SIZE) != 8 || most < 4) return 0;
   const toLinear = destinationLinear(record, <u32>sizeof<T>(), true);
   const count = min<u64>(most, elementsInPage<T>(toLinear));
   if (count < 4) return 0;
-  const to = Linear.storable<T>(toLinear);
-  if (to == 0 || !isPlain(to)) return 0;
+  const to = Linear.keptForWriting(toLinear);
+  if (to == 0) return 0;
   const value = load<T>(CPU);
   const bytes = <usize>count * sizeof<T>();
   for (let i: usize = 0; i < bytes; i += sizeof<T>()) store<T>(to + i, value);
@@ -185,7 +183,6 @@ export function stos<T extends number>(record: usize): void {
   // What has written to code, its own perhaps, is decoded again before it goes on.
   while (done < allowed && cpu.jumpGeneration == generation) {
     const bulk = stosBulk<T>(record, allowed - done);
-    if (faultPending()) break;
     if (bulk != 0) {
       done += bulk;
       continue;

@@ -27,6 +27,12 @@ function slot(array: usize, linear: u64): usize {
   return CPU + array + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
 }
 
+function kept(array: usize, linear: u64): usize {
+  const entry = slot(array, linear);
+  if (load<u64>(entry) != ((linear & PAGE_MASK) | (<u64>cpu.asid))) return 0;
+  return <usize>linear + load<u32>(entry, 8);
+}
+
 export class Linear {
   /** Wasm offset from which a T at `linear` can be loaded, or 0 with a fault recorded. */
   @inline static readable<T>(linear: u64): usize {
@@ -69,6 +75,16 @@ export class Linear {
     const entry = CPU + CPU_TLB_WRITE + (((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4);
     if (load<u64>(entry) == (page | (<u64>cpu.asid))) return <usize>linear + load<u32>(entry, 8);
     return writableSlow(linear, 32, false);
+  }
+
+  /** Wasm offset of `linear` where the TLB has its page for reading, else 0: no look-up, no fault, no effect. */
+  @inline static keptForReading(linear: u64): usize {
+    return kept(CPU_TLB_READ, linear);
+  }
+
+  /** As `keptForReading`, for plain stores. */
+  @inline static keptForWriting(linear: u64): usize {
+    return kept(CPU_TLB_WRITE, linear);
   }
 
   /** After the store: brings a slow write to where it belongs. */

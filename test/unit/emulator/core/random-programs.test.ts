@@ -24,7 +24,6 @@ test.each(MODES)(
     const heap = process.memoryUsage().heapUsed;
     let instructions = 0;
     let repairs = 0;
-    const otherLookUps: string[] = [];
     for (let number = 0; number < cases; number++) {
       const program = makeProgram(random, mode);
       const whole = runner.run(program, "whole");
@@ -33,13 +32,11 @@ test.each(MODES)(
         const difference = differenceOf(other, whole);
         if (difference !== undefined) expect.fail(`program ${number} of seed ${seed}, ${way}: ${difference}`);
         if (way === "in pieces" && other.lookUps !== whole.lookUps)
-          otherLookUps.push(`program ${number}: ${other.lookUps}, as a whole ${whole.lookUps}`);
+          expect.fail(`program ${number} of seed ${seed}: ${other.lookUps}, as a whole ${whole.lookUps}`);
       }
       instructions += whole.instructions;
       repairs += whole.repairs;
     }
-    // A repeated string instruction that writes to a page with code looks it up once more where it may move in bulk (known-gaps.md).
-    expect(otherLookUps.length, otherLookUps.join("\n")).toBeLessThanOrEqual(Math.floor(cases / 1000));
     expect(runner.memoryBytes).toBe(memoryBytes);
     expect(process.memoryUsage().heapUsed - heap).toBeLessThan(MOST_HEAP_GROWTH);
     // The programs are not over at once: on the average more than a hundred instructions, and several from fault to fault.
