@@ -10,7 +10,6 @@
 import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
-  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -68,7 +67,7 @@ function build() {
     const modules = new KernelModules(join(tree, "lib", "modules", version));
     writeFileSync(
       join(folder, `${kernel.name}.initramfs.gz`),
-      buildInitramfs({ busybox, sources, modules, names: MODULES, programs: extraPrograms() }),
+      buildInitramfs({ busybox, sources, modules, names: MODULES, programs: ownPrograms() }),
     );
     writeFileSync(join(folder, `${kernel.name}.tiny.gz`), buildInitramfs({ busybox, sources }));
     unpackXz(join(folder, `${kernel.name}.bzimage`), join(folder, `${kernel.name}.elf`));
@@ -79,11 +78,13 @@ function build() {
   note(`done: ${folder}`);
 }
 
-/** Static programs of ours that were built before (`guests/bin`), for /bin of the initramfs. */
-function extraPrograms() {
-  const bin = join(root, "guests", "bin");
-  if (!existsSync(bin)) return {};
-  return Object.fromEntries(readdirSync(bin).map((file) => [file, readFileSync(join(bin, file))]));
+/** Static programs of ours, for /bin of the initramfs. */
+const PROGRAMS = ["kvm-guest"];
+
+function ownPrograms() {
+  return Object.fromEntries(
+    PROGRAMS.map((file) => [file, readFileSync(join(root, "guest-images", "images", file))]),
+  );
 }
 
 /**
