@@ -13,10 +13,14 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     drive: p.required("drive"),
     ...optional("queues", p.integer("num-queues", 1, 16)),
   }),
+  "virtio-rng-pci": () => ({}),
 };
 
 /** Other names of the same models, as QEMU has them. */
-const ALIASES: Readonly<Record<string, Model>> = { "virtio-blk": "virtio-blk-pci" };
+const ALIASES: Readonly<Record<string, Model>> = {
+  "virtio-blk": "virtio-blk-pci",
+  "virtio-rng": "virtio-rng-pci",
+};
 
 /** The models that `-device` knows. */
 export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];

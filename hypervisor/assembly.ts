@@ -22,7 +22,7 @@ import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
-import type { PcDisk } from "../emulator/machine/pc.ts";
+import { NO_PARTS, type PcDisk, type PcParts } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
@@ -172,7 +172,11 @@ export class Assembly {
     const { mode, smp, profile, cpu } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
-    const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
+    const attached = (context: DeviceContext): PcParts => ({
+      disks: parts.drives.map((drive, index) => this.#disk(drive, index, context)),
+      cards: hardware.cards,
+      entropy: hardware.clock === "virtual" ? "seeded" : "host",
+    });
     this.board = new Board({
       memory: parts.memory,
       module: parts.module,
@@ -180,8 +184,7 @@ export class Assembly {
       clock: parts.clock,
       deterministic: hardware.clock === "virtual",
       lookAhead: profile.lookAhead.cycles,
-      disks: mode === "metal" ? disks : [],
-      cards: mode === "metal" ? hardware.cards : [],
+      parts: mode === "metal" ? attached : () => NO_PARTS,
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
     });
@@ -196,8 +199,7 @@ export class Assembly {
         vcpus: smp,
         path: hardware.path,
         completion: hardware.completion,
-        disks,
-        cards: hardware.cards,
+        parts: attached,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
@@ -207,15 +209,12 @@ export class Assembly {
     this.actors = this.vm?.actors ?? this.board.cores.map((core) => new CpuActor(core!, { shutdown }));
   }
 
-  #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
-    return (context) => {
-      const { options, storage } = drive;
-      const isIde = options.interface === "ide";
-      if (this.hardware.clock === "wall") return { isIde, storage, timing: new NoServiceTime(context) };
-      const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
-      this.#timings.push(timing);
-      return { isIde, storage, timing };
-    };
+  #disk({ options, storage }: OpenDrive, index: number, context: DeviceContext): PcDisk {
+    const isIde = options.interface === "ide";
+    if (this.hardware.clock === "wall") return { isIde, storage, timing: new NoServiceTime(context) };
+    const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
+    this.#timings.push(timing);
+    return { isIde, storage, timing };
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */

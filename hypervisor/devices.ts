@@ -25,12 +25,16 @@ interface Card {
 }
 
 /** A device by its QEMU model. `drive` is the id of one with `if=none`. */
-export type DeviceOptions = Card & {
-  readonly model: "virtio-blk-pci";
-  readonly drive: string;
-  /** Request queues. Default 1. */
-  readonly queues?: number;
-};
+export type DeviceOptions = Card &
+  (
+    | {
+        readonly model: "virtio-blk-pci";
+        readonly drive: string;
+        /** Request queues. Default 1. */
+        readonly queues?: number;
+      }
+    | { readonly model: "virtio-rng-pci" }
+  );
 
 /** Cards whose queues a request path serves; its threads have room for so many. */
 const MOST_SERVED_CARDS = 12;
@@ -81,6 +85,8 @@ function cardOf(device: DeviceOptions, place: CardPlace, drive: (id: string) => 
   switch (device.model) {
     case "virtio-blk-pci":
       return { kind: "virtio-blk", drive: drive(device.drive), queues: device.queues ?? 1, ...place };
+    case "virtio-rng-pci":
+      return { kind: "virtio-rng", ...place };
   }
 }
 

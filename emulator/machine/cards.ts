@@ -1,4 +1,6 @@
 /** The PCI cards of a PC: what can be plugged in, and how each kind is built and wired. */
+import { hostEntropy } from "../../devices/entropy/host.ts";
+import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
 import type {
   DeviceContext,
@@ -10,6 +12,7 @@ import type {
   Storage,
 } from "../../devices/ports.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import { VirtioRng } from "../../devices/virtio/rng/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 
 /** Slots 0 and 1 are the chipset's, 2 is the display adapter's. */
@@ -22,17 +25,23 @@ export interface CardPlace {
 }
 
 /** A card. Back ends are named by their place in `CardBackEnds`, so this is plain data and can be sent to another thread. */
-export type CardOptions = CardPlace & {
-  readonly kind: "virtio-blk";
-  readonly drive: number;
-  /** Request queues. */
-  readonly queues: number;
-};
+export type CardOptions = CardPlace &
+  (
+    | {
+        readonly kind: "virtio-blk";
+        readonly drive: number;
+        /** Request queues. */
+        readonly queues: number;
+      }
+    | { readonly kind: "virtio-rng" }
+  );
 
 /** What stands behind the cards, on this thread. */
 export interface CardBackEnds {
   /** By the number of the drive. */
   readonly disks: readonly { readonly storage: Storage; readonly timing: DiskTiming }[];
+  /** Random numbers that a run can repeat, or the host's. */
+  readonly entropy: "seeded" | "host";
 }
 
 /** What the board has for its cards. */
@@ -52,7 +61,7 @@ export interface CardWiring {
 export interface Card {
   readonly slot: number;
   readonly pci: PciFunction;
-  readonly device: Resettable;
+  readonly devices: readonly Resettable[];
   /** Where the card's queues can be served by a request path. */
   readonly served?: ServedVirtio;
 }
@@ -87,7 +96,17 @@ function build(
     case "virtio-blk": {
       const { storage, timing } = backEnds.disks[card.drive]!;
       const device = new VirtioBlk(wiring.diskContext, { ...common, storage, timing, queues: card.queues });
-      return { pci: device.pci, device, served: device };
+      return { pci: device.pci, devices: [device], served: device };
+    }
+    case "virtio-rng": {
+      const { context } = wiring;
+      if (backEnds.entropy === "host") {
+        const device = new VirtioRng(context, { ...common, entropy: hostEntropy });
+        return { pci: device.pci, devices: [device] };
+      }
+      const entropy = new SeededEntropy(context, { label: `${common.label} entropy`, seed: card.slot });
+      const device = new VirtioRng(context, { ...common, entropy });
+      return { pci: device.pci, devices: [entropy, device] };
     }
   }
 }

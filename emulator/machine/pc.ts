@@ -42,7 +42,7 @@ import { Uart16550 } from "../../devices/serial/uart16550.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
-import { buildCards, type CardOptions } from "./cards.ts";
+import { buildCards, type CardBackEnds, type CardOptions } from "./cards.ts";
 import * as at from "./layout.ts";
 
 export interface PcDisk {
@@ -51,6 +51,14 @@ export interface PcDisk {
   readonly storage: Storage;
   readonly timing: DiskTiming;
 }
+
+/** What is attached to a PC, with its back ends on this thread. */
+export interface PcParts extends CardBackEnds {
+  readonly disks: readonly PcDisk[];
+  readonly cards: readonly CardOptions[];
+}
+
+export const NO_PARTS: PcParts = { disks: [], cards: [], entropy: "seeded" };
 
 export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
@@ -67,8 +75,7 @@ export interface PcOptions {
   /** Asserts the first processor's IGNNE#. */
   readonly ignoreFloatErrors: () => void;
   readonly serial: SerialSink;
-  readonly disks: readonly PcDisk[];
-  readonly cards: readonly CardOptions[];
+  readonly parts: PcParts;
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
@@ -136,7 +143,7 @@ export class Pc {
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
-      drives: options.disks.filter((disk) => disk.isIde),
+      drives: options.parts.disks.filter((disk) => disk.isIde),
     });
     const pmFunction = new PmFunction(context, {
       label: name("PM function"),
@@ -147,18 +154,14 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
-    const cards = buildCards(
-      options.cards,
-      { disks: options.disks },
-      {
-        context,
-        diskContext,
-        memory: options.memory,
-        messages: options.messages,
-        intx: (slot, pin) => isaBridge.intx(slot, pin),
-        name,
-      },
-    );
+    const cards = buildCards(options.parts.cards, options.parts, {
+      context,
+      diskContext,
+      memory: options.memory,
+      messages: options.messages,
+      intx: (slot, pin) => isaBridge.intx(slot, pin),
+      name,
+    });
     for (const { slot, pci } of cards) this.pci.add(slot, 0, pci);
     this.served = cards.flatMap(({ served }) => served ?? []);
 
@@ -226,7 +229,7 @@ export class Pc {
       isaBridge,
       this.ide,
       pmFunction,
-      ...cards.map(({ device }) => device),
+      ...cards.flatMap(({ devices }) => devices),
     ];
   }
 
