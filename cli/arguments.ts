@@ -29,7 +29,7 @@ export function normalizeArguments(argv: readonly string[]): string[] {
   });
 }
 
-/** `file=F,if=ide|virtio|none[,id=D]…`. Throws an Error that names the wrong part. */
+/** `file=F,if=ide|virtio|ahci|none[,id=D]…`. Throws an Error that names the wrong part. */
 export function parseDrive(text: string): DriveOptions {
   const p = new Properties(`-drive ${text}`, text);
   const file = p.required("file");

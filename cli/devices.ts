@@ -14,13 +14,19 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     ...optional("queues", p.integer("num-queues", 1, 16)),
   }),
   "virtio-rng-pci": () => ({}),
+  ahci: () => ({}),
+  "ide-hd": (p) => ({ drive: p.required("drive"), ...optional("bus", p.take("bus")) }),
 };
 
 /** Other names of the same models, as QEMU has them. */
 const ALIASES: Readonly<Record<string, Model>> = {
   "virtio-blk": "virtio-blk-pci",
   "virtio-rng": "virtio-rng-pci",
+  "ich9-ahci": "ahci",
 };
+
+/** Models that are attached to a card's bus, not to a slot. */
+const BUS_MODELS: ReadonlySet<Model> = new Set<Model>(["ide-hd"]);
 
 /** The models that `-device` knows. */
 export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];
@@ -33,7 +39,10 @@ export function parseDevice(text: string): DeviceOptions {
     ALIASES[name] ??
     DEVICE_MODELS.find((known) => known === name) ??
     p.fail(`${name}: no such model; known are ${DEVICE_MODELS.join(", ")}`);
-  const common = { ...optional("id", p.take("id")), ...optional("slot", slotOf(p)) };
+  const common = {
+    ...optional("id", p.take("id")),
+    ...(BUS_MODELS.has(model) ? {} : optional("slot", slotOf(p))),
+  };
   const own = PARSERS[model](p);
   p.end();
   return { model, ...common, ...own } as DeviceOptions;

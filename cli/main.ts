@@ -66,7 +66,7 @@ function machineOptions(command: Command): Command {
     )
     .option(
       "--drive <spec>",
-      "file=F,if=ide|virtio|none[,id=D][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
+      "file=F,if=ide|virtio|ahci|none[,id=D][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
       collect(parseDrive),
       [],
     )

@@ -1,4 +1,5 @@
 /** The PCI cards of a PC: what can be plugged in, and how each kind is built and wired. */
+import { Ahci } from "../../devices/ahci/controller.ts";
 import { hostEntropy } from "../../devices/entropy/host.ts";
 import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
@@ -34,6 +35,11 @@ export type CardOptions = CardPlace &
         readonly queues: number;
       }
     | { readonly kind: "virtio-rng" }
+    | {
+        readonly kind: "ahci";
+        /** By port: a drive, or nothing. */
+        readonly drives: readonly (number | undefined)[];
+      }
   );
 
 /** What stands behind the cards, on this thread. */
@@ -97,6 +103,11 @@ function build(
       const { storage, timing } = backEnds.disks[card.drive]!;
       const device = new VirtioBlk(wiring.diskContext, { ...common, storage, timing, queues: card.queues });
       return { pci: device.pci, devices: [device], served: device };
+    }
+    case "ahci": {
+      const disks = card.drives.map((drive) => (drive === undefined ? undefined : backEnds.disks[drive]));
+      const device = new Ahci(wiring.diskContext, { ...common, disks });
+      return { pci: device.pci, devices: [device] };
     }
     case "virtio-rng": {
       const { context } = wiring;
