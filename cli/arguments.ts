@@ -2,6 +2,8 @@
 
 const QEMU_WORDS = new Set([
   "kernel",
+  "bios",
+  "boot",
   "initrd",
   "append",
   "m",
@@ -22,6 +24,20 @@ export function normalizeArguments(argv: readonly string[]): string[] {
     const match = /^-([a-z][a-z-]*)$/.exec(word);
     return match && QEMU_WORDS.has(match[1]!) ? `--${match[1]!}` : word;
   });
+}
+
+/** `order=LETTERS,menu=on|off`, or letters alone. Throws an Error that names the wrong part. */
+export function parseBoot(text: string): { order?: string; menu?: boolean } {
+  if (!text.includes("=")) return { order: text };
+  let order: string | undefined;
+  let menu: boolean | undefined;
+  for (const part of text.split(",")) {
+    const [name, value = ""] = part.split("=", 2);
+    if (name === "order") order = value;
+    else if (name === "menu" && (value === "on" || value === "off")) menu = value === "on";
+    else throw new Error(`-boot ${text}: "${part}" must be order=LETTERS or menu=on|off`);
+  }
+  return { ...(order !== undefined && { order }), ...(menu !== undefined && { menu }) };
 }
 
 /** `file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that names the wrong part. */

@@ -11,7 +11,7 @@ import { ImageError } from "../emulator/machine/loaders/image-error.ts";
 import { OptionError, type DriveOptions } from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
-import { normalizeArguments, parseDrive } from "./arguments.ts";
+import { normalizeArguments, parseBoot, parseDrive } from "./arguments.ts";
 import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
@@ -29,23 +29,38 @@ const integer =
     return value;
   };
 
-const collectDrive = (text: string, before: readonly DriveOptions[]): readonly DriveOptions[] => {
-  try {
-    return [...before, parseDrive(text)];
-  } catch (error) {
-    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
-  }
-};
+/** A value parsed by a function whose errors say what is wrong. */
+const parsed =
+  <T>(parse: (text: string) => T) =>
+  (text: string): T => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+  };
 
 const clockOption = (): Option =>
   new Option("--clock <clock>", "virtual: deterministic, costs charged; wall: a thread per CPU, real time")
     .choices(["virtual", "wall"])
     .default("virtual");
 
+const collectDrive = (text: string, before: readonly DriveOptions[]): readonly DriveOptions[] => [
+  ...before,
+  parsed(parseDrive)(text),
+];
+
 /** The options that say what machine to make: for `boot` and `debug`. */
 function machineOptions(command: Command): Command {
   return command
-    .requiredOption("--kernel <file>", "multiboot, PVH or Linux (bzImage) kernel")
+    .option("--kernel <file>", "multiboot, PVH or Linux (bzImage) kernel")
+    .option("--bios <file>", "BIOS image to start in, instead of a kernel (SeaBIOS's bios-256k.bin)")
+    .option(
+      "--boot <spec>",
+      "order=LETTERS[,menu=on]: firmware's boot order, c hard disk, d CD-ROM",
+      parsed(parseBoot),
+    )
+    .option("--bios-log <file>", "write what firmware says on its debug port (402H)")
     .option("--initrd <file>", "initial RAM disk, or module")
     .option("--append <string>", "kernel command line", "")
     .addOption(
@@ -82,7 +97,10 @@ function machineOptions(command: Command): Command {
 }
 
 interface MachineFlags {
-  readonly kernel: string;
+  readonly kernel?: string;
+  readonly bios?: string;
+  readonly boot?: { order?: string; menu?: boolean };
+  readonly biosLog?: string;
   readonly initrd?: string;
   readonly append: string;
   readonly protocol?: BootProtocol;
@@ -99,13 +117,17 @@ interface MachineFlags {
 
 function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
   return {
-    kernel: flags.kernel,
     append: flags.append,
     memory: flags.m,
     smp: flags.smp,
     cpu: flags.cpu,
     drives: flags.drive,
     mode: flags.mode,
+    ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
+    ...(flags.bios === undefined ? {} : { bios: flags.bios }),
+    ...(flags.boot?.order === undefined ? {} : { bootOrder: flags.boot.order }),
+    ...(flags.boot?.menu === undefined ? {} : { bootMenu: flags.boot.menu }),
+    ...(flags.biosLog === undefined ? {} : { biosLog: flags.biosLog }),
     ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
     ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
     ...(flags.path === undefined ? {} : { path: flags.path }),

@@ -14,6 +14,8 @@ import { Board, BoardRequest } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import type { CostProfile } from "../emulator/machine/cost-profile.ts";
+import type { BootOrder, Firmware } from "../emulator/machine/firmware/bios.ts";
+import { firmwareItems } from "../emulator/machine/firmware/firmware-items.ts";
 import { buildFirmware } from "../emulator/machine/firmware/firmware.ts";
 import { setUpLegacyInterrupts } from "../emulator/machine/firmware/legacy-interrupts.ts";
 import { detectProtocol, loadBootImage } from "../emulator/machine/loaders/detect.ts";
@@ -25,6 +27,7 @@ import type { PcDisk } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
+import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { RequestPath } from "./request-paths.ts";
 import { Vm, type CompletionPath } from "./vm.ts";
@@ -63,6 +66,16 @@ export interface Hardware {
   readonly path: RequestPath;
   readonly completion: CompletionPath;
   readonly drives: readonly DriveOptions[];
+  readonly firmware?: FirmwareHardware;
+}
+
+/** The machine starts in firmware: the ROM, and what is asked of it. */
+export interface FirmwareHardware {
+  readonly rom: Uint8Array;
+  readonly bootOrder: BootOrder;
+  readonly bootMenu: boolean;
+  /** A file for what it writes to its debug port. */
+  readonly log?: string;
 }
 
 /** The profile's frequency and none of its charges: in wall time everything takes the time it takes. */
@@ -73,9 +86,17 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes }: Hardware): MemoryPlan {
-  const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp) : ramBytes;
-  return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
+export function planHardware({ mode, smp, ramBytes, firmware }: Hardware): MemoryPlan {
+  const romBytes = firmware?.rom.length ?? 0;
+  const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp, romBytes) : ramBytes;
+  return planMemory({
+    cpus: smp,
+    ramBytes: machineRam,
+    stateBytes: STATE_BYTES,
+    recordBytes: RECORD_BYTES,
+    // A VM's ROM is in its hypervisor's RAM.
+    romBytes: mode === "vm" ? 0 : romBytes,
+  });
 }
 
 /** The physical CPUs. Under the hypervisor their model is the guest's to see; what it needs of VMX does not depend on that. */
@@ -167,6 +188,7 @@ export class Assembly {
     const { mode, smp, profile, cpu } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
+    const firmware = this.#firmware();
     const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
     this.board = new Board({
       memory: parts.memory,
@@ -178,6 +200,7 @@ export class Assembly {
       disks: mode === "metal" ? disks : [],
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
+      ...(firmware && mode === "metal" && { firmware }),
     });
     if (mode === "vm") {
       const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
@@ -193,11 +216,25 @@ export class Assembly {
         disks,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
+        ...(firmware && { firmware }),
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
       });
     }
     const shutdown = (): void => this.board.request(BoardRequest.TRIPLE_FAULT);
     this.actors = this.vm?.actors ?? this.board.cores.map((core) => new CpuActor(core!, { shutdown }));
+  }
+
+  #firmware(): Firmware | undefined {
+    const { firmware, ramBytes, smp } = this.hardware;
+    if (!firmware) return undefined;
+    const { rom, bootOrder, bootMenu } = firmware;
+    const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
+    return {
+      rom,
+      bootOrder,
+      items: firmwareItems({ ram: { lowRam: ramBytes, highRam: 0 }, cpus: smp, vga: false, bootMenu }),
+      ...(log && { log: (byte) => log.transmit(byte) }),
+    };
   }
 
   #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
@@ -238,16 +275,18 @@ export class Assembly {
       this.memory.state.bytes.fill(0, offset, offset + size);
   }
 
-  /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry. */
+  /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry, or at the firmware's. */
   boot(software: Software): void {
     for (const timing of this.#timings) timing.reset();
     const { segments, image } = software;
     if (this.vm) {
       this.vm.reset();
+      if (image === undefined) return;
       this.vm.load(segments, image.entry);
       setUpLegacyInterrupts(this.vm.pc.ports, this.vm.vcpus[0]!.apic.state.registers);
       return;
     }
+    if (image === undefined) return;
     for (const segment of segments) {
       const offset = this.memory.ramOffset(segment.physical, segment.bytes.length);
       if (offset === 0) throw new RangeError(`segment at ${segment.physical.toString(16)}H is outside RAM`);
@@ -267,8 +306,8 @@ export function placesOf({ board }: Assembly): string {
 }
 
 export interface SoftwareOptions {
-  /** Image of a multiboot, PVH or Linux kernel. */
-  readonly kernel: string | ImageFile;
+  /** Image of a multiboot, PVH or Linux kernel. Left out where the machine has firmware. */
+  readonly kernel?: string | ImageFile;
   readonly initrd?: string | ImageFile;
   /** The kernel's command line. */
   readonly append?: string;
@@ -276,14 +315,15 @@ export interface SoftwareOptions {
   readonly protocol?: BootProtocol;
 }
 
-/** What is in memory when the guest starts: firmware tables, kernel, modules. */
+/** What is in memory when the guest starts: firmware tables, kernel, modules. With firmware: nothing. */
 export interface Software {
-  readonly image: BootImage;
+  readonly image: BootImage | undefined;
   readonly segments: readonly { readonly physical: number; readonly bytes: Uint8Array }[];
 }
 
 /** Reads and lays out the images. Throws ImageError with the file's name when one is not what it must be. */
 export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): Software {
+  if (options.kernel === undefined) return { image: undefined, segments: [] };
   const kernel = typeof options.kernel === "string" ? readImage(options.kernel, "kernel") : options.kernel;
   const initrd = typeof options.initrd === "string" ? readImage(options.initrd, "initrd") : options.initrd;
   const identity = identityOf(hardware);

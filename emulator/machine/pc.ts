@@ -6,6 +6,7 @@ import { AcpiPm } from "../../devices/acpi/pm.ts";
 import { ResetControl } from "../../devices/acpi/reset-control.ts";
 import { MmioBus } from "../../devices/bus/mmio-bus.ts";
 import { PortBus, type FixedPortRange } from "../../devices/bus/port-bus.ts";
+import { DEBUG_CONSOLE_PORT, DebugConsole } from "../../devices/debug/debug-console.ts";
 import { DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit } from "../../devices/debug/debug-exit.ts";
 import {
   TEST_IRQ_PORT,
@@ -16,6 +17,13 @@ import {
   TEST_MEMORY_BYTES,
   TestDevice,
 } from "../../devices/debug/test-device.ts";
+import { FwCfg } from "../../devices/firmware/fw-cfg.ts";
+import {
+  FW_CFG_DMA_PORT,
+  FW_CFG_DMA_PORTS,
+  FW_CFG_PORT,
+  FW_CFG_PORTS,
+} from "../../devices/firmware/fw-cfg-spec.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
 import { I8042 } from "../../devices/input/i8042.ts";
 import { FLOAT_ERROR_PORT, FloatErrorLatch } from "../../devices/interrupt/float-error.ts";
@@ -42,7 +50,11 @@ import { Uart16550 } from "../../devices/serial/uart16550.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import type { Firmware } from "./firmware/bios.ts";
 import * as at from "./layout.ts";
+
+/** By which firmware knows a board with a firmware configuration device: Red Hat's IDs, as QEMU's i440FX board has them. */
+const BOARD_SUBSYSTEM = { vendorId: 0x1af4, id: 0x1100 } as const;
 
 export interface PcDisk {
   readonly interface: "ide" | "virtio";
@@ -71,6 +83,8 @@ export interface PcOptions {
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
+  /** Without it the board is as firmware leaves it (`setUpPci`). */
+  readonly firmware?: Firmware & { readonly memoryMapChanged: () => void };
 }
 
 export class Pc {
@@ -85,6 +99,7 @@ export class Pc {
   readonly virtio: readonly VirtioBlk[];
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
+  readonly hostBridge: HostBridge;
   readonly #devices: readonly Resettable[];
 
   constructor(options: PcOptions) {
@@ -103,6 +118,7 @@ export class Pc {
         memoryBelow4G: options.memoryBelow4G,
         memoryAbove4G: options.memoryAbove4G,
         processors: options.processors,
+        ...(options.firmware && { bootOrder: options.firmware.bootOrder }),
       },
     });
     this.uart = new Uart16550(context, { label: name("COM1"), irq: irq(at.COM1_IRQ), sink: options.serial });
@@ -122,7 +138,11 @@ export class Pc {
       ),
     });
     this.pci = new PciBus(context, { label: name("PCI"), ports: this.ports, memory: this.mmio });
-    const hostBridge = new HostBridge(context, { label: name("host bridge") });
+    const { firmware } = options;
+    this.hostBridge = new HostBridge(context, {
+      label: name("host bridge"),
+      ...(firmware && { subsystem: BOARD_SUBSYSTEM, memoryMapChanged: firmware.memoryMapChanged }),
+    });
     const isaBridge = new IsaBridge(context, {
       label: name("ISA bridge"),
       irq,
@@ -141,7 +161,7 @@ export class Pc {
       pm: this.pm,
       ports: this.ports,
     });
-    this.pci.add(at.SLOT_HOST_BRIDGE, 0, hostBridge.pci);
+    this.pci.add(at.SLOT_HOST_BRIDGE, 0, this.hostBridge.pci);
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
@@ -209,6 +229,16 @@ export class Pc {
       device: this.pci.ecam,
     });
 
+    const fwCfg =
+      firmware &&
+      new FwCfg(context, { label: name("fw_cfg"), memory: options.memory, items: firmware.items });
+    if (fwCfg) {
+      fixed("fw_cfg", FW_CFG_PORT, FW_CFG_PORTS, fwCfg.ports);
+      fixed("fw_cfg DMA", FW_CFG_DMA_PORT, FW_CFG_DMA_PORTS, fwCfg.dmaPorts);
+    }
+    if (firmware?.log)
+      fixed("firmware log", DEBUG_CONSOLE_PORT, 1, new DebugConsole(firmware.log), { maxAccess: 1 });
+
     this.#devices = [
       this.pic,
       this.ioapic,
@@ -222,11 +252,12 @@ export class Pc {
       resetControl,
       testDevice,
       this.pci,
-      hostBridge,
+      this.hostBridge,
       isaBridge,
       this.ide,
       pmFunction,
       ...this.virtio,
+      ...(fwCfg ? [fwCfg] : []),
     ];
   }
 

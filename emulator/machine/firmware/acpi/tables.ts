@@ -34,6 +34,8 @@ export interface AcpiOptions {
   readonly pmBase?: number;
   /** Device number of the PIIX3 on bus 0; the board's by default. */
   readonly isaBridgeDevice?: number;
+  /** The board has a VGA. */
+  readonly vga?: boolean;
 }
 
 export interface AcpiTables {
@@ -45,6 +47,26 @@ export interface AcpiTables {
   readonly bytes: Uint8Array;
 }
 
+/** Where a pointer lies that has been written as an absolute address, and how many bytes it has. */
+export interface AcpiPointer {
+  readonly at: number;
+  readonly size: 4 | 8;
+}
+
+/** The tables at a base that may still move. */
+export interface AcpiLayout {
+  /** Contents from the base on; the RSDP comes first. */
+  readonly area: Uint8Array;
+  readonly rsdpBytes: number;
+  readonly addresses: Readonly<Record<string, number>>;
+  /** Offsets of all pointers to tables. */
+  readonly pointers: readonly AcpiPointer[];
+  /** The tables that hold pointers: their checksums depend on where they lie. */
+  readonly tables: readonly { readonly at: number; readonly length: number }[];
+}
+
+/** Offset of a table's checksum. */
+export const ACPI_CHECKSUM_AT = 9;
 const HEADER_BYTES = 36;
 const OEM_ID = "EXITLS";
 const OEM_TABLE_ID = "EXITLESS";
@@ -106,7 +128,7 @@ function systemTable(signature: string, revision: number, body: Uint8Array): Uin
     .text(28, CREATOR_ID)
     .u32(32, OEM_REVISION)
     .put(HEADER_BYTES, body)
-    .checksum(9).bytes;
+    .checksum(ACPI_CHECKSUM_AT).bytes;
 }
 
 /** Generic Address Structure of an I/O port. */
@@ -119,7 +141,20 @@ function putPort(table: TableWriter, offset: number, port: number, bytes: number
     .u64(offset + 4, port);
 }
 
-function fadt(facs: number, dsdt: number, pmBase: number): Uint8Array {
+/** Pointers in the FADT: FIRMWARE_CTRL, DSDT, X_FIRMWARE_CTRL, X_DSDT. */
+const FADT_POINTERS: readonly AcpiPointer[] = [
+  { at: 36, size: 4 },
+  { at: 40, size: 4 },
+  { at: 132, size: 8 },
+  { at: 140, size: 8 },
+];
+/** Pointers in the RSDP: to RSDT and XSDT. */
+const RSDP_POINTERS: readonly AcpiPointer[] = [
+  { at: 16, size: 4 },
+  { at: 24, size: 8 },
+];
+
+function fadt(facs: number, dsdt: number, pmBase: number, vga: boolean): Uint8Array {
   // Offsets are those of the table, header included.
   const table = new TableWriter(FADT_BYTES);
   table.u32(36, facs).u32(40, dsdt);
@@ -133,7 +168,7 @@ function fadt(facs: number, dsdt: number, pmBase: number): Uint8Array {
   table.u8(88, 4).u8(89, 2).u8(91, 4).u8(92, 4); // lengths: PM1_EVT, PM1_CNT, PM_TMR, GPE0
   table.u16(96, NO_C2).u16(98, NO_C3);
   table.u8(108, CMOS_CENTURY);
-  table.u16(109, LEGACY_DEVICES | HAS_8042 | VGA_NOT_PRESENT);
+  table.u16(109, LEGACY_DEVICES | HAS_8042 | (vga ? 0 : VGA_NOT_PRESENT));
   table.u32(112, WBINVD | PROC_C1 | SLP_BUTTON_NOT_FIXED | RESET_REG_SUP);
   putPort(table, 116, RESET_PORT, 1);
   table.u8(128, RCR_RCPU | RCR_SRST);
@@ -176,12 +211,9 @@ function mcfg(): Uint8Array {
   return systemTable("MCFG", 1, new TableWriter(24).u64(8, ECAM_BASE).u8(19, ECAM_BUSES - 1).bytes);
 }
 
-/**
- * Builds all tables for the area from `base` (at the start of the BIOS area, so that a scan finds the RSDP first).
- * @throws RangeError when they do not fit below 1 MiB
- */
-export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTables {
-  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX } = options;
+/** Lays out all tables from `base` on. */
+export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout {
+  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, vga = false } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
@@ -195,7 +227,7 @@ export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTab
   const facsAt = place("FACS", facs(), 64);
   const dsdtAt = place("DSDT", systemTable("DSDT", 2, buildDsdtAml({ pmBase, isaBridgeDevice })));
   const roots = [
-    place("FACP", fadt(facsAt, dsdtAt, pmBase)),
+    place("FACP", fadt(facsAt, dsdtAt, pmBase, vga)),
     place("APIC", madt(cpus)),
     place("MCFG", mcfg()),
   ];
@@ -207,8 +239,6 @@ export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTab
   });
   const rsdtAt = place("RSDT", systemTable("RSDT", 1, rsdt.bytes));
   const xsdtAt = place("XSDT", systemTable("XSDT", 1, xsdt.bytes));
-  if (end > BIOS_AREA + BIOS_AREA_BYTES)
-    throw new RangeError(`ACPI tables end at ${end.toString(16)}H, beyond 1 MiB`);
 
   const rsdp = new TableWriter(RSDP_BYTES)
     .text(0, "RSD PTR ")
@@ -221,5 +251,35 @@ export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTab
     .checksum(32);
   const area = new TableWriter(end - base).put(0, rsdp.bytes);
   for (const { at, bytes } of pieces) area.put(at - base, bytes);
-  return { rsdp: base, addresses, bytes: area.bytes };
+  const inTable = (table: number, pointers: readonly AcpiPointer[]): AcpiPointer[] =>
+    pointers.map(({ at, size }) => ({ at: table - base + at, size }));
+  const entries = (size: 4 | 8): AcpiPointer[] =>
+    roots.map((_, i) => ({ at: HEADER_BYTES + size * i, size }));
+  return {
+    area: area.bytes,
+    rsdpBytes: RSDP_BYTES,
+    addresses,
+    pointers: [
+      ...inTable(roots[0]!, FADT_POINTERS),
+      ...inTable(rsdtAt, entries(4)),
+      ...inTable(xsdtAt, entries(8)),
+      ...RSDP_POINTERS,
+    ],
+    tables: [roots[0]!, rsdtAt, xsdtAt].map((table) => ({
+      at: table - base,
+      length: pieces.find(({ at }) => at === table)!.bytes.length,
+    })),
+  };
+}
+
+/**
+ * Builds all tables for the area from `base` (at the start of the BIOS area, so that a scan finds the RSDP first).
+ * @throws RangeError when they do not fit below 1 MiB
+ */
+export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTables {
+  const { area, addresses } = layOutAcpiTables(options, base);
+  const end = base + area.length;
+  if (end > BIOS_AREA + BIOS_AREA_BYTES)
+    throw new RangeError(`ACPI tables end at ${end.toString(16)}H, beyond 1 MiB`);
+  return { rsdp: base, addresses, bytes: area };
 }
