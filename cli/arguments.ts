@@ -10,6 +10,7 @@ const QEMU_WORDS = new Set([
   "smp",
   "cpu",
   "drive",
+  "cdrom",
   "no-reboot",
   "help",
   "version",
@@ -40,13 +41,18 @@ export function parseBoot(text: string): { order?: string; menu?: boolean } {
   return { ...(order !== undefined && { order }), ...(menu !== undefined && { menu }) };
 }
 
-/** `file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that names the wrong part. */
+/**
+ * `file=F,if=ide|virtio[,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that names the wrong
+ * part.
+ */
 export function parseDrive(text: string): {
   file: string;
   interface: "ide" | "virtio";
   readOnly: boolean;
   snapshot: boolean;
   queues?: number;
+  media?: "cdrom";
+  index?: number;
 } {
   const values = new Map<string, string>();
   // As QEMU: a doubled comma stands for a comma in a file name.
@@ -79,7 +85,23 @@ export function parseDrive(text: string): {
   const queues = queuesText === undefined ? undefined : Number(queuesText);
   if (queues !== undefined && (!Number.isInteger(queues) || queues < 1 || queues > 16))
     throw new Error(`-drive ${text}: queues=${queuesText ?? ""} must be 1 to 16`);
+  const media = take("media") ?? "disk";
+  if (media !== "disk" && media !== "cdrom")
+    throw new Error(`-drive ${text}: media=${media} must be disk or cdrom`);
+  if (media === "cdrom" && iface !== "ide") throw new Error(`-drive ${text}: media=cdrom needs if=ide`);
+  const indexText = take("index");
+  const index = indexText === undefined ? undefined : Number(indexText);
+  if (index !== undefined && (iface !== "ide" || !Number.isInteger(index) || index < 0 || index > 3))
+    throw new Error(`-drive ${text}: index=${indexText ?? ""} must be 0 to 3, with if=ide`);
   const [unknown] = values.keys();
   if (unknown !== undefined) throw new Error(`-drive ${text}: ${unknown}= is not known`);
-  return { file, interface: iface, readOnly, snapshot, ...(queues === undefined ? {} : { queues }) };
+  return {
+    file,
+    interface: iface,
+    readOnly,
+    snapshot,
+    ...(queues === undefined ? {} : { queues }),
+    ...(media === "cdrom" ? { media } : {}),
+    ...(index === undefined ? {} : { index }),
+  };
 }

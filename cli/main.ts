@@ -77,10 +77,11 @@ function machineOptions(command: Command): Command {
     )
     .option(
       "--drive <spec>",
-      "file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N] (repeatable)",
+      "file=F,if=ide|virtio[,media=cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
       collectDrive,
       [],
     )
+    .option("--cdrom <file>", "a disc in the CD-ROM drive: file=FILE,if=ide,index=2,media=cdrom")
     .addOption(
       new Option("--mode <mode>", "as a virtual machine or on the bare machine")
         .choices(["vm", "metal"])
@@ -108,6 +109,7 @@ interface MachineFlags {
   readonly smp: number;
   readonly cpu: string;
   readonly drive: readonly DriveOptions[];
+  readonly cdrom?: string;
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
@@ -121,7 +123,10 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
     memory: flags.m,
     smp: flags.smp,
     cpu: flags.cpu,
-    drives: flags.drive,
+    drives:
+      flags.cdrom === undefined
+        ? flags.drive
+        : [...flags.drive, { file: flags.cdrom, interface: "ide", media: "cdrom", index: 2 }],
     mode: flags.mode,
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.bios === undefined ? {} : { bios: flags.bios }),

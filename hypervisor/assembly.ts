@@ -50,6 +50,10 @@ export interface DriveOptions {
   readonly snapshot?: boolean;
   /** virtio request queues. Default 1. */
   readonly queues?: number;
+  /** IDE. Default "disk"; "cdrom" is never written. */
+  readonly media?: "disk" | "cdrom";
+  /** IDE: 0 and 1 on the primary channel, 2 and 3 on the secondary one. Default: the first that is free. */
+  readonly index?: number;
 }
 
 /** What the hardware is: every option checked, every default filled in. Can be sent to another thread. */
@@ -145,10 +149,10 @@ export function openDrives(drives: readonly DriveOptions[], overlays?: Overlays)
   try {
     for (const options of drives) {
       const file = new RawFile(options.file, {
-        readOnly: options.readOnly === true || options.snapshot === true,
+        readOnly: options.readOnly === true || options.snapshot === true || options.media === "cdrom",
       });
       const overlay =
-        options.snapshot === true
+        options.snapshot === true && options.media !== "cdrom"
           ? (overlays?.[open.length] ?? new SharedArrayBuffer(overlayBytes(file.sectors)))
           : undefined;
       const storage = overlay ? new OverlayStorage(file, overlay) : file;
@@ -240,12 +244,18 @@ export class Assembly {
   #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
     return (context) => {
       const { options, storage } = drive;
-      const queues = options.queues === undefined ? {} : { queues: options.queues };
-      if (this.hardware.clock === "wall")
-        return { interface: options.interface, storage, timing: new NoServiceTime(context), ...queues };
+      const { interface: iface, queues, media, index: place } = options;
+      const disk = {
+        interface: iface,
+        storage,
+        ...(queues !== undefined && { queues }),
+        ...(media !== undefined && { media }),
+        ...(place !== undefined && { index: place }),
+      };
+      if (this.hardware.clock === "wall") return { ...disk, timing: new NoServiceTime(context) };
       const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
       this.#timings.push(timing);
-      return { interface: options.interface, storage, timing, ...queues };
+      return { ...disk, timing };
     };
   }
 

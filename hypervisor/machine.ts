@@ -409,6 +409,9 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     throw new OptionError("-drive: at most 4 IDE drives");
   if (drives.filter((drive) => drive.interface === "virtio").length > 8)
     throw new OptionError("-drive: at most 8 virtio drives");
+  const indices = drives.map((drive) => drive.index).filter((index) => index !== undefined);
+  if (new Set(indices).size !== indices.length)
+    throw new OptionError("-drive: two drives have the same index=");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   const firmware = checkFirmware(options);
   return {

@@ -36,6 +36,18 @@ export const WP = 1 << 6;
 /** Diagnostic code "device 0 passed, device 1 passed or not present". */
 export const DIAGNOSTIC_PASSED = 0x01;
 
+/** Features register of PACKET. */
+export const PACKET_DMA = 1 << 0;
+export const PACKET_OVERLAPPED = 1 << 1;
+/** Interrupt reason, in the sector count register of a packet device. */
+export const REASON_COMMAND = 1 << 0;
+/** Input, to the host. */
+export const REASON_INPUT = 1 << 1;
+export const PACKET_BYTES = 12;
+/** Cylinder registers of a packet device's signature. */
+export const PACKET_SIGNATURE_MID = 0x14;
+export const PACKET_SIGNATURE_HIGH = 0xeb;
+
 /** Device register. */
 export const DEVICE_LBA = 1 << 6;
 export const DEVICE_DEV = 1 << 4;
@@ -52,6 +64,7 @@ export const MOST_MULTIPLE_SECTORS = 16;
 export const MOST_LBA28 = 0x0fffffff;
 
 export const NOP = 0x00;
+export const DEVICE_RESET = 0x08;
 export const RECALIBRATE_FIRST = 0x10;
 export const RECALIBRATE_LAST = 0x1f;
 export const READ_SECTORS = 0x20;
@@ -72,6 +85,8 @@ export const SEEK_FIRST = 0x70;
 export const SEEK_LAST = 0x7f;
 export const EXECUTE_DEVICE_DIAGNOSTIC = 0x90;
 export const INITIALIZE_DEVICE_PARAMETERS = 0x91;
+export const PACKET = 0xa0;
+export const IDENTIFY_PACKET_DEVICE = 0xa1;
 export const READ_MULTIPLE = 0xc4;
 export const WRITE_MULTIPLE = 0xc5;
 export const SET_MULTIPLE_MODE = 0xc6;

@@ -62,6 +62,10 @@ export interface PcDisk {
   readonly timing: DiskTiming;
   /** virtio request queues. */
   readonly queues?: number;
+  /** IDE. Default "disk". */
+  readonly media?: "disk" | "cdrom";
+  /** IDE: 0 and 1 on the primary channel, 2 and 3 on the secondary one. */
+  readonly index?: number;
 }
 
 export interface PcOptions {
@@ -85,6 +89,15 @@ export interface PcOptions {
   readonly processors: number;
   /** Without it the board is as firmware leaves it (`setUpPci`). */
   readonly firmware?: Firmware & { readonly memoryMapChanged: () => void };
+}
+
+/** Drives by their places on the channels: what has none takes the first that is free. */
+function ideDrives(disks: readonly PcDisk[]): (PcDisk | undefined)[] {
+  const ide = disks.filter((disk) => disk.interface === "ide");
+  const places: (PcDisk | undefined)[] = [undefined, undefined, undefined, undefined];
+  for (const disk of ide) if (disk.index !== undefined) places[disk.index] = disk;
+  for (const disk of ide) if (disk.index === undefined) places[places.indexOf(undefined)] = disk;
+  return places;
 }
 
 export class Pc {
@@ -154,7 +167,7 @@ export class Pc {
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
-      drives: options.disks.filter((disk) => disk.interface === "ide"),
+      drives: ideDrives(options.disks),
     });
     const pmFunction = new PmFunction(context, {
       label: name("PM function"),
