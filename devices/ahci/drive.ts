@@ -5,7 +5,7 @@
  */
 import { addressedSector, type AddressRegisters } from "../ata/addressing.ts";
 import { identifyDevice } from "../ata/identify.ts";
-import { executeSetting, resetSettings } from "../ata/settings.ts";
+import { executeDiskSetting, executeSetting, resetSettings } from "../ata/settings.ts";
 import { sectorsOf, transferOf } from "../ata/transfers.ts";
 import * as ata from "../ata/spec.ts";
 import type { Clock, DiskTiming, Storage, StorageOperation, StorageResult } from "../ports.ts";
@@ -186,15 +186,13 @@ export class SataDrive {
       }
       return;
     }
-    const setting = executeSetting(
-      {
-        command,
-        feature: slot.fis[spec.FIS_FEATURES]!,
-        count: slot.fis[spec.FIS_COUNT]!,
-        device: slot.fis[spec.FIS_DEVICE]!,
-      },
-      this.#s,
-    );
+    const registers = {
+      command,
+      feature: slot.fis[spec.FIS_FEATURES]!,
+      count: slot.fis[spec.FIS_COUNT]!,
+      device: slot.fis[spec.FIS_DEVICE]!,
+    };
+    const setting = executeSetting(registers, this.#s) ?? executeDiskSetting(registers, this.#s);
     if (setting !== undefined) {
       slot.error = setting.error;
       slot.count = setting.count ?? 0;

@@ -92,6 +92,38 @@ function putSerialAta(put: (word: number, value: number) => void): void {
   put(222, 0x101f); // Serial ATA up to revision 2.6
 }
 
+/** Fills 512 bytes: "IDENTIFY PACKET DEVICE", of a CD-ROM drive. */
+export function identifyPacketDevice(
+  into: Uint8Array,
+  o: Pick<IdentifyInput, "serial" | "model" | "firmware" | "transferMode">,
+): void {
+  const view = new DataView(into.buffer, into.byteOffset, 2 * spec.WORDS_IDENTIFY);
+  into.fill(0, 0, 2 * spec.WORDS_IDENTIFY);
+  const put = (word: number, value: number): void => view.setUint16(2 * word, value, true);
+  // Packet device, CD-ROM, removable, DRQ within 50 microseconds of PACKET, packets of 12 bytes.
+  put(0, 0x85c0);
+  putString(into, 10, 10, o.serial);
+  putString(into, 23, 4, o.firmware);
+  putString(into, 27, 20, o.model);
+  put(49, 0x0f00); // IORDY and its disabling, LBA, DMA
+  put(50, 0x4000);
+  put(53, 0x0006); // words 64-70 and 88 are valid
+  const selected = (mode: number): number =>
+    (o.transferMode & 0xf8) === mode ? 1 << (8 + (o.transferMode & 7)) : 0;
+  put(63, 0x0007 | selected(spec.MODE_MULTIWORD_DMA));
+  put(64, 0x0003); // PIO modes 3 and 4
+  for (const word of [65, 66, 67, 68]) put(word, 120); // cycle times in nanoseconds
+  put(80, 0x0070); // ATA/ATAPI-4, -5 and -6
+  put(81, 0x0019);
+  put(82, 0x0210); // DEVICE RESET, PACKET
+  put(83, 0x4000);
+  put(84, 0x4000);
+  put(85, 0x0210);
+  put(87, 0x4000);
+  put(88, 0x003f | selected(spec.MODE_ULTRA_DMA));
+  put(93, 0x6001);
+}
+
 /** "ATA strings": blank-padded, each word's first character in its upper byte. */
 function putString(into: Uint8Array, word: number, words: number, text: string): void {
   const padded = text.padEnd(2 * words, " ");

@@ -36,6 +36,7 @@ export const MOST_MULTIPLE_SECTORS = 16;
 export const MOST_LBA28 = 0x0fffffff;
 
 export const NOP = 0x00;
+export const DEVICE_RESET = 0x08;
 export const RECALIBRATE_FIRST = 0x10;
 export const RECALIBRATE_LAST = 0x1f;
 export const READ_SECTORS = 0x20;
@@ -62,6 +63,8 @@ export const SEEK_FIRST = 0x70;
 export const SEEK_LAST = 0x7f;
 export const EXECUTE_DEVICE_DIAGNOSTIC = 0x90;
 export const INITIALIZE_DEVICE_PARAMETERS = 0x91;
+export const PACKET = 0xa0;
+export const IDENTIFY_PACKET_DEVICE = 0xa1;
 export const READ_MULTIPLE = 0xc4;
 export const WRITE_MULTIPLE = 0xc5;
 export const SET_MULTIPLE_MODE = 0xc6;

@@ -54,7 +54,8 @@ describe("exit status", () => {
 describe("usage errors say which option and what it must be", () => {
   test.each<[readonly string[], string]>([
     [["fly"], "unknown command 'fly'"],
-    [["boot"], "required option '--kernel <file>' not specified"],
+    [["boot"], "-kernel FILE or -bios FILE: one of the two must be given"],
+    [["boot", "-bios", "x", "-boot", "menu=perhaps"], '"menu=perhaps" must be order=LETTERS or menu=on|off'],
     [["boot", "-kernel", KERNEL, "--path", "fast"], "Allowed choices are user, in-vmm, poll"],
     [["boot", "-kernel", KERNEL, "-m", "0"], "must be an integer from 2 to 2600"],
     [["boot", "-kernel", KERNEL, "-smp", "9"], "must be an integer from 1 to 8"],
