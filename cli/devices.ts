@@ -1,5 +1,6 @@
 /** `-device MODEL,key=value,…` as QEMU spells it: parsed once, into the library's options. */
 import type { DeviceOptions } from "../hypervisor/devices.ts";
+import { MOST_LUN, MOST_TARGET } from "../devices/virtio/scsi/device.ts";
 import { Properties } from "./properties.ts";
 
 type Model = DeviceOptions["model"];
@@ -15,6 +16,13 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
   }),
   "virtio-rng-pci": () => ({}),
   ahci: () => ({}),
+  "virtio-scsi-pci": (p) => ({ ...optional("queues", p.integer("num_queues", 1, 16)) }),
+  "scsi-hd": (p) => ({
+    drive: p.required("drive"),
+    ...optional("bus", p.take("bus")),
+    ...optional("target", p.integer("scsi-id", 0, MOST_TARGET)),
+    ...optional("lun", p.integer("lun", 0, MOST_LUN)),
+  }),
   "ide-hd": (p) => ({ drive: p.required("drive"), ...optional("bus", p.take("bus")) }),
 };
 
@@ -22,11 +30,12 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
 const ALIASES: Readonly<Record<string, Model>> = {
   "virtio-blk": "virtio-blk-pci",
   "virtio-rng": "virtio-rng-pci",
+  "virtio-scsi": "virtio-scsi-pci",
   "ich9-ahci": "ahci",
 };
 
 /** Models that are attached to a card's bus, not to a slot. */
-const BUS_MODELS: ReadonlySet<Model> = new Set<Model>(["ide-hd"]);
+const BUS_MODELS: ReadonlySet<Model> = new Set<Model>(["ide-hd", "scsi-hd"]);
 
 /** The models that `-device` knows. */
 export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];

@@ -3,6 +3,7 @@
  * every name is resolved, every default filled in, and every card has a slot.
  */
 import { PORTS as AHCI_PORTS } from "../devices/ahci/spec.ts";
+import { MOST_LUN, MOST_TARGET, MOST_UNITS } from "../devices/virtio/scsi/device.ts";
 import { FIRST_CARD_SLOT, LAST_CARD_SLOT, type CardOptions } from "../emulator/machine/cards.ts";
 import type { DriveOptions } from "./assembly.ts";
 import { OptionError } from "./option-error.ts";
@@ -33,6 +34,20 @@ export type DeviceOptions =
       readonly queues?: number;
     })
   | (Card & { readonly model: "virtio-rng-pci" })
+  | (Card & {
+      readonly model: "virtio-scsi-pci";
+      /** Request queues. Default 1. */
+      readonly queues?: number;
+    })
+  | (Named & {
+      readonly model: "scsi-hd";
+      readonly drive: string;
+      /** `ID.0` of a `virtio-scsi-pci`. Default: the first one. */
+      readonly bus?: string;
+      /** Target (QEMU's `scsi-id`) and logical unit. Default: LUN 0 of the first target that has none. */
+      readonly target?: number;
+      readonly lun?: number;
+    })
   | (Card & { readonly model: "ahci" })
   | (Named & {
       readonly model: "ide-hd";
@@ -44,7 +59,11 @@ export type DeviceOptions =
 /** Kinds of work that the thread of a request path has room for, beside those of the IDE controller. */
 const MOST_TASKS = 26;
 /** A card of each kind posts so many. */
-const TASKS: Readonly<Partial<Record<CardOptions["kind"], number>>> = { "virtio-blk": 2, ahci: 1 };
+const TASKS: Readonly<Partial<Record<CardOptions["kind"], number>>> = {
+  "virtio-blk": 2,
+  "virtio-scsi": 2,
+  ahci: 1,
+};
 
 /**
  * The machine's cards: those of drives with `if=virtio` first, as QEMU places them, then the controller of those with `if=ahci`.
@@ -118,6 +137,17 @@ class CardPlan {
       case "ahci":
         this.add(who, device.id, { kind: "ahci", drives: [], slot: device.slot ?? this.slot(who) });
         break;
+      case "virtio-scsi-pci":
+        this.add(who, device.id, {
+          kind: "virtio-scsi",
+          queues: device.queues ?? 1,
+          units: [],
+          slot: device.slot ?? this.slot(who),
+        });
+        break;
+      case "scsi-hd":
+        this.#attachScsi(who, device, this.#drive(who, device.drive));
+        break;
       case "ide-hd":
         this.#attachAhci(who, device.bus, this.#drive(who, device.drive));
         break;
@@ -190,6 +220,23 @@ class CardPlan {
     if (at === undefined || !isKind(card))
       throw new OptionError(`${who}: bus=${bus} must be ID.N of a ${kind} that stands before it`);
     return { at, card, place: Number(place) };
+  }
+
+  #attachScsi(who: string, device: Extract<DeviceOptions, { model: "scsi-hd" }>, drive: number): void {
+    const { at, card } = this.#bus(who, device.bus, "virtio-scsi", ({ units }) => units.length < MOST_UNITS);
+    const isTaken = (target: number, lun: number): boolean =>
+      card.units.some((unit) => unit.target === target && unit.lun === lun);
+    const lun = device.lun ?? 0;
+    let { target } = device;
+    if (target === undefined) for (target = 0; isTaken(target, lun); target++);
+    if (target > MOST_TARGET || lun > MOST_LUN)
+      throw new OptionError(
+        `${who}: scsi-id=${target}, lun=${lun} must be at most ${MOST_TARGET} and ${MOST_LUN}`,
+      );
+    if (isTaken(target, lun)) throw new OptionError(`${who}: scsi-id=${target}, lun=${lun} is taken`);
+    if (card.units.length === MOST_UNITS)
+      throw new OptionError(`${who}: at most ${MOST_UNITS} units on a bus`);
+    this.cards[at] = { ...card, units: [...card.units, { target, lun, drive }] };
   }
 
   #attachAhci(who: string, bus: string | undefined, drive: number): void {

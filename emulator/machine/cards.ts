@@ -14,6 +14,7 @@ import type {
 } from "../../devices/ports.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
 import { VirtioRng } from "../../devices/virtio/rng/device.ts";
+import { VirtioScsi } from "../../devices/virtio/scsi/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 
 /** Slots 0 and 1 are the chipset's, 2 is the display adapter's. */
@@ -39,6 +40,12 @@ export type CardOptions = CardPlace &
         readonly kind: "ahci";
         /** By port: a drive, or nothing. */
         readonly drives: readonly (number | undefined)[];
+      }
+    | {
+        readonly kind: "virtio-scsi";
+        /** Request queues. */
+        readonly queues: number;
+        readonly units: readonly { readonly target: number; readonly lun: number; readonly drive: number }[];
       }
   );
 
@@ -108,6 +115,11 @@ function build(
       const disks = card.drives.map((drive) => (drive === undefined ? undefined : backEnds.disks[drive]));
       const device = new Ahci(wiring.diskContext, { ...common, disks });
       return { pci: device.pci, devices: [device] };
+    }
+    case "virtio-scsi": {
+      const units = card.units.map(({ drive, ...at }) => ({ ...at, ...backEnds.disks[drive]! }));
+      const device = new VirtioScsi(wiring.diskContext, { ...common, units, queues: card.queues });
+      return { pci: device.pci, devices: [device], served: device };
     }
     case "virtio-rng": {
       const { context } = wiring;
