@@ -127,7 +127,7 @@ export async function boot(options: BootOptions): Promise<number> {
   };
   const machine =
     options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
-  for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
+  for (const note of machine.bootImage?.notes ?? []) process.stderr.write(`exitless: ${note}\n`);
   const input = new SerialInput();
   const signals = { interrupted: false };
   const onSignal = (): void => void (signals.interrupted = true);

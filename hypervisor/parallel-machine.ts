@@ -21,6 +21,7 @@ import {
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
+import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
 import { ParallelChannels } from "./parallel-channels.ts";
@@ -45,7 +46,8 @@ export class ParallelMachine {
   readonly board: Board;
   readonly vm: Vm | undefined;
   readonly mode: "metal" | "vm";
-  readonly bootImage: BootImage;
+  /** Undefined where the machine starts in firmware. */
+  readonly bootImage: BootImage | undefined;
   readonly #hardware: Hardware;
   readonly #software: Software;
   readonly #assembly: Assembly;
@@ -70,6 +72,7 @@ export class ParallelMachine {
     this.bootImage = this.#software.image;
     this.#onSerial = options.onSerial ?? (() => undefined);
     this.#onExit = options.onExit;
+    if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
     try {

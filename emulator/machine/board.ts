@@ -13,8 +13,9 @@ import { BoardLock } from "./board-lock.ts";
 import { BoardClock } from "./clock.ts";
 import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
+import type { Firmware } from "./firmware/bios.ts";
 import { EventQueue, NEVER } from "./events.ts";
-import { Pc, type PcDisk } from "./pc.ts";
+import { Pc, type PcParts } from "./pc.ts";
 
 const MOST_IPIS = 64;
 
@@ -52,10 +53,11 @@ export interface BoardOptions {
   readonly deterministic: boolean;
   /** Latency between two CPUs, cycles. */
   readonly lookAhead: number;
-  readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
+  readonly parts: (context: DeviceContext) => PcParts;
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
+  readonly firmware?: Firmware;
 }
 
 /** Interrupt command: logical destination mode, or a shorthand. */
@@ -129,10 +131,13 @@ export class Board {
       intr: this.#intr(),
       ignoreFloatErrors: () => this.#ignoreFloatErrors(),
       serial: { transmit: options.transmit },
-      disks: options.disks.map((make) => make(this.context)),
+      parts: options.parts(this.context),
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,
+      ...(options.firmware && {
+        firmware: { ...options.firmware, memoryMapChanged: () => this.memoryMapChanged() },
+      }),
     });
   }
 
@@ -155,7 +160,19 @@ export class Board {
     this.state.request = BoardRequest.NONE;
     this.state.ipiCount = 0;
     this.pc.reset();
-    this.pc.setUpPci();
+    const { firmware } = this.#options;
+    if (firmware) this.memory.state.bytes.set(firmware.rom, this.memory.header.romBase);
+    else this.pc.setUpPci();
+  }
+
+  /** The host bridge's attribute map has changed, or comes from a restored memory: C0000H–FFFFFH is what it says now. */
+  memoryMapChanged(): void {
+    const { reads, writes } = this.pc.hostBridge.attributeMap;
+    Object.assign(this.memory.header, { shadowReads: reads, shadowWrites: writes });
+    for (const index of this.cores.keys()) {
+      if (this.#options.localCpus.includes(index)) this.core(index).exports.forgetMemoryMap();
+      else this.#signal(index, Attention.SHOOTDOWN);
+    }
   }
 
   /** RAM has been written by somebody other than a CPU's fast path. */
