@@ -11,6 +11,7 @@ const QEMU_WORDS = new Set([
   "cpu",
   "drive",
   "cdrom",
+  "vga",
   "no-reboot",
   "help",
   "version",

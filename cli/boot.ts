@@ -3,6 +3,7 @@ import { createWriteStream, writeFileSync, writeSync, type WriteStream } from "n
 import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
+import { encodePng } from "../hypervisor/png.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
@@ -12,6 +13,9 @@ export interface BootOptions {
   readonly timeoutSeconds: number | undefined;
   readonly stats: string | undefined;
   readonly trace: string | undefined;
+  /** Files for the screen at the end: as text ("-": stderr), and as a PNG. */
+  readonly screen?: string | undefined;
+  readonly screenshot?: string | undefined;
   readonly reboot: boolean;
 }
 
@@ -191,6 +195,7 @@ export async function boot(options: BootOptions): Promise<number> {
         result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve),
       );
     }
+    writeScreen(machine.screen, options);
     if (options.stats !== undefined) {
       const stats = {
         ...machine.stats(),
@@ -210,6 +215,21 @@ export async function boot(options: BootOptions): Promise<number> {
     if (trace) await new Promise((resolve) => trace.end(resolve));
   }
   return status;
+}
+
+function writeScreen(
+  screen: Machine["screen"],
+  { screen: textFile, screenshot }: Pick<BootOptions, "screen" | "screenshot">,
+): void {
+  if (textFile === undefined && screenshot === undefined) return;
+  if (screen === undefined) {
+    process.stderr.write("exitless: there is no screen to write: the machine has no VGA (-vga std)\n");
+    return;
+  }
+  const text = screen.text ?? [`(a picture of ${screen.width} x ${screen.height} pixels)`];
+  if (textFile === "-") process.stderr.write(`${text.join("\n")}\n`);
+  else if (textFile !== undefined) writeFileSync(textFile, `${text.join("\n")}\n`);
+  if (screenshot !== undefined) writeFileSync(screenshot, encodePng(screen));
 }
 
 function ripOf(machine: Machine | ParallelMachine): string {

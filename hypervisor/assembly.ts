@@ -5,6 +5,8 @@
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
+import { screenOf, type Screen } from "../devices/vga/screen.ts";
+import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
 import { cpuModel, hypervisorLeaves, type CpuIdentity } from "../emulator/host/cpu-models.ts";
@@ -71,6 +73,7 @@ export interface Hardware {
   readonly completion: CompletionPath;
   readonly drives: readonly DriveOptions[];
   readonly firmware?: FirmwareHardware;
+  readonly vga?: { readonly rom?: Uint8Array };
 }
 
 /** The machine starts in firmware: the ROM, and what is asked of it. */
@@ -90,13 +93,13 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes, firmware }: Hardware): MemoryPlan {
+export function planHardware({ mode, smp, ramBytes, firmware, vga }: Hardware): MemoryPlan {
   const romBytes = firmware?.rom.length ?? 0;
   const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp, romBytes) : ramBytes;
   return planMemory({
     cpus: smp,
     ramBytes: machineRam,
-    stateBytes: STATE_BYTES,
+    stateBytes: STATE_BYTES + (vga ? VIDEO_MEMORY_BYTES : 0),
     recordBytes: RECORD_BYTES,
     // A VM's ROM is in its hypervisor's RAM.
     romBytes: mode === "vm" ? 0 : romBytes,
@@ -189,7 +192,7 @@ export class Assembly {
   readonly #timings: DiskServiceTime[] = [];
 
   constructor(hardware: Hardware, parts: ThreadParts) {
-    const { mode, smp, profile, cpu } = hardware;
+    const { mode, smp, profile, cpu, vga } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
     const firmware = this.#firmware();
@@ -205,6 +208,7 @@ export class Assembly {
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
       ...(firmware && mode === "metal" && { firmware }),
+      ...(vga && mode === "metal" && { vga }),
     });
     if (mode === "vm") {
       const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
@@ -221,6 +225,7 @@ export class Assembly {
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(firmware && { firmware }),
+        ...(vga && { vga }),
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
       });
     }
@@ -229,14 +234,19 @@ export class Assembly {
   }
 
   #firmware(): Firmware | undefined {
-    const { firmware, ramBytes, smp } = this.hardware;
+    const { firmware, ramBytes, smp, vga } = this.hardware;
     if (!firmware) return undefined;
     const { rom, bootOrder, bootMenu } = firmware;
     const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
     return {
       rom,
       bootOrder,
-      items: firmwareItems({ ram: { lowRam: ramBytes, highRam: 0 }, cpus: smp, vga: false, bootMenu }),
+      items: firmwareItems({
+        ram: { lowRam: ramBytes, highRam: 0 },
+        cpus: smp,
+        vga: vga !== undefined,
+        bootMenu,
+      }),
       ...(log && { log: (byte) => log.transmit(byte) }),
     };
   }
@@ -257,6 +267,12 @@ export class Assembly {
       this.#timings.push(timing);
       return { ...disk, timing };
     };
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && screenOf(vga.state);
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
@@ -339,7 +355,13 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
   const identity = identityOf(hardware);
   const ram = { lowRam: hardware.ramBytes, highRam: 0 };
   const featureFlags = identity.cpuid.find(([leaf]) => leaf === 1)?.[5] ?? 0;
-  const firmware = buildFirmware({ ram, cpus: hardware.smp, signature: identity.signature, featureFlags });
+  const firmware = buildFirmware({
+    ram,
+    cpus: hardware.smp,
+    signature: identity.signature,
+    featureFlags,
+    vga: hardware.vga !== undefined,
+  });
   const image = loadBootImage(
     {
       kernel,

@@ -5,7 +5,8 @@
  * Everything volatile is in `memory` (and the disks' overlays), so a snapshot is a copy of them.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { MachineMemory } from "../emulator/host/core.ts";
 import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
@@ -13,7 +14,7 @@ import { BoardClock } from "../emulator/machine/clock.ts";
 import { parseCostProfile, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { parseBootOrder, readBios, type BootOrder } from "../emulator/machine/firmware/bios.ts";
 import type { BootImage } from "../emulator/machine/loaders/boot-image.ts";
-import type { ImageFile } from "../emulator/machine/read-image.ts";
+import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import { Scheduler } from "../emulator/machine/scheduler.ts";
 import { StateAllocator } from "../layout/struct.ts";
 import {
@@ -30,6 +31,7 @@ import {
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
+import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
@@ -64,6 +66,10 @@ export interface MachineOptions extends SoftwareOptions {
   readonly bootMenu?: boolean;
   /** A file for what firmware writes to its debug port (402H). */
   readonly biosLog?: string;
+  /** A VGA. Default: `std` with firmware, else `none`. */
+  readonly vga?: "none" | "std";
+  /** The VGA's option ROM (SeaVGABIOS). Default: `vgabios-stdvga.bin` beside the BIOS image, if it is there. */
+  readonly vgaBios?: string;
   /** Bytes the guest writes to its first serial port. */
   readonly onSerial?: (byte: number) => void;
   /** Every VM exit, as it is entered in the ledger. */
@@ -268,6 +274,11 @@ export class Machine {
     this.#assembly.boot(this.#software);
   }
 
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    return this.#assembly.screen;
+  }
+
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */
   receive(input: Uint8Array): number {
     return (this.vm?.pc ?? this.board.pc).uart.receive(input);
@@ -414,6 +425,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     throw new OptionError("-drive: two drives have the same index=");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   const firmware = checkFirmware(options);
+  const vga = checkVga(options);
   return {
     mode,
     clock,
@@ -425,7 +437,22 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     completion: options.completion ?? "inject",
     drives,
     ...(firmware && { firmware }),
+    ...(vga && { vga }),
   };
+}
+
+const VGA_BIOS = "vgabios-stdvga.bin";
+const MOST_ROM_BYTES = 256 * 1024;
+
+function checkVga({ bios, vga, vgaBios }: MachineOptions): Hardware["vga"] {
+  if ((vga ?? (bios === undefined ? "none" : "std")) === "none") {
+    if (vgaBios !== undefined) throw new OptionError("--vga-bios needs -vga std");
+    return undefined;
+  }
+  const beside =
+    bios === undefined ? undefined : join(dirname(typeof bios === "string" ? bios : bios.path), VGA_BIOS);
+  const path = vgaBios ?? (beside !== undefined && existsSync(beside) ? beside : undefined);
+  return path === undefined ? {} : { rom: readImage(path, "VGA option ROM", MOST_ROM_BYTES).bytes };
 }
 
 function checkFirmware(options: MachineOptions): FirmwareHardware | undefined {

@@ -21,6 +21,7 @@ import {
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
+import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
@@ -169,6 +170,11 @@ export class ParallelMachine {
     const { resets } = this.board.state;
     this.#powerOn();
     this.board.state.resets = resets + 1;
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    return this.#assembly.screen;
   }
 
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */

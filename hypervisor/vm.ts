@@ -19,7 +19,7 @@ import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { Firmware } from "../emulator/machine/firmware/bios.ts";
-import { Pc, type PcDisk } from "../emulator/machine/pc.ts";
+import { Pc, type PcDisk, type PcOptions } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
 import { interceptAllPorts, interceptMsrs } from "./bitmaps.ts";
@@ -56,6 +56,7 @@ export interface VmOptions {
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly firmware?: Firmware;
+  readonly vga?: PcOptions["vga"];
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -178,6 +179,7 @@ export class Vm {
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,
+      ...(options.vga && { vga: options.vga }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.#memoryMapChanged() },
       }),

@@ -49,6 +49,7 @@ import type {
 import { Uart16550 } from "../../devices/serial/uart16550.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
+import { Vga } from "../../devices/vga/vga.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
 import type { Firmware } from "./firmware/bios.ts";
 import * as at from "./layout.ts";
@@ -87,6 +88,8 @@ export interface PcOptions {
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
+  /** A VGA, with its option ROM where there is one. */
+  readonly vga?: { readonly rom?: Uint8Array };
   /** Without it the board is as firmware leaves it (`setUpPci`). */
   readonly firmware?: Firmware & { readonly memoryMapChanged: () => void };
 }
@@ -113,6 +116,7 @@ export class Pc {
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
   readonly hostBridge: HostBridge;
+  readonly vga: Vga | undefined;
   readonly #devices: readonly Resettable[];
 
   constructor(options: PcOptions) {
@@ -178,6 +182,15 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
+    if (options.vga) {
+      this.vga = new Vga(context, {
+        label: name("VGA"),
+        ports: this.ports,
+        memory: this.mmio,
+        ...options.vga,
+      });
+      this.pci.add(at.SLOT_VGA, 0, this.vga.pci);
+    }
     this.virtio = options.disks
       .filter((disk) => disk.interface === "virtio")
       .map((disk, index) => {
@@ -270,6 +283,7 @@ export class Pc {
       this.ide,
       pmFunction,
       ...this.virtio,
+      ...(this.vga ? [this.vga] : []),
       ...(fwCfg ? [fwCfg] : []),
     ];
   }

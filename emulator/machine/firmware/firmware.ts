@@ -20,6 +20,7 @@ export interface FirmwareOptions {
   readonly featureFlags: number;
   readonly pmBase?: number;
   readonly isaBridgeDevice?: number;
+  readonly vga?: boolean;
 }
 
 export interface Firmware {
