@@ -4,6 +4,7 @@ import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { encodePng } from "../hypervisor/png.ts";
+import { Typer, type Typing } from "./typing.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
@@ -16,6 +17,8 @@ export interface BootOptions {
   /** Files for the screen at the end: as text ("-": stderr), and as a PNG. */
   readonly screen?: string | undefined;
   readonly screenshot?: string | undefined;
+  /** Keys to type. */
+  readonly typings?: readonly Typing[];
   readonly reboot: boolean;
 }
 
@@ -121,12 +124,16 @@ export function statusOf(result: RunResult): number {
 /** Runs the guest; returns the exit status. Words about the run go to stderr. */
 export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
+  const typer = new Typer(options.typings ?? []);
   const trace: WriteStream | undefined =
     options.trace === undefined ? undefined : createWriteStream(options.trace);
   const machineOptions: MachineOptions = {
     ...options.machine,
     cost: loadCostProfile(options.cost),
-    onSerial: (byte) => output.transmit(byte),
+    onSerial: (byte) => {
+      output.transmit(byte);
+      typer.heard(byte);
+    },
     ...(trace ? { onExit: (entry) => trace.write(`${traceLine(entry)}\n`) } : {}),
   };
   const machine =
@@ -145,9 +152,11 @@ export async function boot(options: BootOptions): Promise<number> {
   let accepted = 0;
   const slice = async (): Promise<RunResult> => {
     accepted = input.feed(machine);
+    if (!typer.isDone) typer.look(machine);
     if (machine instanceof Machine) return machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
     const look = setInterval(() => {
       input.feed(machine);
+      if (!typer.isDone) typer.look(machine);
       output.flush();
       if (signals.interrupted || input.quit || isTimeUp()) machine.pause();
     }, SLICE_MILLISECONDS);

@@ -16,6 +16,7 @@ import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
+import { TypingOptions } from "./typing.ts";
 import { Status } from "./status.ts";
 
 let status: number = Status.OK;
@@ -39,6 +40,8 @@ const parsed =
       throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
     }
   };
+
+const typing = new TypingOptions();
 
 const clockOption = (): Option =>
   new Option("--clock <clock>", "virtual: deterministic, costs charged; wall: a thread per CPU, real time")
@@ -170,6 +173,21 @@ machineOptions(
   .option("--trace <file>", "write one JSON line per VM exit; RIP and qualification as hexadecimal strings")
   .option("--screen <file>", "at the end, write the characters on the screen ('-': stderr)")
   .option("--screenshot <file>", "at the end, write the screen as a PNG")
+  .option(
+    "--keys <text>",
+    "type on the guest's keyboard: characters, and QEMU's names of keys as in <ctrl-alt-delete> (repeatable)",
+    parsed((text) => typing.type(text)),
+  )
+  .option(
+    "--keys-at <seconds>",
+    "time of the guest at which the next --keys are typed",
+    parsed((text) => typing.at(text)),
+  )
+  .option(
+    "--keys-after <text>",
+    "text on the screen or serial port after which the next --keys are typed",
+    parsed((text) => typing.after(text)),
+  )
   .option("--no-reboot", "end instead of resetting when the guest asks for a reset")
   .addHelpText(
     "after",
@@ -191,7 +209,10 @@ Examples:
       },
     ) => {
       status = await boot({
-        machine: machineOf(flags),
+        machine: {
+          ...machineOf(flags),
+          ...(typing.typings.length > 0 && { keyboard: true }),
+        },
         clock: flags.clock,
         cost: flags.cost,
         timeoutSeconds: flags.timeout,
@@ -199,6 +220,7 @@ Examples:
         trace: flags.trace,
         screen: flags.screen,
         screenshot: flags.screenshot,
+        typings: typing.typings,
         reboot: flags.reboot,
       });
     },

@@ -5,6 +5,7 @@
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
+import type { I8042 } from "../devices/input/i8042.ts";
 import { screenOf, type Screen } from "../devices/vga/screen.ts";
 import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
@@ -74,6 +75,7 @@ export interface Hardware {
   readonly drives: readonly DriveOptions[];
   readonly firmware?: FirmwareHardware;
   readonly vga?: { readonly rom?: Uint8Array };
+  readonly keyboardAndMouse?: boolean;
 }
 
 /** The machine starts in firmware: the ROM, and what is asked of it. */
@@ -192,7 +194,7 @@ export class Assembly {
   readonly #timings: DiskServiceTime[] = [];
 
   constructor(hardware: Hardware, parts: ThreadParts) {
-    const { mode, smp, profile, cpu, vga } = hardware;
+    const { mode, smp, profile, cpu, vga, keyboardAndMouse = false } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
     const firmware = this.#firmware();
@@ -209,6 +211,7 @@ export class Assembly {
       processors: smp,
       ...(firmware && mode === "metal" && { firmware }),
       ...(vga && mode === "metal" && { vga }),
+      ...(keyboardAndMouse && mode === "metal" && { keyboardAndMouse }),
     });
     if (mode === "vm") {
       const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
@@ -226,6 +229,7 @@ export class Assembly {
         transmit: parts.transmit,
         ...(firmware && { firmware }),
         ...(vga && { vga }),
+        ...(keyboardAndMouse && { keyboardAndMouse }),
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
       });
     }
@@ -234,7 +238,7 @@ export class Assembly {
   }
 
   #firmware(): Firmware | undefined {
-    const { firmware, ramBytes, smp, vga } = this.hardware;
+    const { firmware, ramBytes, smp, vga, keyboardAndMouse } = this.hardware;
     if (!firmware) return undefined;
     const { rom, bootOrder, bootMenu } = firmware;
     const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
@@ -245,6 +249,7 @@ export class Assembly {
         ram: { lowRam: ramBytes, highRam: 0 },
         cpus: smp,
         vga: vga !== undefined,
+        mouse: keyboardAndMouse === true,
         bootMenu,
       }),
       ...(log && { log: (byte) => log.transmit(byte) }),
@@ -273,6 +278,11 @@ export class Assembly {
   get screen(): Screen | undefined {
     const { vga } = (this.vm ?? this.board).pc;
     return vga && screenOf(vga.state);
+  }
+
+  /** The 8042 with the keyboard and mouse behind it, where there are any. */
+  get input(): I8042 {
+    return (this.vm ?? this.board).pc.keyboard;
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
@@ -361,6 +371,7 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
     signature: identity.signature,
     featureFlags,
     vga: hardware.vga !== undefined,
+    mouse: hardware.keyboardAndMouse === true,
   });
   const image = loadBootImage(
     {

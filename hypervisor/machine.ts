@@ -31,6 +31,7 @@ import {
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
+import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -70,6 +71,8 @@ export interface MachineOptions extends SoftwareOptions {
   readonly vga?: "none" | "std";
   /** The VGA's option ROM (SeaVGABIOS). Default: `vgabios-stdvga.bin` beside the BIOS image, if it is there. */
   readonly vgaBios?: string;
+  /** A PS/2 keyboard and mouse. Default: with firmware or a VGA. */
+  readonly keyboard?: boolean;
   /** Bytes the guest writes to its first serial port. */
   readonly onSerial?: (byte: number) => void;
   /** Every VM exit, as it is entered in the ledger. */
@@ -202,6 +205,11 @@ export class Machine {
     );
   }
 
+  /** Seconds since power-on of the machine's clock. */
+  get seconds(): number {
+    return this.cycles / this.profile.frequencyHz;
+  }
+
   #metalClocks(): number[] {
     return this.board.cores.map(
       (core) => core!.state.instructions * core!.state.cyclesPerInstruction + core!.state.charged,
@@ -277,6 +285,19 @@ export class Machine {
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
+  }
+
+  /**
+   * Types on the guest's keyboard: characters of the US layout, names of QEMU's `sendkey` in angle brackets. Nothing happens
+   * without a keyboard. Throws RangeError where there is no such key.
+   */
+  type(keys: string): void {
+    this.#assembly.input.keyboard?.type(keyEvents(keys));
+  }
+
+  /** Moves the guest's mouse (right and up are positive) and sets its buttons: 1 left, 2 right, 4 middle. */
+  moveMouse(x: number, y: number, wheel = 0, buttons = 0): void {
+    this.#assembly.input.mouse?.move(x, y, wheel, buttons);
   }
 
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */
@@ -438,6 +459,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     drives,
     ...(firmware && { firmware }),
     ...(vga && { vga }),
+    ...((options.keyboard ?? (firmware !== undefined || vga !== undefined)) && { keyboardAndMouse: true }),
   };
 }
 

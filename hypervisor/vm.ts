@@ -57,6 +57,7 @@ export interface VmOptions {
   readonly transmit: (byte: number) => void;
   readonly firmware?: Firmware;
   readonly vga?: PcOptions["vga"];
+  readonly keyboardAndMouse?: boolean;
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -180,6 +181,7 @@ export class Vm {
       memoryAbove4G: 0,
       processors: vcpus,
       ...(options.vga && { vga: options.vga }),
+      ...(options.keyboardAndMouse && { keyboardAndMouse: true }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.#memoryMapChanged() },
       }),

@@ -59,6 +59,7 @@ export interface BoardOptions {
   readonly processors: number;
   readonly firmware?: Firmware;
   readonly vga?: PcOptions["vga"];
+  readonly keyboardAndMouse?: boolean;
 }
 
 /** Interrupt command: logical destination mode, or a shorthand. */
@@ -137,6 +138,7 @@ export class Board {
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,
       ...(options.vga && { vga: options.vga }),
+      ...(options.keyboardAndMouse && { keyboardAndMouse: true }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.memoryMapChanged() },
       }),

@@ -90,6 +90,8 @@ export interface PcOptions {
   readonly processors: number;
   /** A VGA, with its option ROM where there is one. */
   readonly vga?: { readonly rom?: Uint8Array };
+  /** Behind the 8042, which is there in any case. */
+  readonly keyboardAndMouse?: boolean;
   /** Without it the board is as firmware leaves it (`setUpPci`). */
   readonly firmware?: Firmware & { readonly memoryMapChanged: () => void };
 }
@@ -117,6 +119,7 @@ export class Pc {
   readonly floatError: FloatErrorLatch;
   readonly hostBridge: HostBridge;
   readonly vga: Vga | undefined;
+  readonly keyboard: I8042;
   readonly #devices: readonly Resettable[];
 
   constructor(options: PcOptions) {
@@ -139,7 +142,12 @@ export class Pc {
       },
     });
     this.uart = new Uart16550(context, { label: name("COM1"), irq: irq(at.COM1_IRQ), sink: options.serial });
-    const keyboard = new I8042(context, { label: name("8042"), irq: irq(at.KEYBOARD_IRQ), system });
+    this.keyboard = new I8042(context, {
+      label: name("8042"),
+      irq: irq(at.KEYBOARD_IRQ),
+      system,
+      ...(options.keyboardAndMouse === true && { auxiliaryIrq: irq(at.MOUSE_IRQ) }),
+    });
     this.floatError = new FloatErrorLatch(context, {
       label: name("float error"),
       irq: irq(at.FLOAT_ERROR_IRQ),
@@ -221,9 +229,9 @@ export class Pc {
     fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1, ...interrupts });
     fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1, ...interrupts });
     fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
-    fixed("8042 data", 0x60, 1, keyboard.dataPort, { maxAccess: 1 });
+    fixed("8042 data", 0x60, 1, this.keyboard.dataPort, { maxAccess: 1 });
     fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
-    fixed("8042 command", 0x64, 1, keyboard.commandPort, { maxAccess: 1 });
+    fixed("8042 command", 0x64, 1, this.keyboard.commandPort, { maxAccess: 1 });
     fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
     fixed("APM control", 0xb2, 2, this.pm.smiPorts, { maxAccess: 1 });
@@ -272,7 +280,7 @@ export class Pc {
       this.pit,
       rtc,
       this.uart,
-      keyboard,
+      this.keyboard,
       this.floatError,
       this.pm,
       resetControl,

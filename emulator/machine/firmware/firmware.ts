@@ -21,6 +21,7 @@ export interface FirmwareOptions {
   readonly pmBase?: number;
   readonly isaBridgeDevice?: number;
   readonly vga?: boolean;
+  readonly mouse?: boolean;
 }
 
 export interface Firmware {

@@ -16,6 +16,7 @@ import {
   ECAM_SIZE,
   IOAPIC_BASE,
   KEYBOARD_IRQ,
+  MOUSE_IRQ,
   PIT_IRQ,
   RTC_IRQ,
 } from "../../layout.ts";
@@ -29,6 +30,8 @@ export interface DsdtOptions {
   readonly pmBase: number;
   /** Device number of the PIIX3 on bus 0; its function 0 is the ISA bridge. */
   readonly isaBridgeDevice: number;
+  /** There is a mouse behind the 8042. */
+  readonly mouse?: boolean;
 }
 
 /** I/O APIC input of PIRQA#; the others follow. */
@@ -167,7 +170,7 @@ function hostBridge(options: DsdtOptions): Aml {
   );
 }
 
-function isaBridge({ isaBridgeDevice }: DsdtOptions): Aml {
+function isaBridge({ isaBridgeDevice, mouse }: DsdtOptions): Aml {
   return aml.device(
     "ISA",
     aml.define("_ADR", aml.integer((isaBridgeDevice << 16) >>> 0)),
@@ -203,6 +206,9 @@ function isaBridge({ isaBridgeDevice }: DsdtOptions): Aml {
         resources.irq(1 << KEYBOARD_IRQ),
       ),
     ),
+    ...(mouse === true
+      ? [aml.device("MOUS", identify("PNP0F13"), currentResources(resources.irq(1 << MOUSE_IRQ)))]
+      : []),
     aml.device(
       "COM1",
       identify("PNP0501", 1),
