@@ -4,7 +4,7 @@ import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { encodePng } from "../hypervisor/png.ts";
-import { Typer, type Typing } from "./typing.ts";
+import { Shown, Typer, type Typing } from "./typing.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
@@ -17,6 +17,8 @@ export interface BootOptions {
   /** Files for the screen at the end: as text ("-": stderr), and as a PNG. */
   readonly screen?: string | undefined;
   readonly screenshot?: string | undefined;
+  /** The run ends, with status 0, once the guest has shown this on its screen or serial port. */
+  readonly until?: string | undefined;
   /** Keys to type. */
   readonly typings?: readonly Typing[];
   readonly reboot: boolean;
@@ -125,6 +127,8 @@ export function statusOf(result: RunResult): number {
 export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
   const typer = new Typer(options.typings ?? []);
+  const shown = new Shown();
+  const hasShown = (): boolean => options.until !== undefined && shown.has(options.until, machine);
   const trace: WriteStream | undefined =
     options.trace === undefined ? undefined : createWriteStream(options.trace);
   const machineOptions: MachineOptions = {
@@ -133,6 +137,7 @@ export async function boot(options: BootOptions): Promise<number> {
     onSerial: (byte) => {
       output.transmit(byte);
       typer.heard(byte);
+      if (options.until !== undefined) shown.heard(byte);
     },
     ...(trace ? { onExit: (entry) => trace.write(`${traceLine(entry)}\n`) } : {}),
   };
@@ -158,7 +163,7 @@ export async function boot(options: BootOptions): Promise<number> {
       input.feed(machine);
       if (!typer.isDone) typer.look(machine);
       output.flush();
-      if (signals.interrupted || input.quit || isTimeUp()) machine.pause();
+      if (signals.interrupted || input.quit || isTimeUp() || hasShown()) machine.pause();
     }, SLICE_MILLISECONDS);
     try {
       return await machine.run();
@@ -194,6 +199,7 @@ export async function boot(options: BootOptions): Promise<number> {
         if (input.quit) process.stderr.write("\r\nexitless: terminated by Ctrl-A X\n");
         break;
       }
+      if (hasShown()) break;
       if (isTimeUp()) {
         process.stderr.write(
           `exitless: timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}\n`,

@@ -188,6 +188,10 @@ machineOptions(
     "text on the screen or serial port after which the next --keys are typed",
     parsed((text) => typing.after(text)),
   )
+  .option(
+    "--until <text>",
+    "end the run, with status 0, once the guest has shown this on screen or serial port",
+  )
   .option("--no-reboot", "end instead of resetting when the guest asks for a reset")
   .addHelpText(
     "after",
@@ -205,6 +209,7 @@ Examples:
         trace?: string;
         screen?: string;
         screenshot?: string;
+        until?: string;
         reboot: boolean;
       },
     ) => {
@@ -221,6 +226,7 @@ Examples:
         screen: flags.screen,
         screenshot: flags.screenshot,
         typings: typing.typings,
+        until: flags.until,
         reboot: flags.reboot,
       });
     },

@@ -1,6 +1,5 @@
 /** Keys that a script types: `--keys TEXT`, each after the `--keys-at SECONDS` or `--keys-after TEXT` that stands before it. */
 import { keyEvents } from "../devices/input/scan-codes.ts";
-import type { Screen } from "../devices/vga/screen.ts";
 
 /** When keys are typed: at a time of the machine's clock, or once the guest has shown a text on screen or serial port. */
 export type TypingMoment = { readonly seconds: number } | { readonly text: string };
@@ -35,19 +34,41 @@ export class TypingOptions {
   }
 }
 
-interface Typist {
+interface Shower {
+  readonly screenText: readonly string[] | undefined;
+}
+
+interface Typist extends Shower {
   readonly seconds: number;
-  readonly screen: Screen | undefined;
   type(keys: string): void;
 }
 
 const SERIAL_KEPT = 65536;
 
+/** What a guest has shown: on its screen now, and on its serial port since a moment. */
+export class Shown {
+  #serial = "";
+
+  /** A byte of the serial port. */
+  heard(byte: number): void {
+    this.#serial += String.fromCharCode(byte);
+    if (this.#serial.length > 2 * SERIAL_KEPT) this.#serial = this.#serial.slice(-SERIAL_KEPT);
+  }
+
+  forgetSerial(): void {
+    this.#serial = "";
+  }
+
+  has(text: string, machine: Shower): boolean {
+    return this.#serial.includes(text) || machine.screenText?.join("\n").includes(text) === true;
+  }
+}
+
 /** Types what is due. Looked at between slices of the run: in virtual time these are the same in every run. */
 export class Typer {
   #waiting: readonly Typing[];
-  /** What the guest has sent since the last typing. */
-  #serial = "";
+  /** The serial port counts from the last typing on. */
+  readonly #shown = new Shown();
 
   constructor(typings: readonly Typing[]) {
     this.#waiting = typings;
@@ -59,22 +80,18 @@ export class Typer {
 
   /** A byte of the serial port. */
   heard(byte: number): void {
-    if (this.isDone) return;
-    this.#serial += String.fromCharCode(byte);
-    if (this.#serial.length > 2 * SERIAL_KEPT) this.#serial = this.#serial.slice(-SERIAL_KEPT);
+    if (!this.isDone) this.#shown.heard(byte);
   }
 
   look(machine: Typist): void {
     const [next] = this.#waiting;
     if (next === undefined || !this.#isDue(next.moment, machine)) return;
     this.#waiting = this.#waiting.slice(1);
-    this.#serial = "";
+    this.#shown.forgetSerial();
     machine.type(next.keys);
   }
 
   #isDue(moment: TypingMoment, machine: Typist): boolean {
-    if ("seconds" in moment) return machine.seconds >= moment.seconds;
-    if (this.#serial.includes(moment.text)) return true;
-    return machine.screen?.text?.join("\n").includes(moment.text) === true;
+    return "seconds" in moment ? machine.seconds >= moment.seconds : this.#shown.has(moment.text, machine);
   }
 }

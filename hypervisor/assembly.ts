@@ -6,7 +6,7 @@ import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.t
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { I8042 } from "../devices/input/i8042.ts";
-import { screenOf, type Screen } from "../devices/vga/screen.ts";
+import { screenOf, textOf, type Screen } from "../devices/vga/screen.ts";
 import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
@@ -278,6 +278,12 @@ export class Assembly {
   get screen(): Screen | undefined {
     const { vga } = (this.vm ?? this.board).pc;
     return vga && screenOf(vga.state);
+  }
+
+  /** The characters on the screen; undefined without a VGA, and where it shows a picture. */
+  get screenText(): readonly string[] | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && textOf(vga.state);
   }
 
   /** The 8042 with the keyboard and mouse behind it, where there are any. */

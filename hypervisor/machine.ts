@@ -287,6 +287,11 @@ export class Machine {
     return this.#assembly.screen;
   }
 
+  /** The characters on it alone; undefined where it shows a picture. */
+  get screenText(): readonly string[] | undefined {
+    return this.#assembly.screenText;
+  }
+
   /**
    * Types on the guest's keyboard: characters of the US layout, names of QEMU's `sendkey` in angle brackets. Nothing happens
    * without a keyboard. Throws RangeError where there is no such key.

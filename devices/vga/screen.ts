@@ -28,6 +28,21 @@ export function screenOf(s: VgaState): Screen {
   return s.graphics[spec.GR_MODE]! & spec.GR_SHIFT_256 ? screenOf256(s) : planarScreen(s);
 }
 
+/** The characters on the screen, row by row; undefined where it shows none. Far cheaper than the picture. */
+export function textOf(s: VgaState): readonly string[] | undefined {
+  const isText =
+    (s.dispi[spec.DISPI_ENABLE]! & spec.DISPI_ENABLED) === 0 &&
+    (s.attributeIndex & spec.ATTRIBUTE_INDEX_SCREEN) !== 0 &&
+    (s.graphics[spec.GR_MISC]! & spec.GR_GRAPHICS) === 0;
+  if (!isText) return undefined;
+  const columns = columnsOf(s);
+  return Array.from({ length: textRows(s) }, (_, row) =>
+    Array.from({ length: columns }, (__, column) => code437(s.memory[4 * cellAddress(s, row, column)]!))
+      .join("")
+      .trimEnd(),
+  );
+}
+
 /** The colours of 256 DAC registers, as red, green and blue of 8 bits. */
 function palette(s: VgaState): Uint8Array {
   const wide = (s.dispi[spec.DISPI_ENABLE]! & spec.DISPI_8BIT_DAC) !== 0;
@@ -87,12 +102,17 @@ function blank(s: VgaState): Screen {
   return { width, height, rgb: new Uint8Array(width * height * 3) };
 }
 
+const textRows = (s: VgaState): number => Math.floor(linesShown(s) / linesARow(s));
+
+const cellAddress = (s: VgaState, row: number, column: number): number =>
+  (startAddress(s) + row * s.crtc[spec.CR_OFFSET]! * 2 + column) & 0xffff;
+
 /** Text: character and attribute are planes 0 and 1 of an address, the font is in plane 2. */
 function textScreen(s: VgaState): Screen {
   const { memory } = s;
   const columns = columnsOf(s);
   const cellLines = linesARow(s);
-  const rows = Math.floor(linesShown(s) / cellLines);
+  const rows = textRows(s);
   const cellWidth = s.sequencer[spec.SR_CLOCKING_MODE]! & spec.SR_8_DOTS ? 8 : 9;
   const map = s.sequencer[spec.SR_CHARACTER_MAP]!;
   const fonts = [
@@ -103,17 +123,12 @@ function textScreen(s: VgaState): Screen {
   const blinks = (s.attribute[spec.AR_MODE]! & spec.AR_BLINK) !== 0;
   const colours = attributeColours(s);
   const picture = new Picture(columns * cellWidth, rows * cellLines, palette(s));
-  const start = startAddress(s);
-  const stride = s.crtc[spec.CR_OFFSET]! * 2;
   const cursor = cursorOf(s);
-  const text: string[] = [];
   for (let row = 0; row < rows; row++) {
-    const line: string[] = [];
     for (let column = 0; column < columns; column++) {
-      const address = (start + row * stride + column) & 0xffff;
+      const address = cellAddress(s, row, column);
       const character = memory[4 * address]!;
       const attribute = memory[4 * address + 1]!;
-      line.push(code437(character));
       const foreground = colours[hasTwoFonts ? attribute & 7 : attribute & 15]!;
       const background = colours[(attribute >> 4) & (blinks ? 7 : 15)]!;
       const font = fonts[(attribute >> 3) & 1]!;
@@ -131,9 +146,8 @@ function textScreen(s: VgaState): Screen {
           );
       }
     }
-    text.push(line.join("").trimEnd());
   }
-  return { width: picture.width, height: picture.height, rgb: picture.rgb, text };
+  return { width: picture.width, height: picture.height, rgb: picture.rgb, text: textOf(s)! };
 }
 
 function cursorOf(s: VgaState): { readonly address: number; readonly first: number; readonly last: number } {

@@ -2,8 +2,6 @@
 import { expect, test } from "vitest";
 import { Typer, TypingOptions } from "../../../cli/typing.ts";
 
-const screen = (text: string) => ({ width: 0, height: 0, rgb: new Uint8Array(0), text: [text] });
-
 test("each --keys has the moment that stands before it", () => {
   const options = new TypingOptions();
   options.type("a");
@@ -22,7 +20,7 @@ test("each --keys has the moment that stands before it", () => {
 
 test("in order: by the clock, by the screen, by the serial port", () => {
   const typed: string[] = [];
-  const machine = { seconds: 0, screen: screen(""), type: (keys: string) => void typed.push(keys) };
+  const machine = { seconds: 0, screenText: [""], type: (keys: string) => void typed.push(keys) };
   const typer = new Typer([
     { moment: { seconds: 2 }, keys: "a" },
     { moment: { text: "boot:" }, keys: "b" },
@@ -35,7 +33,7 @@ test("in order: by the clock, by the screen, by the serial port", () => {
   typer.look(machine);
   typer.look(machine);
   expect(typed).toEqual(["a"]);
-  machine.screen = screen("boot: ");
+  machine.screenText = ["boot: "];
   typer.look(machine);
   // What was sent before the last typing is not waited for.
   typer.look(machine);
