@@ -1,5 +1,9 @@
 /** The command line as QEMU spells it: single-dash words become the double-dash ones that the parser knows. */
 
+import type { DriveOptions } from "../hypervisor/assembly.ts";
+import { DRIVE_INTERFACES } from "../hypervisor/devices.ts";
+import { Properties } from "./properties.ts";
+
 const QEMU_WORDS = new Set([
   "kernel",
   "bios",
@@ -10,6 +14,8 @@ const QEMU_WORDS = new Set([
   "smp",
   "cpu",
   "drive",
+  "machine",
+  "device",
   "cdrom",
   "vga",
   "no-reboot",
@@ -28,6 +34,16 @@ export function normalizeArguments(argv: readonly string[]): string[] {
   });
 }
 
+/** `[pc][,hpet=on|off][,pit=on|off]`. Throws an Error that names the wrong part. */
+export function parseMachine(text: string): { hpet?: boolean; pit?: boolean } {
+  const p = new Properties(`-machine ${text}`, text, "type");
+  const type = p.take("type") ?? "pc";
+  if (type !== "pc") p.fail(`type=${type}: the only one is pc`);
+  const [hpet, pit] = ["hpet", "pit"].map((name) => p.oneOf(name, ["on", "off"] as const));
+  p.end();
+  return { ...(hpet && { hpet: hpet === "on" }), ...(pit && { pit: pit === "on" }) };
+}
+
 /** `order=LETTERS,menu=on|off`, or letters alone. Throws an Error that names the wrong part. */
 export function parseBoot(text: string): { order?: string; menu?: boolean } {
   if (!text.includes("=")) return { order: text };
@@ -43,64 +59,30 @@ export function parseBoot(text: string): { order?: string; menu?: boolean } {
 }
 
 /**
- * `file=F,if=ide|virtio[,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that names the wrong
- * part.
+ * `file=F,if=ide|virtio|ahci|none[,id=D][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that
+ * names the wrong part.
  */
-export function parseDrive(text: string): {
-  file: string;
-  interface: "ide" | "virtio";
-  readOnly: boolean;
-  snapshot: boolean;
-  queues?: number;
-  media?: "cdrom";
-  index?: number;
-} {
-  const values = new Map<string, string>();
-  // As QEMU: a doubled comma stands for a comma in a file name.
-  for (const part of text.replaceAll(",,", "\0").split(",")) {
-    const equals = part.indexOf("=");
-    if (equals < 1) throw new Error(`-drive ${text}: "${part}" is not of the form name=value`);
-    values.set(part.slice(0, equals), part.slice(equals + 1).replaceAll("\0", ","));
-  }
-  const take = (name: string): string | undefined => {
-    const value = values.get(name);
-    values.delete(name);
-    return value;
-  };
-  const file = take("file");
-  if (file === undefined || file === "") throw new Error(`-drive ${text}: file= is missing`);
-  const iface = take("if") ?? "ide";
-  if (iface !== "ide" && iface !== "virtio")
-    throw new Error(`-drive ${text}: if=${iface} must be ide or virtio`);
-  const format = take("format") ?? "raw";
-  if (format !== "raw") throw new Error(`-drive ${text}: format=${format}: only raw images are supported`);
-  const onOff = (name: string): boolean => {
-    const value = take(name) ?? "off";
-    if (value !== "on" && value !== "off")
-      throw new Error(`-drive ${text}: ${name}=${value} must be on or off`);
-    return value === "on";
-  };
-  const readOnly = onOff("readonly");
-  const snapshot = onOff("snapshot");
-  const queuesText = take("queues");
-  const queues = queuesText === undefined ? undefined : Number(queuesText);
-  if (queues !== undefined && (!Number.isInteger(queues) || queues < 1 || queues > 16))
-    throw new Error(`-drive ${text}: queues=${queuesText ?? ""} must be 1 to 16`);
-  const media = take("media") ?? "disk";
-  if (media !== "disk" && media !== "cdrom")
-    throw new Error(`-drive ${text}: media=${media} must be disk or cdrom`);
-  if (media === "cdrom" && iface !== "ide") throw new Error(`-drive ${text}: media=cdrom needs if=ide`);
-  const indexText = take("index");
-  const index = indexText === undefined ? undefined : Number(indexText);
-  if (index !== undefined && (iface !== "ide" || !Number.isInteger(index) || index < 0 || index > 3))
-    throw new Error(`-drive ${text}: index=${indexText ?? ""} must be 0 to 3, with if=ide`);
-  const [unknown] = values.keys();
-  if (unknown !== undefined) throw new Error(`-drive ${text}: ${unknown}= is not known`);
+export function parseDrive(text: string): DriveOptions {
+  const p = new Properties(`-drive ${text}`, text);
+  const file = p.required("file");
+  const wanted = p.oneOf("if", DRIVE_INTERFACES) ?? "ide";
+  const format = p.take("format") ?? "raw";
+  if (format !== "raw") p.fail(`format=${format}: only raw images are supported`);
+  const id = p.take("id");
+  const readOnly = p.isOn("readonly");
+  const snapshot = p.isOn("snapshot");
+  const queues = p.integer("queues", 1, 16);
+  const media = p.oneOf("media", ["disk", "cdrom"] as const);
+  if (media === "cdrom" && wanted !== "ide") p.fail("media=cdrom needs if=ide");
+  const index = p.integer("index", 0, 3);
+  if (index !== undefined && wanted !== "ide") p.fail(`index=${index} needs if=ide`);
+  p.end();
   return {
     file,
-    interface: iface,
+    interface: wanted,
     readOnly,
     snapshot,
+    ...(id === undefined ? {} : { id }),
     ...(queues === undefined ? {} : { queues }),
     ...(media === "cdrom" ? { media } : {}),
     ...(index === undefined ? {} : { index }),

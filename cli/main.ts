@@ -8,15 +8,16 @@ import { CostProfileError } from "../emulator/machine/cost-profile.ts";
 import { CpuSpecError } from "../emulator/host/cpu-spec.ts";
 import { BOOT_PROTOCOLS, type BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { ImageError } from "../emulator/machine/loaders/image-error.ts";
-import { OptionError, type DriveOptions } from "../hypervisor/machine.ts";
+import { OptionError, type DeviceOptions, type DriveOptions } from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
-import { normalizeArguments, parseBoot, parseDrive } from "./arguments.ts";
+import { normalizeArguments, parseBoot, parseDrive, parseMachine } from "./arguments.ts";
 import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
 import { TypingOptions } from "./typing.ts";
+import { DEVICE_MODELS, parseDevice } from "./devices.ts";
 import { Status } from "./status.ts";
 
 let status: number = Status.OK;
@@ -48,10 +49,10 @@ const clockOption = (): Option =>
     .choices(["virtual", "wall"])
     .default("virtual");
 
-const collectDrive = (text: string, before: readonly DriveOptions[]): readonly DriveOptions[] => [
-  ...before,
-  parsed(parseDrive)(text),
-];
+/** Gathers the values of an option that can be repeated. */
+const collect =
+  <T>(parse: (text: string) => T) =>
+  (text: string, before: readonly T[]): readonly T[] => [...before, parsed(parse)(text)];
 
 /** The options that say what machine to make: for `boot` and `debug`. */
 function machineOptions(command: Command): Command {
@@ -84,8 +85,20 @@ function machineOptions(command: Command): Command {
     )
     .option(
       "--drive <spec>",
-      "file=F,if=ide|virtio[,media=cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
-      collectDrive,
+      "file=F,if=ide|virtio|ahci|none[,id=D][,media=cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
+      collect(parseDrive),
+      [],
+    )
+    .option(
+      "--device <spec>",
+      `MODEL[,id=I][,addr=SLOT][,key=value…] (repeatable); models: ${DEVICE_MODELS.join(", ")}`,
+      collect(parseDevice),
+      [],
+    )
+    .option(
+      "--machine <spec>",
+      "hpet=on|off, pit=on|off: timers that the board has (repeatable)",
+      collect(parseMachine),
       [],
     )
     .option("--cdrom <file>", "a disc in the CD-ROM drive: file=FILE,if=ide,index=2,media=cdrom")
@@ -118,7 +131,9 @@ interface MachineFlags {
   readonly smp: number;
   readonly cpu: string;
   readonly drive: readonly DriveOptions[];
+  readonly device: readonly DeviceOptions[];
   readonly cdrom?: string;
+  readonly machine: readonly { readonly hpet?: boolean; readonly pit?: boolean }[];
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
@@ -136,6 +151,8 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
       flags.cdrom === undefined
         ? flags.drive
         : [...flags.drive, { file: flags.cdrom, interface: "ide", media: "cdrom", index: 2 }],
+    devices: flags.device,
+    timers: Object.assign({}, ...flags.machine) as (typeof flags.machine)[number],
     mode: flags.mode,
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.bios === undefined ? {} : { bios: flags.bios }),

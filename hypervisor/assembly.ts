@@ -14,6 +14,7 @@ import { cpuModel, hypervisorLeaves, type CpuIdentity } from "../emulator/host/c
 import { VMX_TIERS, vmxCapabilities } from "../emulator/host/vmx-features.ts";
 import type { CpuSpec } from "../emulator/host/cpu-spec.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
+import type { CardOptions } from "../emulator/machine/cards.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import type { CostProfile } from "../emulator/machine/cost-profile.ts";
@@ -26,10 +27,11 @@ import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
-import type { PcDisk } from "../emulator/machine/pc.ts";
+import { NO_PARTS, type PcDisk, type PcParts, type PcTimers } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
+import type { DriveInterface } from "./devices.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { RequestPath } from "./request-paths.ts";
@@ -47,11 +49,13 @@ export const VIRTUAL_EPOCH = 1767225600;
 
 export interface DriveOptions {
   readonly file: string;
-  readonly interface: "ide" | "virtio";
+  readonly interface: DriveInterface;
+  /** For the device that uses a drive with interface `none`. */
+  readonly id?: string;
   readonly readOnly?: boolean;
   /** Writes go to memory, the file stays as it is. */
   readonly snapshot?: boolean;
-  /** virtio request queues. Default 1. */
+  /** With interface `virtio`: request queues. Default 1. */
   readonly queues?: number;
   /** IDE. Default "disk"; "cdrom" is never written. */
   readonly media?: "disk" | "cdrom";
@@ -73,6 +77,8 @@ export interface Hardware {
   readonly path: RequestPath;
   readonly completion: CompletionPath;
   readonly drives: readonly DriveOptions[];
+  readonly cards: readonly CardOptions[];
+  readonly timers: PcTimers;
   readonly firmware?: FirmwareHardware;
   readonly vga?: { readonly rom?: Uint8Array };
   readonly keyboardAndMouse?: boolean;
@@ -198,7 +204,14 @@ export class Assembly {
     this.hardware = hardware;
     this.memory = parts.memory;
     const firmware = this.#firmware();
-    const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
+    const attached = (context: DeviceContext): PcParts => ({
+      disks: parts.drives.map((drive, index) => this.#disk(drive, index, context)),
+      ...(vga && { vga }),
+      keyboardAndMouse,
+      cards: hardware.cards,
+      timers: hardware.timers,
+      entropy: hardware.clock === "virtual" ? "seeded" : "host",
+    });
     this.board = new Board({
       memory: parts.memory,
       module: parts.module,
@@ -206,12 +219,10 @@ export class Assembly {
       clock: parts.clock,
       deterministic: hardware.clock === "virtual",
       lookAhead: profile.lookAhead.cycles,
-      disks: mode === "metal" ? disks : [],
+      parts: mode === "metal" ? attached : () => NO_PARTS,
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
       ...(firmware && mode === "metal" && { firmware }),
-      ...(vga && mode === "metal" && { vga }),
-      ...(keyboardAndMouse && mode === "metal" && { keyboardAndMouse }),
     });
     if (mode === "vm") {
       const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
@@ -224,12 +235,10 @@ export class Assembly {
         vcpus: smp,
         path: hardware.path,
         completion: hardware.completion,
-        disks,
+        parts: attached,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(firmware && { firmware }),
-        ...(vga && { vga }),
-        ...(keyboardAndMouse && { keyboardAndMouse }),
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
       });
     }
@@ -238,7 +247,7 @@ export class Assembly {
   }
 
   #firmware(): Firmware | undefined {
-    const { firmware, ramBytes, smp, vga, keyboardAndMouse } = this.hardware;
+    const { firmware, ramBytes, smp, timers, vga, keyboardAndMouse } = this.hardware;
     if (!firmware) return undefined;
     const { rom, bootOrder, bootMenu } = firmware;
     const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
@@ -250,28 +259,25 @@ export class Assembly {
         cpus: smp,
         vga: vga !== undefined,
         mouse: keyboardAndMouse === true,
+        timers,
         bootMenu,
       }),
       ...(log && { log: (byte) => log.transmit(byte) }),
     };
   }
 
-  #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
-    return (context) => {
-      const { options, storage } = drive;
-      const { interface: iface, queues, media, index: place } = options;
-      const disk = {
-        interface: iface,
-        storage,
-        ...(queues !== undefined && { queues }),
-        ...(media !== undefined && { media }),
-        ...(place !== undefined && { index: place }),
-      };
-      if (this.hardware.clock === "wall") return { ...disk, timing: new NoServiceTime(context) };
-      const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
-      this.#timings.push(timing);
-      return { ...disk, timing };
+  #disk({ options, storage }: OpenDrive, index: number, context: DeviceContext): PcDisk {
+    const { interface: at, media, index: place } = options;
+    const disk = {
+      isIde: at === "ide",
+      storage,
+      ...(media !== undefined && { media }),
+      ...(place !== undefined && { index: place }),
     };
+    if (this.hardware.clock === "wall") return { ...disk, timing: new NoServiceTime(context) };
+    const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
+    this.#timings.push(timing);
+    return { ...disk, timing };
   }
 
   /** What is on the guest's screen; undefined without a VGA. */
@@ -374,6 +380,7 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
   const firmware = buildFirmware({
     ram,
     cpus: hardware.smp,
+    timers: hardware.timers,
     signature: identity.signature,
     featureFlags,
     vga: hardware.vga !== undefined,

@@ -33,13 +33,17 @@ import {
 } from "./assembly.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen } from "../devices/vga/screen.ts";
+import { planCards, type DeviceOptions } from "./devices.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
+import { OptionError } from "./option-error.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
 import type { RequestPath } from "./request-paths.ts";
 import type { CompletionPath, Vm } from "./vm.ts";
 
 export type { DriveOptions } from "./assembly.ts";
+export type { DeviceOptions } from "./devices.ts";
+export { OptionError } from "./option-error.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
 
 const MIB = 1024 * 1024;
@@ -54,6 +58,10 @@ export interface MachineOptions extends SoftwareOptions {
   /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
   readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
+  /** Timers that the board has; by default both. */
+  readonly timers?: { readonly hpet?: boolean; readonly pit?: boolean };
+  /** Cards, and what is attached to their buses. */
+  readonly devices?: readonly DeviceOptions[];
   /** `metal`: the guest owns the machine; `vm`: it runs under the hypervisor. Default `vm`. */
   readonly mode?: "metal" | "vm";
   readonly path?: RequestPath;
@@ -77,11 +85,6 @@ export interface MachineOptions extends SoftwareOptions {
   readonly onSerial?: (byte: number) => void;
   /** Every VM exit, as it is entered in the ledger. */
   readonly onExit?: (entry: LedgerEntry) => void;
-}
-
-/** An option that cannot be: says which and what it must be. */
-export class OptionError extends Error {
-  override readonly name = "OptionError";
 }
 
 export type RunEnd = "power-off" | "debug-exit" | "triple-fault" | "idle" | "reset" | "paused";
@@ -444,8 +447,6 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const drives = options.drives ?? [];
   if (drives.filter((drive) => drive.interface === "ide").length > 4)
     throw new OptionError("-drive: at most 4 IDE drives");
-  if (drives.filter((drive) => drive.interface === "virtio").length > 8)
-    throw new OptionError("-drive: at most 8 virtio drives");
   const indices = drives.map((drive) => drive.index).filter((index) => index !== undefined);
   if (new Set(indices).size !== indices.length)
     throw new OptionError("-drive: two drives have the same index=");
@@ -462,6 +463,8 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     path: options.path ?? "user",
     completion: options.completion ?? "inject",
     drives,
+    timers: { hpet: true, pit: true, ...options.timers },
+    cards: planCards(drives, options.devices ?? []),
     ...(firmware && { firmware }),
     ...(vga && { vga }),
     ...((options.keyboard ?? (firmware !== undefined || vga !== undefined)) && { keyboardAndMouse: true }),

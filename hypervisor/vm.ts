@@ -19,7 +19,7 @@ import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { Firmware } from "../emulator/machine/firmware/bios.ts";
-import { Pc, type PcDisk, type PcOptions } from "../emulator/machine/pc.ts";
+import { Pc, type PcParts } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
 import { interceptAllPorts, interceptMsrs } from "./bitmaps.ts";
@@ -53,12 +53,10 @@ export interface VmOptions {
   readonly vcpus: number;
   readonly path: RequestPath;
   readonly completion: CompletionPath;
-  readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
+  readonly parts: (context: DeviceContext) => PcParts;
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly firmware?: Firmware;
-  readonly vga?: PcOptions["vga"];
-  readonly keyboardAndMouse?: boolean;
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -178,17 +176,15 @@ export class Vm {
         },
       },
       serial: { transmit: options.transmit },
-      disks: options.disks.map((make) => make(board.context)),
+      parts: options.parts(board.context),
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,
-      ...(options.vga && { vga: options.vga }),
-      ...(options.keyboardAndMouse && { keyboardAndMouse: true }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.#memoryMapChanged() },
       }),
     });
-    this.paths.wire(this.pc.virtio);
+    this.paths.wire(this.pc.served);
     this.owners = new DeviceOwners(this.label, this.pc);
     board.emulatedAccess = (_core, space) => {
       if (space === "port") this.#portAccess(_core);

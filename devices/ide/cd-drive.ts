@@ -4,7 +4,8 @@
  */
 import type { StorageResult } from "../ports.ts";
 import { COMMAND_MICROSECONDS, IdeDevice } from "./device.ts";
-import { identifyPacketDevice } from "./identify.ts";
+import { identifyPacketDevice } from "../ata/identify.ts";
+import { executeSetting } from "../ata/settings.ts";
 import { answerPacket, type CdMedium } from "./mmc.ts";
 import * as mmc from "./mmc-spec.ts";
 import * as spec from "./spec.ts";
@@ -61,7 +62,7 @@ export class CdDrive extends IdeDevice {
 
   protected override dispatch(command: number): void {
     const s = this.s;
-    if (this.dispatchCommon(command)) return;
+    if (this.dispatchSetting(executeSetting)) return;
     switch (command) {
       case spec.PACKET:
         this.#beginPacket();

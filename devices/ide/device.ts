@@ -7,6 +7,7 @@
  * the counters in state, so a soft reset simply drops it.
  */
 import type { Clock, DiskTiming, DmaMemory, Storage, Timer } from "../ports.ts";
+import { resetSettings, type executeSetting } from "../ata/settings.ts";
 import type { BusMaster, DmaOutcome } from "./bus-master.ts";
 import * as spec from "./spec.ts";
 import * as phase from "./state.ts";
@@ -54,9 +55,7 @@ export abstract class IdeDevice {
   /** Power-on and hardware reset: the device is ready at once, with its signature. */
   powerOn(): void {
     const s = this.s;
-    s.transferMode = spec.MODE_PIO_FLOW | 4;
-    s.writeCache = 1;
-    s.lookAhead = 1;
+    resetSettings(s);
     s.command = 0;
     s.ext = 0;
     s.blockSectors = 1;
@@ -187,9 +186,11 @@ export abstract class IdeDevice {
 
   // What a kind of device does.
 
-  /** Settings of this kind of device after power-on. */
-  protected abstract setDefaults(): void;
-  /** Carries out a command; those of every device are `dispatchCommon`'s. */
+  /** Settings after power-on that this kind of device alone has. */
+  protected setDefaults(): void {
+    return;
+  }
+  /** Carries out a command; those of every device are `executeSetting`'s. */
   protected abstract dispatch(command: number): void;
   /** BSY has ended in one of the phases of commands and data. */
   protected abstract busyEnded(): void;
@@ -206,76 +207,17 @@ export abstract class IdeDevice {
     readonly status: number;
   };
 
-  /** Commands of every device. False when it is none of them. */
-  protected dispatchCommon(command: number): boolean {
+  /** A command of a kind that changes settings: those of every device are `executeSetting`'s. False when it is none of them. */
+  protected dispatchSetting(execute: typeof executeSetting): boolean {
     const s = this.s;
-    switch (command) {
-      case spec.SET_FEATURES:
-        this.#setFeatures();
-        return true;
-      case spec.CHECK_POWER_MODE:
-        s.sectorCount[0] = s.standby ? spec.POWER_STANDBY : spec.POWER_ACTIVE;
-        this.succeed();
-        return true;
-      case spec.STANDBY:
-      case spec.STANDBY_IMMEDIATE:
-      case spec.SLEEP:
-        s.standby = 1;
-        this.succeed();
-        return true;
-      case spec.IDLE:
-      case spec.IDLE_IMMEDIATE:
-        s.standby = 0;
-        this.succeed();
-        return true;
-      default:
-        return false;
-    }
-  }
-
-  #setFeatures(): void {
-    const s = this.s;
-    switch (s.features[0]!) {
-      case spec.FEATURE_ENABLE_WRITE_CACHE:
-        s.writeCache = 1;
-        break;
-      case spec.FEATURE_DISABLE_WRITE_CACHE:
-        s.writeCache = 0;
-        break;
-      case spec.FEATURE_ENABLE_LOOK_AHEAD:
-        s.lookAhead = 1;
-        break;
-      case spec.FEATURE_DISABLE_LOOK_AHEAD:
-        s.lookAhead = 0;
-        break;
-      case spec.FEATURE_DISABLE_REVERT:
-      case spec.FEATURE_ENABLE_REVERT:
-        break;
-      case spec.FEATURE_SET_TRANSFER_MODE: {
-        const mode = s.sectorCount[0]!;
-        const number = mode & 7;
-        const legal =
-          (mode & 0xf8) === spec.MODE_PIO_DEFAULT
-            ? number <= 1
-            : (mode & 0xf8) === spec.MODE_PIO_FLOW
-              ? number <= 4
-              : (mode & 0xf8) === spec.MODE_MULTIWORD_DMA
-                ? number <= 2
-                : (mode & 0xf8) === spec.MODE_ULTRA_DMA && number <= 5;
-        if (!legal) {
-          this.fail(spec.ABRT);
-          return;
-        }
-        // A PIO mode leaves the DMA mode selected; only DMA modes show in IDENTIFY.
-        if (mode >= spec.MODE_MULTIWORD_DMA) s.transferMode = mode;
-        break;
-      }
-      default: {
-        this.fail(spec.ABRT);
-        return;
-      }
-    }
-    this.succeed();
+    const { command } = s;
+    const registers = { feature: s.features[0]!, count: s.sectorCount[0]!, device: this.w.channel.device };
+    const result = execute({ command, ...registers }, s);
+    if (result === undefined) return false;
+    if (result.count !== undefined) s.sectorCount[0] = result.count;
+    if (result.error === 0) this.succeed();
+    else this.fail(result.error);
+    return true;
   }
 
   // Data.

@@ -3,26 +3,19 @@
  * answered with ABRT as the standard has it: SMART, security, host protected area, queued commands, UNLOAD.
  */
 import type { StorageResult } from "../ports.ts";
-import { addressedSector, putAddress } from "./addressing.ts";
+import { addressedSector, putAddress } from "../ata/addressing.ts";
+import { identifyDevice } from "../ata/identify.ts";
+import { executeDiskSetting, executeSetting } from "../ata/settings.ts";
+import { sectorsOf, transferOf, type SectorTransfer } from "../ata/transfers.ts";
 import { COMMAND_MICROSECONDS, IdeDevice } from "./device.ts";
-import { DEFAULT_HEADS, DEFAULT_SECTORS_PER_TRACK, identifyDevice } from "./identify.ts";
 import * as spec from "./spec.ts";
 import * as phase from "./state.ts";
 
 /** Bytes moved at a time between disk and memory by DMA. */
 const COPY_BYTES = 64 * 1024;
 
-type Transfer = "pio" | "multiple" | "dma";
-
 export class AtaDisk extends IdeDevice {
   readonly #copy = new Uint8Array(COPY_BYTES);
-
-  protected override setDefaults(): void {
-    const s = this.s;
-    s.multipleSectors = 0;
-    s.currentHeads = DEFAULT_HEADS;
-    s.currentSectorsPerTrack = DEFAULT_SECTORS_PER_TRACK;
-  }
 
   protected override get signature(): {
     readonly mid: number;
@@ -55,47 +48,13 @@ export class AtaDisk extends IdeDevice {
   // Commands.
 
   protected override dispatch(command: number): void {
-    if (this.dispatchCommon(command)) return;
+    const transfer = transferOf(command);
+    if (transfer !== undefined) {
+      this.#beginTransfer(transfer);
+      return;
+    }
+    if (this.dispatchSetting(executeSetting) || this.dispatchSetting(executeDiskSetting)) return;
     switch (command) {
-      case spec.READ_SECTORS:
-      case spec.READ_SECTORS_NO_RETRY:
-        this.#beginTransfer("pio", false);
-        break;
-      case spec.READ_SECTORS_EXT:
-        this.#beginTransfer("pio", true);
-        break;
-      case spec.WRITE_SECTORS:
-      case spec.WRITE_SECTORS_NO_RETRY:
-        this.#beginTransfer("pio", false);
-        break;
-      case spec.WRITE_SECTORS_EXT:
-        this.#beginTransfer("pio", true);
-        break;
-      case spec.READ_MULTIPLE:
-      case spec.WRITE_MULTIPLE:
-        this.#beginTransfer("multiple", false);
-        break;
-      case spec.READ_MULTIPLE_EXT:
-      case spec.WRITE_MULTIPLE_EXT:
-        this.#beginTransfer("multiple", true);
-        break;
-      case spec.READ_DMA:
-      case spec.READ_DMA_NO_RETRY:
-      case spec.WRITE_DMA:
-      case spec.WRITE_DMA_NO_RETRY:
-        this.#beginTransfer("dma", false);
-        break;
-      case spec.READ_DMA_EXT:
-      case spec.WRITE_DMA_EXT:
-        this.#beginTransfer("dma", true);
-        break;
-      case spec.READ_VERIFY_SECTORS:
-      case spec.READ_VERIFY_SECTORS_NO_RETRY:
-        this.#verify(false);
-        break;
-      case spec.READ_VERIFY_SECTORS_EXT:
-        this.#verify(true);
-        break;
       case spec.FLUSH_CACHE:
       case spec.FLUSH_CACHE_EXT:
         this.busyUntil(this.o.timing.complete("flush", 0, 0));
@@ -105,44 +64,15 @@ export class AtaDisk extends IdeDevice {
         this.s.phase = phase.PHASE_PIO_IN_BUSY;
         this.armMicroseconds(COMMAND_MICROSECONDS);
         break;
-      case spec.SET_MULTIPLE_MODE:
-        this.#setMultiple();
-        break;
-      case spec.INITIALIZE_DEVICE_PARAMETERS:
-        this.#initializeParameters();
-        break;
       case spec.READ_NATIVE_MAX_ADDRESS:
       case spec.READ_NATIVE_MAX_ADDRESS_EXT:
         this.#readNativeMax(command === spec.READ_NATIVE_MAX_ADDRESS_EXT);
         break;
       default:
-        if (command >= spec.RECALIBRATE_FIRST && command <= spec.RECALIBRATE_LAST) this.succeed();
-        else if (command >= spec.SEEK_FIRST && command <= spec.SEEK_LAST) this.#seek();
+        if (command >= spec.SEEK_FIRST && command <= spec.SEEK_LAST) this.#seek();
         // NOP always aborts; so does everything the drive does not implement.
         else this.fail(spec.ABRT);
     }
-  }
-
-  #setMultiple(): void {
-    const count = this.s.sectorCount[0]!;
-    if (count > spec.MOST_MULTIPLE_SECTORS || (count & (count - 1)) !== 0) {
-      this.fail(spec.ABRT);
-      return;
-    }
-    this.s.multipleSectors = count;
-    this.succeed();
-  }
-
-  #initializeParameters(): void {
-    const s = this.s;
-    const sectorsPerTrack = s.sectorCount[0]!;
-    if (sectorsPerTrack === 0) {
-      this.fail(spec.ABRT);
-      return;
-    }
-    s.currentSectorsPerTrack = sectorsPerTrack;
-    s.currentHeads = (this.w.channel.device & 0x0f) + 1;
-    this.succeed();
   }
 
   #readNativeMax(ext: boolean): void {
@@ -161,31 +91,28 @@ export class AtaDisk extends IdeDevice {
     this.succeed();
   }
 
-  #verify(ext: boolean): void {
-    if (!this.#latchRange(ext)) return;
+  #beginTransfer({ operation, protocol, ext }: SectorTransfer): void {
     const s = this.s;
-    this.busyUntil(this.o.timing.complete("read", s.lba, s.remaining * spec.SECTOR_BYTES));
-  }
-
-  #beginTransfer(kind: Transfer, ext: boolean): void {
-    const s = this.s;
-    if (kind === "multiple" && s.multipleSectors === 0) {
+    if (protocol === "multiple" && s.multipleSectors === 0) {
       this.fail(spec.ABRT);
       return;
     }
     if (!this.#latchRange(ext)) return;
-    const read = isRead(s.command);
-    if (!read && this.o.storage.readOnly) {
+    if (operation === "write" && this.o.storage.readOnly) {
       this.fail(spec.WP | spec.ABRT);
       return;
     }
+    const bytes = s.remaining * spec.SECTOR_BYTES;
+    if (operation === "verify") {
+      this.busyUntil(this.o.timing.complete("read", s.lba, bytes));
+      return;
+    }
     s.standby = 0;
-    s.blockSectors = kind === "multiple" ? s.multipleSectors : 1;
-    if (kind === "dma") {
+    s.blockSectors = protocol === "multiple" ? s.multipleSectors : 1;
+    if (protocol === "dma") {
       s.phase = phase.PHASE_DMA_BUSY;
-      const bytes = s.remaining * spec.SECTOR_BYTES;
-      this.w.timer.arm(this.o.timing.complete(read ? "read" : "write", s.lba, bytes));
-    } else if (read) this.#nextPioIn();
+      this.w.timer.arm(this.o.timing.complete(operation, s.lba, bytes));
+    } else if (operation === "read") this.#nextPioIn();
     else this.#nextPioOut(false);
   }
 
@@ -194,8 +121,7 @@ export class AtaDisk extends IdeDevice {
     const s = this.s;
     s.ext = ext ? 1 : 0;
     const lba = addressedSector(s, this.w.channel.device, ext);
-    // A count of 0 means the largest: 256, or 65,536 with 48-bit commands.
-    const count = ext ? (s.sectorCount[1]! << 8) | s.sectorCount[0]! || 65536 : s.sectorCount[0]! || 256;
+    const count = sectorsOf((ext ? s.sectorCount[1]! << 8 : 0) | s.sectorCount[0]!, ext);
     if (lba === undefined || lba + count > this.o.storage.sectors) {
       if (lba !== undefined) s.lba = lba;
       this.fail(spec.IDNF);
@@ -385,20 +311,6 @@ export class AtaDisk extends IdeDevice {
 
 /** Commands that move data from the drive, or verify it. */
 function isRead(command: number): boolean {
-  switch (command) {
-    case spec.READ_SECTORS:
-    case spec.READ_SECTORS_NO_RETRY:
-    case spec.READ_SECTORS_EXT:
-    case spec.READ_MULTIPLE:
-    case spec.READ_MULTIPLE_EXT:
-    case spec.READ_DMA:
-    case spec.READ_DMA_NO_RETRY:
-    case spec.READ_DMA_EXT:
-    case spec.READ_VERIFY_SECTORS:
-    case spec.READ_VERIFY_SECTORS_NO_RETRY:
-    case spec.READ_VERIFY_SECTORS_EXT:
-      return true;
-    default:
-      return false;
-  }
+  const transfer = transferOf(command);
+  return transfer !== undefined && transfer.operation !== "write";
 }

@@ -15,7 +15,7 @@ import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import type { Firmware } from "./firmware/bios.ts";
 import { EventQueue, NEVER } from "./events.ts";
-import { Pc, type PcDisk, type PcOptions } from "./pc.ts";
+import { Pc, type PcParts } from "./pc.ts";
 
 const MOST_IPIS = 64;
 
@@ -53,13 +53,11 @@ export interface BoardOptions {
   readonly deterministic: boolean;
   /** Latency between two CPUs, cycles. */
   readonly lookAhead: number;
-  readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
+  readonly parts: (context: DeviceContext) => PcParts;
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
   readonly firmware?: Firmware;
-  readonly vga?: PcOptions["vga"];
-  readonly keyboardAndMouse?: boolean;
 }
 
 /** Interrupt command: logical destination mode, or a shorthand. */
@@ -133,12 +131,10 @@ export class Board {
       intr: this.#intr(),
       ignoreFloatErrors: () => this.#ignoreFloatErrors(),
       serial: { transmit: options.transmit },
-      disks: options.disks.map((make) => make(this.context)),
+      parts: options.parts(this.context),
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,
-      ...(options.vga && { vga: options.vga }),
-      ...(options.keyboardAndMouse && { keyboardAndMouse: true }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.memoryMapChanged() },
       }),

@@ -47,10 +47,13 @@ import type {
   SystemControl,
 } from "../../devices/ports.ts";
 import { Uart16550 } from "../../devices/serial/uart16550.ts";
+import { HPET_BYTES } from "../../devices/timer/hpet-spec.ts";
+import { Hpet } from "../../devices/timer/hpet.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import { Vga } from "../../devices/vga/vga.ts";
-import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import type { ServedVirtio } from "../../devices/virtio/served.ts";
+import { buildCards, type CardBackEnds, type CardOptions } from "./cards.ts";
 import type { Firmware } from "./firmware/bios.ts";
 import * as at from "./layout.ts";
 
@@ -58,16 +61,39 @@ import * as at from "./layout.ts";
 const BOARD_SUBSYSTEM = { vendorId: 0x1af4, id: 0x1100 } as const;
 
 export interface PcDisk {
-  readonly interface: "ide" | "virtio";
+  /** On the IDE controller; the others are a card's. */
+  readonly isIde: boolean;
   readonly storage: Storage;
   readonly timing: DiskTiming;
-  /** virtio request queues. */
-  readonly queues?: number;
   /** IDE. Default "disk". */
   readonly media?: "disk" | "cdrom";
   /** IDE: 0 and 1 on the primary channel, 2 and 3 on the secondary one. */
   readonly index?: number;
 }
+
+/** What is attached to a PC, with its back ends on this thread. */
+export interface PcParts extends CardBackEnds {
+  readonly timers: PcTimers;
+  readonly disks: readonly PcDisk[];
+  readonly cards: readonly CardOptions[];
+  /** A VGA, with its option ROM where there is one. */
+  readonly vga?: { readonly rom?: Uint8Array };
+  /** Behind the 8042, which is there in any case. */
+  readonly keyboardAndMouse?: boolean;
+}
+
+/** Which of the timers that a PC may be without it has. */
+export interface PcTimers {
+  readonly hpet: boolean;
+  readonly pit: boolean;
+}
+
+export const NO_PARTS: PcParts = {
+  timers: { hpet: false, pit: true },
+  disks: [],
+  cards: [],
+  entropy: "seeded",
+};
 
 export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
@@ -84,21 +110,17 @@ export interface PcOptions {
   /** Asserts the first processor's IGNNE#. */
   readonly ignoreFloatErrors: () => void;
   readonly serial: SerialSink;
-  readonly disks: readonly PcDisk[];
+  readonly parts: PcParts;
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
-  /** A VGA, with its option ROM where there is one. */
-  readonly vga?: { readonly rom?: Uint8Array };
-  /** Behind the 8042, which is there in any case. */
-  readonly keyboardAndMouse?: boolean;
   /** Without it the board is as firmware leaves it (`setUpPci`). */
   readonly firmware?: Firmware & { readonly memoryMapChanged: () => void };
 }
 
 /** Drives by their places on the channels: what has none takes the first that is free. */
 function ideDrives(disks: readonly PcDisk[]): (PcDisk | undefined)[] {
-  const ide = disks.filter((disk) => disk.interface === "ide");
+  const ide = disks.filter((disk) => disk.isIde);
   const places: (PcDisk | undefined)[] = [undefined, undefined, undefined, undefined];
   for (const disk of ide) if (disk.index !== undefined) places[disk.index] = disk;
   for (const disk of ide) if (disk.index === undefined) places[places.indexOf(undefined)] = disk;
@@ -109,12 +131,13 @@ export class Pc {
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
   readonly pic: I8259Pair;
-  readonly pit: I8254;
+  readonly pit: I8254 | undefined;
   readonly ioapic: IoApic;
   readonly uart: Uart16550;
   readonly pci: PciBus;
   readonly ide: IdeController;
-  readonly virtio: readonly VirtioBlk[];
+  /** The cards whose queues a request path can serve. */
+  readonly served: readonly ServedVirtio[];
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
   readonly hostBridge: HostBridge;
@@ -130,10 +153,22 @@ export class Pc {
     const pins = this.#isaPins(context, label);
     const irq = (n: number): InterruptLine => pins[n]!.source();
 
-    this.pit = new I8254(context, { label: name("PIT"), irq: irq(at.PIT_IRQ) });
+    const { timers } = options.parts;
+    const hpet = timers.hpet
+      ? new Hpet(context, {
+          label: name("HPET"),
+          irq0: irq(at.PIT_IRQ),
+          irq8: irq(at.RTC_IRQ),
+          route: (input) => this.ioapic.line(input),
+          messages: options.messages,
+        })
+      : undefined;
+    this.pit = timers.pit
+      ? new I8254(context, { label: name("PIT"), irq: hpet?.pit ?? irq(at.PIT_IRQ) })
+      : undefined;
     const rtc = new Mc146818(context, {
       label: name("RTC"),
-      irq: irq(at.RTC_IRQ),
+      irq: hpet?.rtc ?? irq(at.RTC_IRQ),
       cmos: {
         memoryBelow4G: options.memoryBelow4G,
         memoryAbove4G: options.memoryAbove4G,
@@ -146,7 +181,7 @@ export class Pc {
       label: name("8042"),
       irq: irq(at.KEYBOARD_IRQ),
       system,
-      ...(options.keyboardAndMouse === true && { auxiliaryIrq: irq(at.MOUSE_IRQ) }),
+      ...(options.parts.keyboardAndMouse === true && { auxiliaryIrq: irq(at.MOUSE_IRQ) }),
     });
     this.floatError = new FloatErrorLatch(context, {
       label: name("float error"),
@@ -179,7 +214,7 @@ export class Pc {
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
-      drives: ideDrives(options.disks),
+      drives: ideDrives(options.parts.disks),
     });
     const pmFunction = new PmFunction(context, {
       label: name("PM function"),
@@ -190,31 +225,25 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
-    if (options.vga) {
+    if (options.parts.vga) {
       this.vga = new Vga(context, {
         label: name("VGA"),
         ports: this.ports,
         memory: this.mmio,
-        ...options.vga,
+        ...options.parts.vga,
       });
       this.pci.add(at.SLOT_VGA, 0, this.vga.pci);
     }
-    this.virtio = options.disks
-      .filter((disk) => disk.interface === "virtio")
-      .map((disk, index) => {
-        const slot = at.SLOT_FIRST_CARD + index;
-        const device = new VirtioBlk(diskContext, {
-          label: name(`virtio-blk ${index}`),
-          memory: options.memory,
-          messages: options.messages,
-          intx: isaBridge.intx(slot, 1),
-          storage: disk.storage,
-          timing: disk.timing,
-          queues: disk.queues ?? 1,
-        });
-        this.pci.add(slot, 0, device.pci);
-        return device;
-      });
+    const cards = buildCards(options.parts.cards, options.parts, {
+      context,
+      diskContext,
+      memory: options.memory,
+      messages: options.messages,
+      intx: (slot, pin) => isaBridge.intx(slot, pin),
+      name,
+    });
+    for (const { slot, pci } of cards) this.pci.add(slot, 0, pci);
+    this.served = cards.flatMap(({ served }) => served ?? []);
 
     const fixed = (
       label: string,
@@ -228,9 +257,11 @@ export class Pc {
     fixed("PIC 1", 0x20, 2, this.pic.masterPorts, { maxAccess: 1, ...interrupts });
     fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1, ...interrupts });
     fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1, ...interrupts });
-    fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
+    if (this.pit) {
+      fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
+      fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
+    }
     fixed("8042 data", 0x60, 1, this.keyboard.dataPort, { maxAccess: 1 });
-    fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
     fixed("8042 command", 0x64, 1, this.keyboard.commandPort, { maxAccess: 1 });
     fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
@@ -250,6 +281,13 @@ export class Pc {
       device: this.ioapic,
       ...interrupts,
     });
+    if (hpet)
+      this.mmio.addFixed({
+        label: name("HPET"),
+        base: at.HPET_BASE,
+        size: HPET_BYTES,
+        device: hpet,
+      });
     this.mmio.addFixed({
       label: name("test memory"),
       base: TEST_MEMORY_BASE,
@@ -277,7 +315,8 @@ export class Pc {
       this.pic,
       this.ioapic,
       ...pins,
-      this.pit,
+      ...(hpet ? [hpet] : []),
+      ...(this.pit ? [this.pit] : []),
       rtc,
       this.uart,
       this.keyboard,
@@ -290,7 +329,7 @@ export class Pc {
       isaBridge,
       this.ide,
       pmFunction,
-      ...this.virtio,
+      ...cards.flatMap(({ devices }) => devices),
       ...(this.vga ? [this.vga] : []),
       ...(fwCfg ? [fwCfg] : []),
     ];

@@ -8,6 +8,7 @@ import {
   KEY_RAM_SIZE,
 } from "../../../devices/firmware/fw-cfg-spec.ts";
 import { COM1_PORT, ECAM_BASE, ECAM_SIZE } from "../layout.ts";
+import type { PcTimers } from "../pc.ts";
 import { TableWriter } from "../table-writer.ts";
 import { AddressRangeMemory, AddressRangeReserved, FOUR_GIB } from "./memory-ranges.ts";
 import type { RamSize } from "./memory-ranges.ts";
@@ -18,6 +19,7 @@ export interface FirmwareItemsOptions {
   readonly cpus: number;
   readonly vga: boolean;
   readonly mouse: boolean;
+  readonly timers: PcTimers;
   /** Show the firmware's boot menu and wait for a key. */
   readonly bootMenu: boolean;
 }
@@ -48,8 +50,8 @@ function e820(ram: RamSize): Uint8Array {
   return table.bytes;
 }
 
-export function firmwareItems({ ram, cpus, vga, mouse, bootMenu }: FirmwareItemsOptions): FwCfgItems {
-  const files = new Map(acpiFiles({ cpus, vga, mouse }));
+export function firmwareItems({ ram, cpus, vga, mouse, timers, bootMenu }: FirmwareItemsOptions): FwCfgItems {
+  const files = new Map(acpiFiles({ cpus, vga, mouse, timers }));
   files.set("etc/e820", e820(ram));
   files.set("etc/boot-fail-wait", u32(BOOT_FAIL_WAIT));
   // Without a VGA the firmware's screen is the serial port.

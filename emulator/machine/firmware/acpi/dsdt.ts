@@ -8,12 +8,15 @@
 import { PIRQRCA } from "../../../../devices/pci/chipset-spec.ts";
 import { IsaBridge } from "../../../../devices/pci/chipset.ts";
 import { PM_PORTS, SUS_TYP_SOFT_OFF } from "../../../../devices/acpi/pm-spec.ts";
+import { HPET_BYTES } from "../../../../devices/timer/hpet-spec.ts";
+import type { PcTimers } from "../../pc.ts";
 import { concatenate } from "../../table-writer.ts";
 import {
   COM1_IRQ,
   COM1_PORT,
   ECAM_BASE,
   ECAM_SIZE,
+  HPET_BASE,
   IOAPIC_BASE,
   KEYBOARD_IRQ,
   MOUSE_IRQ,
@@ -32,6 +35,7 @@ export interface DsdtOptions {
   readonly isaBridgeDevice: number;
   /** There is a mouse behind the 8042. */
   readonly mouse?: boolean;
+  readonly timers: PcTimers;
 }
 
 /** I/O APIC input of PIRQA#; the others follow. */
@@ -66,6 +70,7 @@ export function buildDsdtAml(options: DsdtOptions): Aml {
       ...PIRQ_LETTERS.map((letter, pirq) => ioApicLink(letter, pirq)),
       hostBridge(options),
       systemBoard(options),
+      ...(options.timers.hpet ? [highPrecisionTimers()] : []),
     ),
   ]);
 }
@@ -170,7 +175,7 @@ function hostBridge(options: DsdtOptions): Aml {
   );
 }
 
-function isaBridge({ isaBridgeDevice, mouse }: DsdtOptions): Aml {
+function isaBridge({ isaBridgeDevice, mouse, timers }: DsdtOptions): Aml {
   return aml.device(
     "ISA",
     aml.define("_ADR", aml.integer((isaBridgeDevice << 16) >>> 0)),
@@ -186,11 +191,7 @@ function isaBridge({ isaBridgeDevice, mouse }: DsdtOptions): Aml {
         resources.irq(1 << 2),
       ),
     ),
-    aml.device(
-      "TIMR",
-      identify("PNP0100"),
-      currentResources(resources.ioPorts(0x40, 4), resources.irq(1 << PIT_IRQ)),
-    ),
+    ...(timers.pit ? [intervalTimer()] : []),
     aml.device(
       "RTC",
       identify("PNP0B00"),
@@ -214,6 +215,23 @@ function isaBridge({ isaBridgeDevice, mouse }: DsdtOptions): Aml {
       identify("PNP0501", 1),
       currentResources(resources.ioPorts(COM1_PORT, 8), resources.irq(1 << COM1_IRQ)),
     ),
+  );
+}
+
+function intervalTimer(): Aml {
+  return aml.device(
+    "TIMR",
+    identify("PNP0100"),
+    currentResources(resources.ioPorts(0x40, 4), resources.irq(1 << PIT_IRQ)),
+  );
+}
+
+/** No interrupt is named: legacy replacement takes IRQ 0 and IRQ 8 from PIT and RTC. */
+function highPrecisionTimers(): Aml {
+  return aml.device(
+    "HPET",
+    identify("PNP0103", 0),
+    currentResources(resources.memory32Fixed(HPET_BASE, HPET_BYTES)),
   );
 }
 

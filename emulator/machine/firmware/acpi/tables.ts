@@ -13,9 +13,15 @@ import {
   RCR_SRST,
 } from "../../../../devices/acpi/pm-spec.ts";
 import { PIRQ_IRQ } from "../../../../devices/pci/firmware-setup.ts";
+import {
+  CAPABILITIES as HPET_CAPABILITIES,
+  COUNTER_HZ as HPET_HZ,
+} from "../../../../devices/timer/hpet-spec.ts";
+import type { PcTimers } from "../../pc.ts";
 import { TableWriter, concatenate } from "../../table-writer.ts";
 import {
   ECAM_BASE,
+  HPET_BASE,
   IOAPIC_BASE,
   LOCAL_APIC_BASE,
   PIT_GSI,
@@ -37,6 +43,8 @@ export interface AcpiOptions {
   /** The board has a VGA, and a mouse. */
   readonly vga?: boolean;
   readonly mouse?: boolean;
+  /** Timers that a PC may be without; by default both. */
+  readonly timers?: PcTimers;
 }
 
 export interface AcpiTables {
@@ -97,7 +105,12 @@ const PROC_C1 = 1 << 2;
 const SLP_BUTTON_NOT_FIXED = 1 << 5;
 const RESET_REG_SUP = 1 << 10;
 
+const SYSTEM_MEMORY = 0;
 const SYSTEM_IO = 1;
+
+const BOTH_TIMERS: PcTimers = { hpet: true, pit: true };
+/** The least period of a periodic timer in ticks: 10 microseconds. */
+const HPET_LEAST_TICKS = Math.ceil(HPET_HZ / 100_000);
 
 /** MADT flags and entry types. */
 const PCAT_COMPAT = 1;
@@ -207,6 +220,13 @@ function madt(cpus: number): Uint8Array {
   return systemTable("APIC", 3, concatenate(entries));
 }
 
+/** IA-PC HPET Specification, "The ACPI 2.0 HPET Description Table". */
+function hpet(): Uint8Array {
+  // Block ID; base address with its address space; number 0, least ticks, no page protection.
+  const table = new TableWriter(20).u32(0, HPET_CAPABILITIES).u8(4, SYSTEM_MEMORY).u64(8, HPET_BASE);
+  return systemTable("HPET", 1, table.u16(17, HPET_LEAST_TICKS).bytes);
+}
+
 function mcfg(): Uint8Array {
   // Eight reserved bytes; then base, segment group 0, first and last bus, four reserved bytes.
   return systemTable("MCFG", 1, new TableWriter(24).u64(8, ECAM_BASE).u8(19, ECAM_BUSES - 1).bytes);
@@ -214,7 +234,8 @@ function mcfg(): Uint8Array {
 
 /** Lays out all tables from `base` on. */
 export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout {
-  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, vga = false, mouse = false } = options;
+  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, timers = BOTH_TIMERS } = options;
+  const { vga = false, mouse = false } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
@@ -226,11 +247,13 @@ export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout
     return at;
   };
   const facsAt = place("FACS", facs(), 64);
-  const dsdtAt = place("DSDT", systemTable("DSDT", 2, buildDsdtAml({ pmBase, isaBridgeDevice, mouse })));
+  const aml = buildDsdtAml({ pmBase, isaBridgeDevice, mouse, timers });
+  const dsdtAt = place("DSDT", systemTable("DSDT", 2, aml));
   const roots = [
     place("FACP", fadt(facsAt, dsdtAt, pmBase, vga)),
     place("APIC", madt(cpus)),
     place("MCFG", mcfg()),
+    ...(timers.hpet ? [place("HPET", hpet())] : []),
   ];
   const rsdt = new TableWriter(4 * roots.length);
   const xsdt = new TableWriter(8 * roots.length);

@@ -15,6 +15,8 @@ export interface IdentifyInput {
   readonly lookAhead: boolean;
   readonly currentHeads: number;
   readonly currentSectorsPerTrack: number;
+  /** A solid-state drive on Serial ATA, with native command queuing and TRIM. */
+  readonly serialAta?: boolean;
 }
 
 /** Default geometry: 16 heads of 63 sectors, up to the 16,383 cylinders at which CHS addressing ends. */
@@ -66,11 +68,28 @@ export function identifyDevice(into: Uint8Array, o: IdentifyInput): void {
   put(93, 0x6001); // passed the hardware reset, 80-conductor cable
   put32(100, o.sectors % 2 ** 32);
   put32(102, Math.floor(o.sectors / 2 ** 32));
+  if (o.serialAta === true) putSerialAta(put);
   // Integrity word: the sum of all 512 bytes is zero.
   into[510] = 0xa5;
   let sum = 0;
   for (let i = 0; i < 511; i++) sum += into[i]!;
   into[511] = -sum & 0xff;
+}
+
+/** What differs for a drive on Serial ATA: ATA8-ACS, "IDENTIFY DEVICE". */
+function putSerialAta(put: (word: number, value: number) => void): void {
+  put(75, spec.NCQ_DEPTH - 1);
+  put(76, 0x0106); // generations 1 and 2, native command queuing
+  put(80, 0x01f0); // ATA/ATAPI-4 to ATA8-ACS
+  put(81, 0); // no minor version is reported
+  // General purpose logging, and WRITE DMA FUA EXT.
+  put(84, 0x4060);
+  put(87, 0x4060);
+  put(93, 0); // there is no cable to detect
+  put(105, 1); // blocks of ranges in one DATA SET MANAGEMENT
+  put(169, 0x0001); // TRIM
+  put(217, 0x0001); // not a rotating medium
+  put(222, 0x101f); // Serial ATA up to revision 2.6
 }
 
 /** Fills 512 bytes: "IDENTIFY PACKET DEVICE", of a CD-ROM drive. */
