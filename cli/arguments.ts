@@ -17,6 +17,7 @@ const QEMU_WORDS = new Set([
   "machine",
   "device",
   "cdrom",
+  "vga",
   "no-reboot",
   "help",
   "version",
