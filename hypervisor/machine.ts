@@ -26,10 +26,12 @@ import {
   type DriveOptions,
   type FirmwareHardware,
   type Hardware,
+  type MemoryReport,
   type OpenDrive,
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
+import { startCharacters, type CharacterOptions } from "./characters.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -39,6 +41,8 @@ import type { RequestPath } from "./request-paths.ts";
 import type { CompletionPath, Vm } from "./vm.ts";
 
 export type { DriveOptions } from "./assembly.ts";
+export type { CharacterOptions } from "./characters.ts";
+export type { MemoryReport } from "./assembly.ts";
 export type { DeviceOptions } from "./devices.ts";
 export { OptionError } from "./option-error.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
@@ -55,6 +59,10 @@ export interface MachineOptions extends SoftwareOptions {
   /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
   readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
+  /** MiB that a balloon is to leave the guest; needs a `virtio-balloon-pci`. */
+  readonly balloon?: number;
+  /** Character devices, which consoles name. */
+  readonly characters?: readonly CharacterOptions[];
   /** Timers that the board has; by default both. */
   readonly timers?: { readonly hpet?: boolean; readonly pit?: boolean };
   /** Cards, and what is attached to their buses. */
@@ -160,6 +168,7 @@ export class Machine {
     this.#hardware = hardware;
     this.#software = prepareSoftware(options, hardware);
     this.bootImage = this.#software.image;
+    startCharacters(hardware.characters);
     if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
@@ -271,9 +280,19 @@ export class Machine {
     this.#assembly.boot(this.#software);
   }
 
-  /** Hands bytes to the guest's first serial port; returns how many were accepted. */
+  /** See `Assembly.setMemoryTarget`. */
+  setMemoryTarget(bytes: number): boolean {
+    return this.#assembly.setMemoryTarget(bytes);
+  }
+
+  /** See `Assembly.memoryReport`. */
+  memoryReport(): MemoryReport | undefined {
+    return this.#assembly.memoryReport();
+  }
+
+  /** Hands keys to the guest: to its console on the terminal, or to the first serial port. Returns how many were accepted. */
   receive(input: Uint8Array): number {
-    return (this.vm?.pc ?? this.board.pc).uart.receive(input);
+    return this.#assembly.receive(input);
   }
 
   stats(): MachineStats {
@@ -413,6 +432,12 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const indices = drives.map((drive) => drive.index).filter((index) => index !== undefined);
   if (new Set(indices).size !== indices.length)
     throw new OptionError("-drive: two drives have the same index=");
+  const characters = options.characters ?? [];
+  if (
+    options.balloon !== undefined &&
+    options.devices?.some(({ model }) => model === "virtio-balloon-pci") !== true
+  )
+    throw new OptionError("--balloon needs -device virtio-balloon-pci");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   const firmware = checkFirmware(options);
   return {
@@ -425,8 +450,10 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     path: options.path ?? "user",
     completion: options.completion ?? "inject",
     drives,
+    characters,
+    ...(options.balloon === undefined ? {} : { balloon: options.balloon * MIB }),
     timers: { hpet: true, pit: true, ...options.timers },
-    cards: planCards(drives, options.devices ?? []),
+    cards: planCards(drives, options.devices ?? [], characters),
     ...(firmware && { firmware }),
   };
 }

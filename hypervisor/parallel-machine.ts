@@ -18,10 +18,12 @@ import {
   placesOf,
   prepareSoftware,
   type Hardware,
+  type MemoryReport,
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
 import { FirmwareLog } from "./firmware-log.ts";
+import { startCharacters } from "./characters.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
 import { ParallelChannels } from "./parallel-channels.ts";
@@ -72,6 +74,7 @@ export class ParallelMachine {
     this.bootImage = this.#software.image;
     this.#onSerial = options.onSerial ?? (() => undefined);
     this.#onExit = options.onExit;
+    startCharacters(hardware.characters);
     if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
@@ -171,9 +174,19 @@ export class ParallelMachine {
     this.board.state.resets = resets + 1;
   }
 
-  /** Hands bytes to the guest's first serial port; returns how many were accepted. */
+  /** See `Assembly.setMemoryTarget`. */
+  setMemoryTarget(bytes: number): boolean {
+    return this.board.lock!.hold(() => this.#assembly.setMemoryTarget(bytes));
+  }
+
+  /** See `Assembly.memoryReport`. */
+  memoryReport(): MemoryReport | undefined {
+    return this.board.lock!.hold(() => this.#assembly.memoryReport());
+  }
+
+  /** Hands keys to the guest: to its console on the terminal, or to the first serial port. Returns how many were accepted. */
   receive(input: Uint8Array): number {
-    return this.board.lock!.hold(() => (this.vm?.pc ?? this.board.pc).uart.receive(input));
+    return this.board.lock!.hold(() => this.#assembly.receive(input));
   }
 
   /** The counters; exact between two runs. */
