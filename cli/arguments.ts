@@ -18,6 +18,7 @@ const QEMU_WORDS = new Set([
   "device",
   "chardev",
   "cdrom",
+  "vga",
   "no-reboot",
   "help",
   "version",

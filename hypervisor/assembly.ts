@@ -6,6 +6,9 @@ import { BALLOON_PAGE } from "../devices/virtio/balloon/device.ts";
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
+import type { I8042 } from "../devices/input/i8042.ts";
+import { screenOf, type Screen } from "../devices/vga/screen.ts";
+import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
 import { cpuModel, hypervisorLeaves, type CpuIdentity } from "../emulator/host/cpu-models.ts";
@@ -82,6 +85,8 @@ export interface Hardware {
   readonly balloon?: number;
   readonly timers: PcTimers;
   readonly firmware?: FirmwareHardware;
+  readonly vga?: { readonly rom?: Uint8Array };
+  readonly keyboardAndMouse?: boolean;
 }
 
 /** The machine starts in firmware: the ROM, and what is asked of it. */
@@ -101,13 +106,13 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes, firmware }: Hardware): MemoryPlan {
+export function planHardware({ mode, smp, ramBytes, firmware, vga }: Hardware): MemoryPlan {
   const romBytes = firmware?.rom.length ?? 0;
   const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp, romBytes) : ramBytes;
   return planMemory({
     cpus: smp,
     ramBytes: machineRam,
-    stateBytes: STATE_BYTES,
+    stateBytes: STATE_BYTES + (vga ? VIDEO_MEMORY_BYTES : 0),
     recordBytes: RECORD_BYTES,
     // A VM's ROM is in its hypervisor's RAM.
     romBytes: mode === "vm" ? 0 : romBytes,
@@ -211,7 +216,7 @@ export class Assembly {
   readonly #timings: DiskServiceTime[] = [];
 
   constructor(hardware: Hardware, parts: ThreadParts) {
-    const { mode, smp, profile, cpu } = hardware;
+    const { mode, smp, profile, cpu, vga, keyboardAndMouse = false } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
     const firmware = this.#firmware();
@@ -233,6 +238,8 @@ export class Assembly {
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
       ...(firmware && mode === "metal" && { firmware }),
+      ...(vga && mode === "metal" && { vga }),
+      ...(keyboardAndMouse && mode === "metal" && { keyboardAndMouse }),
     });
     if (mode === "vm") {
       const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
@@ -249,6 +256,8 @@ export class Assembly {
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(firmware && { firmware }),
+        ...(vga && { vga }),
+        ...(keyboardAndMouse && { keyboardAndMouse }),
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
       });
     }
@@ -257,7 +266,7 @@ export class Assembly {
   }
 
   #firmware(): Firmware | undefined {
-    const { firmware, ramBytes, smp, timers } = this.hardware;
+    const { firmware, ramBytes, smp, vga, keyboardAndMouse, timers } = this.hardware;
     if (!firmware) return undefined;
     const { rom, bootOrder, bootMenu } = firmware;
     const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
@@ -267,7 +276,8 @@ export class Assembly {
       items: firmwareItems({
         ram: { lowRam: ramBytes, highRam: 0 },
         cpus: smp,
-        vga: false,
+        vga: vga !== undefined,
+        mouse: keyboardAndMouse === true,
         timers,
         bootMenu,
       }),
@@ -314,6 +324,17 @@ export class Assembly {
   memoryReport(): MemoryReport | undefined {
     const balloon = this.#pc.balloons[0];
     return balloon && { ...balloon.pages, statistics: balloon.takeStatistics() };
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && screenOf(vga.state);
+  }
+
+  /** The 8042 with the keyboard and mouse behind it, where there are any. */
+  get input(): I8042 {
+    return (this.vm ?? this.board).pc.keyboard;
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
@@ -407,6 +428,8 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
     timers: hardware.timers,
     signature: identity.signature,
     featureFlags,
+    vga: hardware.vga !== undefined,
+    mouse: hardware.keyboardAndMouse === true,
   });
   const image = loadBootImage(
     {

@@ -488,7 +488,7 @@ export class ExitDispatch {
     // EXIT_QUALIFICATION, bits 2:0: read, write, fetch. SDM Vol. 3C, "Exit Qualification for EPT Violations".
     const wanted = vmcs.read32(F.EXIT_QUALIFICATION) & EptRights.ALL;
     if (place !== undefined && (wanted & ~place.rights) === 0) {
-      if (vm.completion === "eli" && vcpu.shadowIdt.covers(page) && vcpu.shadowIdt.state.mapped !== 0) {
+      if (vcpu.shadowIdt.covers(page)) {
         this.#writeToIdtPage(page, isDelivering);
         return;
       }
@@ -523,16 +523,18 @@ export class ExitDispatch {
     this.#emulate(page);
   }
 
-  /** A guest write to the page whose shadow is mapped: made to the guest's own page, then copied. */
+  /** A guest write to the page of its IDT: made to the page itself, then copied to the shadows of all CPUs that have one of it. */
   #writeToIdtPage(page: number, isDelivering: boolean): void {
     const vcpu = this.#vcpu;
     vcpu.handler = "idt page";
-    vcpu.shadowIdt.unmap();
+    vcpu.shadowIdt.allowWrite();
     vcpu.core.exports.flushAllContexts();
-    vcpu.vm.ept.map(page, vcpu.vm.memory.machineAddress(page));
-    // The delivery's own write is made again with it: with something to inject there is no shadow.
-    if (!isDelivering) this.#emulate(-1);
-    vcpu.shadowIdt.written();
+    // An event delivery's own write is made again with it, at the next entry; the shadow is made anew behind it.
+    if (!isDelivering) {
+      this.#emulate(-1);
+      vcpu.shadowIdt.protect();
+    }
+    for (const { shadowIdt } of vcpu.vm.vcpus) if (shadowIdt.covers(page)) shadowIdt.written();
     vcpu.state.flush = 1;
   }
 
@@ -554,7 +556,7 @@ export class ExitDispatch {
       linear,
     );
     vcpu.shadowIdt.locate(
-      at !== undefined && vm.memory.isRam(at) ? at : undefined,
+      at !== undefined && vm.isPlainRam(at) ? at : undefined,
       vmcs.read32(F.GUEST_IDTR_LIMIT),
     );
     vcpu.state.flush = 1;

@@ -22,6 +22,8 @@ import {
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
+import { keyEvents } from "../devices/input/scan-codes.ts";
+import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { startCharacters } from "./characters.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -182,6 +184,24 @@ export class ParallelMachine {
   /** See `Assembly.memoryReport`. */
   memoryReport(): MemoryReport | undefined {
     return this.board.lock!.hold(() => this.#assembly.memoryReport());
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    return this.#assembly.screen;
+  }
+
+  /**
+   * Types on the guest's keyboard: characters of the US layout, names of QEMU's `sendkey` in angle brackets. Nothing happens
+   * without a keyboard. Throws RangeError where there is no such key.
+   */
+  type(keys: string): void {
+    this.board.lock!.hold(() => this.#assembly.input.keyboard?.type(keyEvents(keys)));
+  }
+
+  /** Moves the guest's mouse (right and up are positive) and sets its buttons: 1 left, 2 right, 4 middle. */
+  moveMouse(x: number, y: number, wheel = 0, buttons = 0): void {
+    this.board.lock!.hold(() => this.#assembly.input.mouse?.move(x, y, wheel, buttons));
   }
 
   /** Hands keys to the guest: to its console on the terminal, or to the first serial port. Returns how many were accepted. */

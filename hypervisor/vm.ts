@@ -19,12 +19,12 @@ import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { Firmware } from "../emulator/machine/firmware/bios.ts";
-import { Pc, type PcParts } from "../emulator/machine/pc.ts";
+import { Pc, type PcOptions, type PcParts } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
 import { interceptAllPorts, interceptMsrs } from "./bitmaps.ts";
 import { DeviceOwners } from "./device-owners.ts";
-import { EptRights, ExtendedPageTables } from "./ept.ts";
+import { EptRights, EptView, ExtendedPageTables } from "./ept.ts";
 import { FirmwareRom, type PagePlace } from "./firmware-rom.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import type { HostThread, PollThread } from "./host-thread.ts";
@@ -38,7 +38,8 @@ export type CompletionPath = "inject" | "eli";
 
 const PAGE = 4096;
 const PAGES_FIXED = 4;
-const PAGES_PER_VCPU = 2;
+/** Its VMCS, its shadow IDT, and the tables of its view of EPT. */
+const PAGES_PER_VCPU = 2 + EptView.PAGES;
 const LARGE_PAGE = 0x200000;
 
 export interface VmOptions {
@@ -56,6 +57,8 @@ export interface VmOptions {
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly firmware?: Firmware;
+  readonly vga?: PcOptions["vga"];
+  readonly keyboardAndMouse?: boolean;
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -140,6 +143,7 @@ export class Vm {
         new Vcpu(this, i, board.core(i), {
           vmcs: perVcpu + i * PAGES_PER_VCPU * PAGE,
           shadowIdt: perVcpu + i * PAGES_PER_VCPU * PAGE + PAGE,
+          eptView: perVcpu + i * PAGES_PER_VCPU * PAGE + 2 * PAGE,
         }),
     );
     this.apics = new LocalApics(this.vcpus.map((vcpu) => apicTarget(vcpu)));
@@ -178,6 +182,8 @@ export class Vm {
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,
+      ...(options.vga && { vga: options.vga }),
+      ...(options.keyboardAndMouse && { keyboardAndMouse: true }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.#memoryMapChanged() },
       }),
@@ -228,6 +234,11 @@ export class Vm {
       vcpu.state.flush = 1;
       vcpu.notify();
     }
+  }
+
+  /** RAM whatever the attribute map says. */
+  isPlainRam(guestPhysical: number): boolean {
+    return this.memory.isRam(guestPhysical) && this.rom?.covers(guestPhysical) !== true;
   }
 
   /** Where a guest-physical page lies and what the guest may do there; undefined where a device answers, or nobody. */

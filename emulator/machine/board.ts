@@ -15,7 +15,7 @@ import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import type { Firmware } from "./firmware/bios.ts";
 import { EventQueue, NEVER } from "./events.ts";
-import { Pc, type PcParts } from "./pc.ts";
+import { Pc, type PcOptions, type PcParts } from "./pc.ts";
 
 const MOST_IPIS = 64;
 
@@ -58,6 +58,8 @@ export interface BoardOptions {
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
   readonly firmware?: Firmware;
+  readonly vga?: PcOptions["vga"];
+  readonly keyboardAndMouse?: boolean;
 }
 
 /** Interrupt command: logical destination mode, or a shorthand. */
@@ -135,6 +137,8 @@ export class Board {
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,
+      ...(options.vga && { vga: options.vga }),
+      ...(options.keyboardAndMouse && { keyboardAndMouse: true }),
       ...(options.firmware && {
         firmware: { ...options.firmware, memoryMapChanged: () => this.memoryMapChanged() },
       }),

@@ -40,10 +40,11 @@ export interface AcpiOptions {
   readonly pmBase?: number;
   /** Device number of the PIIX3 on bus 0; the board's by default. */
   readonly isaBridgeDevice?: number;
-  /** The board has a VGA. */
+  /** The board has a VGA, and a mouse. */
   readonly vga?: boolean;
   /** Timers that a PC may be without; by default both. */
   readonly timers?: PcTimers;
+  readonly mouse?: boolean;
 }
 
 export interface AcpiTables {
@@ -233,7 +234,8 @@ function mcfg(): Uint8Array {
 
 /** Lays out all tables from `base` on. */
 export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout {
-  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, vga = false, timers = BOTH_TIMERS } = options;
+  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, vga = false } = options;
+  const { mouse = false, timers = BOTH_TIMERS } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
@@ -245,7 +247,8 @@ export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout
     return at;
   };
   const facsAt = place("FACS", facs(), 64);
-  const dsdtAt = place("DSDT", systemTable("DSDT", 2, buildDsdtAml({ pmBase, isaBridgeDevice, timers })));
+  const dsdt = buildDsdtAml({ pmBase, isaBridgeDevice, timers, mouse });
+  const dsdtAt = place("DSDT", systemTable("DSDT", 2, dsdt));
   const roots = [
     place("FACP", fadt(facsAt, dsdtAt, pmBase, vga)),
     place("APIC", madt(cpus)),

@@ -132,6 +132,7 @@ test("the table-loader script gives tables with right pointers and checksums whe
     cpus: 3,
     vga: true,
     timers: { hpet: true, pit: true },
+    mouse: true,
     bootMenu: false,
   });
   const memory = new Uint8Array(0x40000);
