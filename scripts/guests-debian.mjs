@@ -62,7 +62,10 @@ function build() {
       join(folder, `${kernel.name}.initramfs.gz`),
       buildInitramfs({ busybox, sources, modules, names: MODULES, programs: ownPrograms() }),
     );
-    writeFileSync(join(folder, `${kernel.name}.tiny.gz`), buildInitramfs({ busybox, sources }));
+    writeFileSync(
+      join(folder, `${kernel.name}.tiny.gz`),
+      buildInitramfs({ busybox, sources, programs: ownPrograms() }),
+    );
     unpackXz(join(folder, `${kernel.name}.bzimage`), join(folder, `${kernel.name}.elf`));
   }
   for (const file of FILES)
@@ -72,7 +75,7 @@ function build() {
 }
 
 /** Static programs of ours, for /bin of the initramfs. */
-const PROGRAMS = ["kvm-guest"];
+const PROGRAMS = ["kvm-guest", "tsc"];
 
 function ownPrograms() {
   return Object.fromEntries(
