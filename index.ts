@@ -3,11 +3,13 @@
  */
 export { Machine, OptionError, loadCostProfile } from "./hypervisor/machine.ts";
 export type {
+  CharacterOptions,
   CpuStats,
   DeviceOptions,
   DriveOptions,
   MachineOptions,
   MachineStats,
+  MemoryReport,
   RunEnd,
   RunLimits,
   RunResult,

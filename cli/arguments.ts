@@ -16,6 +16,7 @@ const QEMU_WORDS = new Set([
   "drive",
   "machine",
   "device",
+  "chardev",
   "cdrom",
   "vga",
   "no-reboot",

@@ -1,4 +1,6 @@
 /** `-device MODEL,key=value,…` as QEMU spells it: parsed once, into the library's options. */
+import { MOST_PORTS } from "../devices/virtio/console/device.ts";
+import type { CharacterOptions } from "../hypervisor/characters.ts";
 import type { DeviceOptions } from "../hypervisor/devices.ts";
 import { MOST_LUN, MOST_TARGET } from "../devices/virtio/scsi/device.ts";
 import { Properties } from "./properties.ts";
@@ -15,6 +17,10 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     ...optional("queues", p.integer("num-queues", 1, 16)),
   }),
   "virtio-rng-pci": () => ({}),
+  "virtio-balloon-pci": () => ({}),
+  "virtio-serial-pci": (p) => ({ ...optional("maxPorts", p.integer("max_ports", 1, MOST_PORTS)) }),
+  virtconsole: (p) => portOptions(p),
+  virtserialport: (p) => portOptions(p),
   ahci: () => ({}),
   "virtio-scsi-pci": (p) => ({ ...optional("queues", p.integer("num_queues", 1, 16)) }),
   "scsi-hd": (p) => ({
@@ -31,11 +37,13 @@ const ALIASES: Readonly<Record<string, Model>> = {
   "virtio-blk": "virtio-blk-pci",
   "virtio-rng": "virtio-rng-pci",
   "virtio-scsi": "virtio-scsi-pci",
+  "virtio-serial": "virtio-serial-pci",
+  "virtio-balloon": "virtio-balloon-pci",
   "ich9-ahci": "ahci",
 };
 
 /** Models that are attached to a card's bus, not to a slot. */
-const BUS_MODELS: ReadonlySet<Model> = new Set<Model>(["ide-hd", "scsi-hd"]);
+const BUS_MODELS: ReadonlySet<Model> = new Set<Model>(["ide-hd", "scsi-hd", "virtconsole", "virtserialport"]);
 
 /** The models that `-device` knows. */
 export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];
@@ -55,6 +63,24 @@ export function parseDevice(text: string): DeviceOptions {
   const own = PARSERS[model](p);
   p.end();
   return { model, ...common, ...own } as DeviceOptions;
+}
+
+function portOptions(p: Properties): { chardev?: string; name?: string; bus?: string } {
+  return {
+    ...optional("chardev", p.take("chardev")),
+    ...optional("name", p.take("name")),
+    ...optional("bus", p.take("bus")),
+  };
+}
+
+/** `null|stdio|file,id=I[,path=F]`. Throws an Error that names the wrong part. */
+export function parseCharacter(text: string): CharacterOptions {
+  const p = new Properties(`-chardev ${text}`, text, "backend");
+  const kind = p.oneOf("backend", ["null", "stdio", "file"] as const) ?? p.fail("the kind is missing");
+  const id = p.required("id");
+  const character = kind === "file" ? { kind, id, path: p.required("path") } : { kind, id };
+  p.end();
+  return character;
 }
 
 /** `addr=`: slot and function in hexadecimal, as QEMU reads them. A card here has function 0 alone. */

@@ -8,7 +8,12 @@ import { CostProfileError } from "../emulator/machine/cost-profile.ts";
 import { CpuSpecError } from "../emulator/host/cpu-spec.ts";
 import { BOOT_PROTOCOLS, type BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { ImageError } from "../emulator/machine/loaders/image-error.ts";
-import { OptionError, type DeviceOptions, type DriveOptions } from "../hypervisor/machine.ts";
+import {
+  OptionError,
+  type CharacterOptions,
+  type DeviceOptions,
+  type DriveOptions,
+} from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
 import { normalizeArguments, parseBoot, parseDrive, parseMachine } from "./arguments.ts";
@@ -16,8 +21,8 @@ import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
+import { DEVICE_MODELS, parseCharacter, parseDevice } from "./devices.ts";
 import { TypingOptions } from "./typing.ts";
-import { DEVICE_MODELS, parseDevice } from "./devices.ts";
 import { Status } from "./status.ts";
 
 let status: number = Status.OK;
@@ -101,6 +106,8 @@ function machineOptions(command: Command): Command {
       collect(parseMachine),
       [],
     )
+    .option("--balloon <MiB>", "memory that the balloon is to leave the guest", integer(1, 2600))
+    .option("--chardev <spec>", "null|stdio|file,id=I[,path=F] (repeatable)", collect(parseCharacter), [])
     .option("--cdrom <file>", "a disc in the CD-ROM drive: file=FILE,if=ide,index=2,media=cdrom")
     .addOption(
       new Option("--mode <mode>", "as a virtual machine or on the bare machine")
@@ -132,6 +139,8 @@ interface MachineFlags {
   readonly cpu: string;
   readonly drive: readonly DriveOptions[];
   readonly device: readonly DeviceOptions[];
+  readonly balloon?: number;
+  readonly chardev: readonly CharacterOptions[];
   readonly cdrom?: string;
   readonly machine: readonly { readonly hpet?: boolean; readonly pit?: boolean }[];
   readonly mode: "vm" | "metal";
@@ -152,8 +161,10 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
         ? flags.drive
         : [...flags.drive, { file: flags.cdrom, interface: "ide", media: "cdrom", index: 2 }],
     devices: flags.device,
+    characters: flags.chardev,
     timers: Object.assign({}, ...flags.machine) as (typeof flags.machine)[number],
     mode: flags.mode,
+    ...(flags.balloon === undefined ? {} : { balloon: flags.balloon }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.bios === undefined ? {} : { bios: flags.bios }),
     ...(flags.boot?.order === undefined ? {} : { bootOrder: flags.boot.order }),

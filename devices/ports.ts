@@ -145,6 +145,12 @@ export interface SerialSink {
   transmit(byte: number): void;
 }
 
+/** Where a character device's bytes go. */
+export interface CharacterSink {
+  /** `bytes` are valid inside the call only. */
+  write(bytes: Uint8Array): void;
+}
+
 /** Where random bytes come from. */
 export interface EntropySource {
   fill(into: Uint8Array): void;

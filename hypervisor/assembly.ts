@@ -2,6 +2,7 @@
  * How a machine is put together from its options. Deterministic mode does it once; in parallel mode every thread does it
  * on the same memory, from the same options: construction touches no state, so equal options give the same machine.
  */
+import { BALLOON_PAGE } from "../devices/virtio/balloon/device.ts";
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
@@ -27,10 +28,11 @@ import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
-import { NO_PARTS, type PcDisk, type PcParts, type PcTimers } from "../emulator/machine/pc.ts";
+import { NO_PARTS, type Pc, type PcDisk, type PcParts, type PcTimers } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
+import { openCharacter, type CharacterOptions } from "./characters.ts";
 import type { DriveInterface } from "./devices.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -78,6 +80,9 @@ export interface Hardware {
   readonly completion: CompletionPath;
   readonly drives: readonly DriveOptions[];
   readonly cards: readonly CardOptions[];
+  readonly characters: readonly CharacterOptions[];
+  /** What the balloon is to leave the guest, bytes. */
+  readonly balloon?: number;
   readonly timers: PcTimers;
   readonly firmware?: FirmwareHardware;
   readonly vga?: { readonly rom?: Uint8Array };
@@ -189,6 +194,17 @@ export interface ThreadParts {
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
+/** What a guest with a balloon says of its memory. Pages are of 4 KiB. */
+export interface MemoryReport {
+  /** Asked for; given up as the guest says; and named as given up and taken back since its driver started. */
+  readonly target: number;
+  readonly actual: number;
+  readonly inflated: number;
+  readonly deflated: number;
+  /** By QEMU's names: memory in bytes, faults and swapping. */
+  readonly statistics: Readonly<Record<string, number>>;
+}
+
 /** One thread's view of the machine: the objects, on the shared state. */
 export class Assembly {
   readonly hardware: Hardware;
@@ -210,6 +226,7 @@ export class Assembly {
       keyboardAndMouse,
       cards: hardware.cards,
       timers: hardware.timers,
+      characters: hardware.characters.map((one) => openCharacter(one, parts.transmit)),
       entropy: hardware.clock === "virtual" ? "seeded" : "host",
     });
     this.board = new Board({
@@ -280,6 +297,33 @@ export class Assembly {
     return { ...disk, timing };
   }
 
+  /** The guest's PC: the board, or the VM's. */
+  get #pc(): Pc {
+    return this.vm?.pc ?? this.board.pc;
+  }
+
+  /** Hands keys to the console on the terminal, once the guest has opened it, else to the first serial port. */
+  receive(input: Uint8Array): number {
+    const terminal = this.hardware.characters.findIndex(({ kind }) => kind === "stdio");
+    const place = this.#pc.inputs.find(({ character }) => character === terminal);
+    if (place?.console.isOpen(place.port) === true) return place.console.receive(place.port, input);
+    return this.#pc.uart.receive(input);
+  }
+
+  /** Asks the guest to leave itself so many bytes of its memory. False without a balloon. */
+  setMemoryTarget(bytes: number): boolean {
+    const balloon = this.#pc.balloons[0];
+    if (balloon === undefined) return false;
+    balloon.setTarget(Math.max(0, Math.floor((this.hardware.ramBytes - bytes) / BALLOON_PAGE)));
+    return true;
+  }
+
+  /** What the guest reports of its memory; asks for the next report. Undefined without a balloon. */
+  memoryReport(): MemoryReport | undefined {
+    const balloon = this.#pc.balloons[0];
+    return balloon && { ...balloon.pages, statistics: balloon.takeStatistics() };
+  }
+
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     const { vga } = (this.vm ?? this.board).pc;
@@ -326,6 +370,11 @@ export class Assembly {
   /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry, or at the firmware's. */
   boot(software: Software): void {
     for (const timing of this.#timings) timing.reset();
+    this.#bootSoftware(software);
+    if (this.hardware.balloon !== undefined) this.setMemoryTarget(this.hardware.balloon);
+  }
+
+  #bootSoftware(software: Software): void {
     const { segments, image } = software;
     if (this.vm) {
       this.vm.reset();

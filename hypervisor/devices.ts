@@ -4,8 +4,10 @@
  */
 import { PORTS as AHCI_PORTS } from "../devices/ahci/spec.ts";
 import { MOST_LUN, MOST_TARGET, MOST_UNITS } from "../devices/virtio/scsi/device.ts";
+import { MOST_PORTS } from "../devices/virtio/console/device.ts";
 import { FIRST_CARD_SLOT, LAST_CARD_SLOT, type CardOptions } from "../emulator/machine/cards.ts";
 import type { DriveOptions } from "./assembly.ts";
+import type { CharacterOptions } from "./characters.ts";
 import { OptionError } from "./option-error.ts";
 
 /**
@@ -23,6 +25,15 @@ interface Named {
 interface Card extends Named {
   /** PCI slot of bus 0 (QEMU's `addr`). Default: the first that is free. */
   readonly slot?: number;
+}
+
+/** A port of a virtio-serial device: a console (hvc), or a serial port by its name. */
+interface SerialPort extends Named {
+  /** A character device's id. Default: what is sent goes nowhere. */
+  readonly chardev?: string;
+  readonly name?: string;
+  /** `ID.0` of a `virtio-serial-pci`. Default: the first one with room. */
+  readonly bus?: string;
 }
 
 /** A device by its QEMU model: a card, or what is attached to a card's bus. `drive` is the id of one with `if=none`. */
@@ -48,6 +59,14 @@ export type DeviceOptions =
       readonly target?: number;
       readonly lun?: number;
     })
+  | (Card & { readonly model: "virtio-balloon-pci" })
+  | (Card & {
+      readonly model: "virtio-serial-pci";
+      /** 1: the simple device, without control queues. Default 8. */
+      readonly maxPorts?: number;
+    })
+  | (SerialPort & { readonly model: "virtconsole" })
+  | (SerialPort & { readonly model: "virtserialport" })
   | (Card & { readonly model: "ahci" })
   | (Named & {
       readonly model: "ide-hd";
@@ -69,8 +88,12 @@ const TASKS: Readonly<Partial<Record<CardOptions["kind"], number>>> = {
  * The machine's cards: those of drives with `if=virtio` first, as QEMU places them, then the controller of those with `if=ahci`.
  * Throws OptionError, naming the device, when a name or a slot is not to be had.
  */
-export function planCards(drives: readonly DriveOptions[], devices: readonly DeviceOptions[]): CardOptions[] {
-  const plan = new CardPlan(drives, devices);
+export function planCards(
+  drives: readonly DriveOptions[],
+  devices: readonly DeviceOptions[],
+  characters: readonly CharacterOptions[] = [],
+): CardOptions[] {
+  const plan = new CardPlan(drives, devices, characters);
   drives.forEach((drive, index) => {
     if (drive.interface === "virtio")
       plan.add("-drive if=virtio", undefined, {
@@ -89,7 +112,7 @@ export function planCards(drives: readonly DriveOptions[], devices: readonly Dev
       slot: plan.slot("-drive if=ahci"),
     });
   for (const device of devices) plan.addDevice(device);
-  return plan.cards;
+  return plan.finish();
 }
 
 /** What `-device` calls itself in messages. */
@@ -101,10 +124,20 @@ class CardPlan {
   /** Places in `cards` by the cards' ids. */
   readonly #byId = new Map<string, number>();
   readonly #unusedDrives = new Map<string, number>();
+  readonly #unusedCharacters = new Map<string, number>();
   readonly #takenSlots = new Set<number>();
   #tasks = 0;
 
-  constructor(drives: readonly DriveOptions[], devices: readonly DeviceOptions[]) {
+  constructor(
+    drives: readonly DriveOptions[],
+    devices: readonly DeviceOptions[],
+    characters: readonly CharacterOptions[],
+  ) {
+    characters.forEach(({ id }, index) => {
+      if (this.#unusedCharacters.has(id))
+        throw new OptionError(`-chardev id=${id}: there are two of that name`);
+      this.#unusedCharacters.set(id, index);
+    });
     drives.forEach(({ interface: at, id, file }, index) => {
       if (at !== "none") return;
       if (id === undefined)
@@ -134,6 +167,21 @@ class CardPlan {
       case "virtio-rng-pci":
         this.add(who, device.id, { kind: "virtio-rng", slot: device.slot ?? this.slot(who) });
         break;
+      case "virtio-balloon-pci":
+        this.add(who, device.id, { kind: "virtio-balloon", slot: device.slot ?? this.slot(who) });
+        break;
+      case "virtio-serial-pci": {
+        const { maxPorts = MOST_PORTS } = device;
+        if (maxPorts < 1 || maxPorts > MOST_PORTS)
+          throw new OptionError(`${who}: max_ports=${maxPorts} must be 1 to ${MOST_PORTS}`);
+        const slot = device.slot ?? this.slot(who);
+        this.add(who, device.id, { kind: "virtio-console", multiport: maxPorts > 1, ports: [], slot });
+        break;
+      }
+      case "virtconsole":
+      case "virtserialport":
+        this.#attachPort(who, device);
+        break;
       case "ahci":
         this.add(who, device.id, { kind: "ahci", drives: [], slot: device.slot ?? this.slot(who) });
         break;
@@ -162,6 +210,16 @@ class CardPlan {
       this.#byId.set(id, this.cards.length);
     }
     this.cards.push(card);
+  }
+
+  /** The cards, when every device has been added. */
+  finish(): CardOptions[] {
+    for (const card of this.cards)
+      if (card.kind === "virtio-console" && card.ports.length === 0)
+        throw new OptionError(
+          "-device virtio-serial-pci: it has no port; give a virtconsole or virtserialport",
+        );
+    return this.cards;
   }
 
   /** The first free slot. */
@@ -220,6 +278,31 @@ class CardPlan {
     if (at === undefined || !isKind(card))
       throw new OptionError(`${who}: bus=${bus} must be ID.N of a ${kind} that stands before it`);
     return { at, card, place: Number(place) };
+  }
+
+  #attachPort(
+    who: string,
+    device: Extract<DeviceOptions, { model: "virtconsole" | "virtserialport" }>,
+  ): void {
+    const room = ({ multiport }: { readonly multiport: boolean }): number => (multiport ? MOST_PORTS : 1);
+    const { at, card } = this.#bus(who, device.bus, "virtio-console", (one) => one.ports.length < room(one));
+    if (card.ports.length === room(card)) throw new OptionError(`${who}: its bus has no port left`);
+    const isConsole = device.model === "virtconsole";
+    if (!isConsole && !card.multiport)
+      throw new OptionError(`${who}: a device with max_ports=1 has a console alone`);
+    const { chardev, name } = device;
+    const character = chardev === undefined ? undefined : this.#unusedCharacters.get(chardev);
+    if (chardev !== undefined) {
+      if (character === undefined)
+        throw new OptionError(`${who},chardev=${chardev}: no unused -chardev has that id`);
+      this.#unusedCharacters.delete(chardev);
+    }
+    const port = {
+      isConsole,
+      ...(name !== undefined && { name }),
+      ...(character !== undefined && { character }),
+    };
+    this.cards[at] = { ...card, ports: [...card.ports, port] };
   }
 
   #attachScsi(who: string, device: Extract<DeviceOptions, { model: "scsi-hd" }>, drive: number): void {

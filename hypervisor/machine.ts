@@ -27,13 +27,15 @@ import {
   type DriveOptions,
   type FirmwareHardware,
   type Hardware,
+  type MemoryReport,
   type OpenDrive,
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
+import { startCharacters, type CharacterOptions } from "./characters.ts";
+import { planCards, type DeviceOptions } from "./devices.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen } from "../devices/vga/screen.ts";
-import { planCards, type DeviceOptions } from "./devices.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { OptionError } from "./option-error.ts";
@@ -42,6 +44,8 @@ import type { RequestPath } from "./request-paths.ts";
 import type { CompletionPath, Vm } from "./vm.ts";
 
 export type { DriveOptions } from "./assembly.ts";
+export type { CharacterOptions } from "./characters.ts";
+export type { MemoryReport } from "./assembly.ts";
 export type { DeviceOptions } from "./devices.ts";
 export { OptionError } from "./option-error.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
@@ -58,6 +62,10 @@ export interface MachineOptions extends SoftwareOptions {
   /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
   readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
+  /** MiB that a balloon is to leave the guest; needs a `virtio-balloon-pci`. */
+  readonly balloon?: number;
+  /** Character devices, which consoles name. */
+  readonly characters?: readonly CharacterOptions[];
   /** Timers that the board has; by default both. */
   readonly timers?: { readonly hpet?: boolean; readonly pit?: boolean };
   /** Cards, and what is attached to their buses. */
@@ -169,6 +177,7 @@ export class Machine {
     this.#hardware = hardware;
     this.#software = prepareSoftware(options, hardware);
     this.bootImage = this.#software.image;
+    startCharacters(hardware.characters);
     if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
@@ -285,6 +294,16 @@ export class Machine {
     this.#assembly.boot(this.#software);
   }
 
+  /** See `Assembly.setMemoryTarget`. */
+  setMemoryTarget(bytes: number): boolean {
+    return this.#assembly.setMemoryTarget(bytes);
+  }
+
+  /** See `Assembly.memoryReport`. */
+  memoryReport(): MemoryReport | undefined {
+    return this.#assembly.memoryReport();
+  }
+
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
@@ -308,9 +327,9 @@ export class Machine {
     this.#assembly.input.mouse?.move(x, y, wheel, buttons);
   }
 
-  /** Hands bytes to the guest's first serial port; returns how many were accepted. */
+  /** Hands keys to the guest: to its console on the terminal, or to the first serial port. Returns how many were accepted. */
   receive(input: Uint8Array): number {
-    return (this.vm?.pc ?? this.board.pc).uart.receive(input);
+    return this.#assembly.receive(input);
   }
 
   stats(): MachineStats {
@@ -450,6 +469,12 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const indices = drives.map((drive) => drive.index).filter((index) => index !== undefined);
   if (new Set(indices).size !== indices.length)
     throw new OptionError("-drive: two drives have the same index=");
+  const characters = options.characters ?? [];
+  if (
+    options.balloon !== undefined &&
+    options.devices?.some(({ model }) => model === "virtio-balloon-pci") !== true
+  )
+    throw new OptionError("--balloon needs -device virtio-balloon-pci");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   const firmware = checkFirmware(options);
   const vga = checkVga(options);
@@ -463,8 +488,10 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     path: options.path ?? "user",
     completion: options.completion ?? "inject",
     drives,
+    characters,
+    ...(options.balloon === undefined ? {} : { balloon: options.balloon * MIB }),
     timers: { hpet: true, pit: true, ...options.timers },
-    cards: planCards(drives, options.devices ?? []),
+    cards: planCards(drives, options.devices ?? [], characters),
     ...(firmware && { firmware }),
     ...(vga && { vga }),
     ...((options.keyboard ?? (firmware !== undefined || vga !== undefined)) && { keyboardAndMouse: true }),

@@ -18,12 +18,14 @@ import {
   placesOf,
   prepareSoftware,
   type Hardware,
+  type MemoryReport,
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
+import { startCharacters } from "./characters.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
 import { ParallelChannels } from "./parallel-channels.ts";
@@ -74,6 +76,7 @@ export class ParallelMachine {
     this.bootImage = this.#software.image;
     this.#onSerial = options.onSerial ?? (() => undefined);
     this.#onExit = options.onExit;
+    startCharacters(hardware.characters);
     if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
@@ -173,6 +176,16 @@ export class ParallelMachine {
     this.board.state.resets = resets + 1;
   }
 
+  /** See `Assembly.setMemoryTarget`. */
+  setMemoryTarget(bytes: number): boolean {
+    return this.board.lock!.hold(() => this.#assembly.setMemoryTarget(bytes));
+  }
+
+  /** See `Assembly.memoryReport`. */
+  memoryReport(): MemoryReport | undefined {
+    return this.board.lock!.hold(() => this.#assembly.memoryReport());
+  }
+
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
@@ -196,9 +209,9 @@ export class ParallelMachine {
     this.board.lock!.hold(() => this.#assembly.input.mouse?.move(x, y, wheel, buttons));
   }
 
-  /** Hands bytes to the guest's first serial port; returns how many were accepted. */
+  /** Hands keys to the guest: to its console on the terminal, or to the first serial port. Returns how many were accepted. */
   receive(input: Uint8Array): number {
-    return this.board.lock!.hold(() => (this.vm?.pc ?? this.board.pc).uart.receive(input));
+    return this.board.lock!.hold(() => this.#assembly.receive(input));
   }
 
   /** The counters; exact between two runs. */

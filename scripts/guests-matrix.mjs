@@ -12,12 +12,12 @@
  * host's e2fsck finds clean and whose files the host reads, and powers off with status 0. Rows that end with `reboot` reset
  * the machine and come up a second time. Needs `npm run guests:debian`, a built `dist/`, and e2fsprogs. Ends with status 1 if a row fails.
  */
-import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { examineFileSystem, firstPartitionMd5, numbersMd5, writeDisk } from "./guests/disk.mjs";
+import { complaints, diskFaults, exitless } from "./guests/boot.mjs";
+import { writeDisk } from "./guests/disk.mjs";
 import { pairwise, product } from "./guests/pairwise.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -73,20 +73,6 @@ function commandLine(row, disk) {
   ].flat();
 }
 
-/** Runs the command; resolves to its status and output. */
-function exitless(args) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [join(root, "dist", "cli.js"), ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let output = "";
-    let errors = "";
-    child.stdout.on("data", (data) => (output += data));
-    child.stderr.on("data", (data) => (errors += data));
-    child.on("close", (status) => resolve({ status, output, errors }));
-  });
-}
-
 /** What is wrong with a run; empty when nothing is. */
 function faults(row, { status, output, errors }, disk) {
   const wrong = [];
@@ -94,18 +80,12 @@ function faults(row, { status, output, errors }, disk) {
   const reached = [...output.matchAll(/^init: reached on (\d+) CPUs/gm)];
   if (reached.length !== (row.end === "reboot" ? 2 : 1)) wrong.push(`/init reached ${reached.length} times`);
   if (reached.some(([, cpus]) => Number(cpus) !== row.smp)) wrong.push(`${reached[0]?.[1]} CPUs`);
-  const complaint = /^.*(WARNING: CPU|BUG:|unexpected|Kernel panic|lost timer).*$/m.exec(output);
-  if (complaint) wrong.push(complaint[0].trim());
+  wrong.push(...complaints(output));
   if (row.end === "reboot") {
     if (!output.includes("reboot: here again")) wrong.push("the mark was not found after the reset");
     return wrong;
   }
-  const sum = (name) => new RegExp(`^disk: ${name} ([0-9a-f]{32})`, "m").exec(output)?.[1];
-  if (sum("md5") !== firstPartitionMd5) wrong.push(`read ${sum("md5") ?? "nothing"}`);
-  const found = examineFileSystem(disk, `${disk}.partition`);
-  if (!found.clean) wrong.push("e2fsck finds faults");
-  if (found.numbers !== numbersMd5 || sum("numbers") !== numbersMd5) wrong.push("a file differs");
-  if (found.moved !== sum("moved")) wrong.push("a moved file differs");
+  wrong.push(...diskFaults(output, disk));
   return wrong;
 }
 

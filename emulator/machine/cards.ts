@@ -4,6 +4,7 @@ import { hostEntropy } from "../../devices/entropy/host.ts";
 import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
 import type {
+  CharacterSink,
   DeviceContext,
   DiskTiming,
   DmaMemory,
@@ -12,7 +13,9 @@ import type {
   Resettable,
   Storage,
 } from "../../devices/ports.ts";
+import { VirtioBalloon } from "../../devices/virtio/balloon/device.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import { VirtioConsole } from "../../devices/virtio/console/device.ts";
 import { VirtioRng } from "../../devices/virtio/rng/device.ts";
 import { VirtioScsi } from "../../devices/virtio/scsi/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
@@ -36,6 +39,17 @@ export type CardOptions = CardPlace &
         readonly queues: number;
       }
     | { readonly kind: "virtio-rng" }
+    | { readonly kind: "virtio-balloon" }
+    | {
+        readonly kind: "virtio-console";
+        readonly multiport: boolean;
+        readonly ports: readonly {
+          readonly isConsole: boolean;
+          readonly name?: string;
+          /** A character device; without one, what is sent goes nowhere. */
+          readonly character?: number;
+        }[];
+      }
     | {
         readonly kind: "ahci";
         /** By port: a drive, or nothing. */
@@ -53,6 +67,8 @@ export type CardOptions = CardPlace &
 export interface CardBackEnds {
   /** By the number of the drive. */
   readonly disks: readonly { readonly storage: Storage; readonly timing: DiskTiming }[];
+  /** By the number of the character device. */
+  readonly characters: readonly CharacterSink[];
   /** Random numbers that a run can repeat, or the host's. */
   readonly entropy: "seeded" | "host";
 }
@@ -77,7 +93,19 @@ export interface Card {
   readonly devices: readonly Resettable[];
   /** Where the card's queues can be served by a request path. */
   readonly served?: ServedVirtio;
+  readonly balloon?: VirtioBalloon;
+  /** Ports that take what comes from a character device. */
+  readonly inputs?: readonly ConsoleInput[];
 }
+
+/** A console's port behind a character device. */
+export interface ConsoleInput {
+  readonly character: number;
+  readonly console: VirtioConsole;
+  readonly port: number;
+}
+
+const NOWHERE: CharacterSink = { write: () => undefined };
 
 /** Builds the cards in order. Labels count each kind from 0. */
 export function buildCards(
@@ -120,6 +148,22 @@ function build(
       const units = card.units.map(({ drive, ...at }) => ({ ...at, ...backEnds.disks[drive]! }));
       const device = new VirtioScsi(wiring.diskContext, { ...common, units, queues: card.queues });
       return { pci: device.pci, devices: [device], served: device };
+    }
+    case "virtio-balloon": {
+      const device = new VirtioBalloon(wiring.context, common);
+      return { pci: device.pci, devices: [device], balloon: device };
+    }
+    case "virtio-console": {
+      const { multiport } = card;
+      const ports = card.ports.map(({ character, ...port }) => ({
+        ...port,
+        sink: character === undefined ? NOWHERE : backEnds.characters[character]!,
+      }));
+      const device = new VirtioConsole(wiring.context, { ...common, multiport, ports });
+      const inputs = card.ports.flatMap(({ character }, port): ConsoleInput[] =>
+        character === undefined ? [] : [{ character, console: device, port }],
+      );
+      return { pci: device.pci, devices: [device], inputs };
     }
     case "virtio-rng": {
       const { context } = wiring;

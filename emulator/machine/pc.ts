@@ -52,8 +52,9 @@ import { Hpet } from "../../devices/timer/hpet.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import { Vga } from "../../devices/vga/vga.ts";
+import type { VirtioBalloon } from "../../devices/virtio/balloon/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
-import { buildCards, type CardBackEnds, type CardOptions } from "./cards.ts";
+import { buildCards, type CardBackEnds, type CardOptions, type ConsoleInput } from "./cards.ts";
 import type { Firmware } from "./firmware/bios.ts";
 import * as at from "./layout.ts";
 
@@ -92,6 +93,7 @@ export const NO_PARTS: PcParts = {
   timers: { hpet: false, pit: true },
   disks: [],
   cards: [],
+  characters: [],
   entropy: "seeded",
 };
 
@@ -138,6 +140,9 @@ export class Pc {
   readonly ide: IdeController;
   /** The cards whose queues a request path can serve. */
   readonly served: readonly ServedVirtio[];
+  readonly balloons: readonly VirtioBalloon[];
+  /** Where what comes from a character device goes. */
+  readonly inputs: readonly ConsoleInput[];
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
   readonly hostBridge: HostBridge;
@@ -243,6 +248,8 @@ export class Pc {
       name,
     });
     for (const { slot, pci } of cards) this.pci.add(slot, 0, pci);
+    this.balloons = cards.flatMap(({ balloon }) => balloon ?? []);
+    this.inputs = cards.flatMap(({ inputs }) => inputs ?? []);
     this.served = cards.flatMap(({ served }) => served ?? []);
 
     const fixed = (

@@ -34,23 +34,27 @@ export interface Command {
 
 export class AhciMachine {
   readonly context: FakeContext;
-  readonly memory = new FakeMemory(RAM);
+  readonly memory: FakeMemory;
   readonly line = new LineRecorder();
   readonly messages = new MessageRecorder();
   readonly contents: Uint8Array;
   readonly ahci: Ahci;
   readonly #mmio = new MmioBus();
   readonly #base: number;
-  readonly #view = new DataView(this.memory.bytes.buffer);
+  readonly #view: DataView;
 
   constructor(
     options: {
       readonly sectors?: number;
       readonly storage?: Storage;
       readonly service?: (operation: string, sector: number) => number;
+      /** A machine's state and RAM, on which this one is built as another thread would. */
+      readonly like?: { readonly context: FakeContext; readonly memory: FakeMemory };
     } = {},
   ) {
-    this.context = new FakeContext();
+    this.context = options.like?.context ?? new FakeContext();
+    this.memory = options.like?.memory ?? new FakeMemory(RAM);
+    this.#view = new DataView(this.memory.bytes.buffer);
     const { clock } = this.context;
     this.contents = Uint8Array.from({ length: (options.sectors ?? 512) * 512 }, (_, i) => (i >> 9) + i * 7);
     const disk: AhciDisk = {
@@ -69,6 +73,10 @@ export class AhciMachine {
       disks: [disk],
     });
     bus.add(4, 0, this.ahci.pci);
+    if (options.like !== undefined) {
+      this.#base = this.ahci.pci.barBase(5)!;
+      return;
+    }
     this.context.powerOn(bus, this.ahci);
     setUpPci(bus, ports, { ioBase: 0xc000, memoryBase: 0xe0000000, pmBase: 0x600 });
     this.ahci.pci.write(4, 2, 6);

@@ -1,7 +1,7 @@
 /** `-device` and `-drive` as text, and the cards that come of them. */
 import { describe, expect, test } from "vitest";
 import { parseDrive } from "../../../cli/arguments.ts";
-import { parseDevice } from "../../../cli/devices.ts";
+import { parseCharacter, parseDevice } from "../../../cli/devices.ts";
 import { planCards } from "../../../hypervisor/devices.ts";
 
 describe("-drive", () => {
@@ -41,6 +41,12 @@ describe("-device", () => {
   ])("%s", (text, message) => expect(() => parseDevice(text)).toThrow(message));
 });
 
+test("-chardev", () => {
+  expect(parseCharacter("file,id=f,path=a,,b")).toEqual({ kind: "file", id: "f", path: "a,b" });
+  expect(() => parseCharacter("file,id=f")).toThrow("path= is missing");
+  expect(() => parseCharacter("tcp,id=f")).toThrow("backend=tcp must be null, stdio or file");
+});
+
 describe("cards", () => {
   const drive = (id: string) => ({ file: "x", interface: "none", id }) as const;
   const virtio = { file: "x", interface: "virtio" } as const;
@@ -72,4 +78,68 @@ describe("cards", () => {
     expect(() => planCards([drive("a"), drive("b")], both)).toThrow("slot 9 is taken");
     expect(() => planCards(new Array(14).fill(virtio) as (typeof virtio)[], [])).toThrow("too many disks");
   });
+
+  test("units, ports and drives on a card's bus", () => {
+    expect(
+      planCards(
+        [drive("a"), drive("b"), drive("c")],
+        [
+          { model: "virtio-scsi-pci", id: "s", queues: 2 },
+          { model: "scsi-hd", drive: "a", bus: "s.0", target: 2, lun: 1 },
+          { model: "scsi-hd", drive: "b" },
+          { model: "ahci", id: "h" },
+          { model: "ide-hd", drive: "c", bus: "h.4" },
+          { model: "virtio-serial-pci" },
+          { model: "virtconsole", chardev: "t" },
+          { model: "virtserialport", name: "n" },
+        ],
+        [{ kind: "stdio", id: "t" }],
+      ),
+    ).toEqual([
+      {
+        kind: "virtio-scsi",
+        queues: 2,
+        slot: 3,
+        units: [
+          { target: 2, lun: 1, drive: 0 },
+          { target: 0, lun: 0, drive: 1 },
+        ],
+      },
+      { kind: "ahci", slot: 4, drives: [undefined, undefined, undefined, undefined, 2, undefined] },
+      {
+        kind: "virtio-console",
+        slot: 5,
+        multiport: true,
+        ports: [
+          { isConsole: true, character: 0 },
+          { isConsole: false, name: "n" },
+        ],
+      },
+    ]);
+  });
+
+  test.each<[string, Parameters<typeof planCards>[1]]>([
+    ["there is no virtio-scsi with room", [{ model: "scsi-hd", drive: "a" }]],
+    ["bus=x.0 must be ID.N of a ahci", [{ model: "ide-hd", drive: "a", bus: "x.0" }]],
+    [
+      "the ports are 0 to 5",
+      [
+        { model: "ahci", id: "h" },
+        { model: "ide-hd", drive: "a", bus: "h.6" },
+      ],
+    ],
+    ["it has no port", [{ model: "virtio-serial-pci" }]],
+    [
+      "no unused -chardev has that id",
+      [{ model: "virtio-serial-pci" }, { model: "virtconsole", chardev: "t" }],
+    ],
+    ["a console alone", [{ model: "virtio-serial-pci", maxPorts: 1 }, { model: "virtserialport" }]],
+    [
+      "another device has that id",
+      [
+        { model: "virtio-rng-pci", id: "x" },
+        { model: "ahci", id: "x" },
+      ],
+    ],
+  ])("%s", (message, devices) => expect(() => planCards([drive("a")], devices)).toThrow(message));
 });

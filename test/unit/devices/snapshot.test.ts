@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { MemoryStorage } from "../../../devices/storage/memory.ts";
 import { FakeClock, FakeContext, FakeMemory } from "../../support/device-context.ts";
+import { AhciMachine } from "../../support/ahci-driver.ts";
 import { IdeMachine } from "../../support/ide-driver.ts";
 import { BlkMachine } from "../../support/virtio-blk-machine.ts";
 import type { DriverQueue } from "../../support/virtio-driver.ts";
@@ -127,5 +128,52 @@ test("IDE: 60 moments of a DMA read, and of a PIO write", () => {
     const resumed = build(save(original.context, original.memory, diskOf(original)));
     run(resumed, cut, steps.length);
     expect(digest(resumed.context, resumed.memory, diskOf(resumed))).toBe(expected);
+  }
+});
+
+test("AHCI: 40 moments among queued reads and writes, and a command that is not queued after them", () => {
+  const build = (from?: Saved): { readonly m: AhciMachine; readonly disk: Uint8Array } => {
+    const like = from === undefined ? undefined : restore(from);
+    const disk = like?.disk ?? Uint8Array.from({ length: 128 * 512 }, (_, i) => i * 5);
+    const m = new AhciMachine({
+      storage: new MemoryStorage(disk),
+      service: (_operation, sector) => 2000 + ((sector * 977) % 1500),
+      ...(like === undefined ? {} : { like }),
+    });
+    from?.armed.forEach((time, i) => time !== undefined && m.context.timers[i]!.arm(time));
+    return { m, disk };
+  };
+  const start = (): ReturnType<typeof build> => {
+    const machine = build();
+    const { m } = machine;
+    m.start();
+    for (let tag = 0; tag < 6; tag++)
+      m.put(tag, {
+        command: tag % 3 === 2 ? 0x61 : 0x60,
+        feature: 4,
+        count: tag << 3,
+        lba: 7 * tag,
+        regions: [[0x40000 + 0x1000 * tag, 2048]],
+      });
+    m.issueQueued(0, 1, 2, 3, 4, 5);
+    return machine;
+  };
+  const finish = ({ m }: ReturnType<typeof build>): void => {
+    // The same moment in all runs: when the last command comes is in the state that they leave.
+    m.context.advanceTo(2_000_000);
+    m.setPort(0x10, 0xffffffff);
+    m.put(7, { command: 0x25, count: 2, lba: 14, regions: [[0x50000, 1024]] });
+    m.issue(7);
+    m.context.settle();
+  };
+  const reference = start();
+  finish(reference);
+  const expected = digest(reference.m.context, reference.m.memory, reference.disk);
+  for (let i = 0; i < 40; i++) {
+    const original = start();
+    original.m.context.advance(100 * i);
+    const copy = build(save(original.m.context, original.m.memory, original.disk));
+    finish(copy);
+    expect(digest(copy.m.context, copy.m.memory, copy.disk)).toBe(expected);
   }
 });

@@ -69,7 +69,7 @@ test("random drivers", () => {
       m.start();
       expect(m.run({ command: 0xec, regions: [[0x40000, 512]] }).tfd & 0xff).toBe(0x50);
     }),
-    { numRuns: 200 },
+    { numRuns: 80 },
   );
 });
 
