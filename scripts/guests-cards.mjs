@@ -35,7 +35,7 @@ const AHCI = (disk) => ["-drive", `file=${disk},if=ahci`];
 const SCSI_MODULES = "virtio_pci,virtio_scsi,sd_mod,ext4";
 const AHCI_MODULES = "ahci,sd_mod,crc32c_generic,ext4";
 
-/** Rows whose guest does the job `disk` on sda. */
+/** Rows whose guest does the job `disk` on sda. The generic kernel as VM wants another CPU (docs/known-gaps.md). */
 const DISK_ROWS = [
   { name: "metal virtio-scsi", kernel: "cloud", machine: METAL, disk: SCSI, modules: SCSI_MODULES },
   { name: "metal virtio-scsi wall", kernel: "cloud", machine: [...METAL, "--clock", "wall"], disk: SCSI, modules: SCSI_MODULES },
@@ -43,7 +43,7 @@ const DISK_ROWS = [
   { name: "vm virtio-scsi in-vmm", kernel: "cloud", machine: [...VM, "--path", "in-vmm"], disk: SCSI, modules: SCSI_MODULES },
   { name: "vm virtio-scsi poll eli", kernel: "cloud", machine: [...VM, "--path", "poll", "--completion", "eli"], disk: SCSI, modules: SCSI_MODULES },
   { name: "metal ahci", kernel: "generic", machine: METAL, disk: AHCI, modules: AHCI_MODULES },
-  { name: "vm ahci", kernel: "generic", machine: VM, disk: AHCI, modules: AHCI_MODULES },
+  { name: "vm ahci", kernel: "generic", machine: [...VM, "-cpu", "nehalem"], disk: AHCI, modules: AHCI_MODULES },
 ]; // prettier-ignore
 
 /** The other cards, in one machine. */
