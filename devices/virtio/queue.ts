@@ -148,13 +148,33 @@ export class Virtqueue {
     this.#publishAvailEvent();
   }
 
+  /** Where the next chain is taken; `rewind` gives back the chains that were taken since. */
+  get position(): number {
+    return this.state.lastAvail;
+  }
+
+  rewind(position: number): void {
+    this.state.lastAvail = position;
+    this.#publishAvailEvent();
+  }
+
   /** Puts a finished chain on the used ring: the element first, then the index. */
   pushUsed(head: number, length: number): void {
+    this.stageUsed(head, length);
+    this.publishUsed();
+  }
+
+  /** As `pushUsed`, but the driver sees it only after `publishUsed`: for several chains that belong together. */
+  stageUsed(head: number, length: number): void {
     const s = this.state;
     const element = this.#device + spec.RING_ENTRIES + spec.USED_ELEMENT_BYTES * (s.usedIndex % s.size);
     this.#memory.write32(element, head);
     this.#memory.write32(element + 4, length);
     s.usedIndex = (s.usedIndex + 1) & 0xffff;
+  }
+
+  publishUsed(): void {
+    const s = this.state;
     s.signalPending = 1;
     this.#memory.write16(this.#device + spec.RING_IDX, s.usedIndex);
   }

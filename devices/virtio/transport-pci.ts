@@ -166,6 +166,12 @@ export class VirtioPci implements Resettable {
     return ((this.#driverFeatures() >> bit) & 1n) !== 0n;
   }
 
+  /** The features in force among bits 0 to 31, those of the device's type; 0 before FEATURES_OK. */
+  get acceptedLow(): number {
+    const s = this.#state;
+    return s.status & spec.STATUS_FEATURES_OK ? s.driverFeaturesLow : 0;
+  }
+
   /** Queue `queue` may be served. */
   isQueueLive(queue: number): boolean {
     return this.isLive && this.queues[queue]?.state.enabled === 1;
