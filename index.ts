@@ -4,6 +4,7 @@
 export { Machine, OptionError, loadCostProfile } from "./hypervisor/machine.ts";
 export type {
   CpuStats,
+  DeviceOptions,
   DriveOptions,
   MachineOptions,
   MachineStats,

@@ -1,5 +1,9 @@
 /** The command line as QEMU spells it: single-dash words become the double-dash ones that the parser knows. */
 
+import type { DriveOptions } from "../hypervisor/assembly.ts";
+import { DRIVE_INTERFACES } from "../hypervisor/devices.ts";
+import { Properties } from "./properties.ts";
+
 const QEMU_WORDS = new Set([
   "kernel",
   "initrd",
@@ -8,6 +12,7 @@ const QEMU_WORDS = new Set([
   "smp",
   "cpu",
   "drive",
+  "device",
   "no-reboot",
   "help",
   "version",
@@ -24,46 +29,24 @@ export function normalizeArguments(argv: readonly string[]): string[] {
   });
 }
 
-/** `file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that names the wrong part. */
-export function parseDrive(text: string): {
-  file: string;
-  interface: "ide" | "virtio";
-  readOnly: boolean;
-  snapshot: boolean;
-  queues?: number;
-} {
-  const values = new Map<string, string>();
-  // As QEMU: a doubled comma stands for a comma in a file name.
-  for (const part of text.replaceAll(",,", "\0").split(",")) {
-    const equals = part.indexOf("=");
-    if (equals < 1) throw new Error(`-drive ${text}: "${part}" is not of the form name=value`);
-    values.set(part.slice(0, equals), part.slice(equals + 1).replaceAll("\0", ","));
-  }
-  const take = (name: string): string | undefined => {
-    const value = values.get(name);
-    values.delete(name);
-    return value;
+/** `file=F,if=ide|virtio|none[,id=D]…`. Throws an Error that names the wrong part. */
+export function parseDrive(text: string): DriveOptions {
+  const p = new Properties(`-drive ${text}`, text);
+  const file = p.required("file");
+  const wanted = p.oneOf("if", DRIVE_INTERFACES) ?? "ide";
+  const format = p.take("format") ?? "raw";
+  if (format !== "raw") p.fail(`format=${format}: only raw images are supported`);
+  const id = p.take("id");
+  const readOnly = p.isOn("readonly");
+  const snapshot = p.isOn("snapshot");
+  const queues = p.integer("queues", 1, 16);
+  p.end();
+  return {
+    file,
+    interface: wanted,
+    readOnly,
+    snapshot,
+    ...(id === undefined ? {} : { id }),
+    ...(queues === undefined ? {} : { queues }),
   };
-  const file = take("file");
-  if (file === undefined || file === "") throw new Error(`-drive ${text}: file= is missing`);
-  const iface = take("if") ?? "ide";
-  if (iface !== "ide" && iface !== "virtio")
-    throw new Error(`-drive ${text}: if=${iface} must be ide or virtio`);
-  const format = take("format") ?? "raw";
-  if (format !== "raw") throw new Error(`-drive ${text}: format=${format}: only raw images are supported`);
-  const onOff = (name: string): boolean => {
-    const value = take(name) ?? "off";
-    if (value !== "on" && value !== "off")
-      throw new Error(`-drive ${text}: ${name}=${value} must be on or off`);
-    return value === "on";
-  };
-  const readOnly = onOff("readonly");
-  const snapshot = onOff("snapshot");
-  const queuesText = take("queues");
-  const queues = queuesText === undefined ? undefined : Number(queuesText);
-  if (queues !== undefined && (!Number.isInteger(queues) || queues < 1 || queues > 16))
-    throw new Error(`-drive ${text}: queues=${queuesText ?? ""} must be 1 to 16`);
-  const [unknown] = values.keys();
-  if (unknown !== undefined) throw new Error(`-drive ${text}: ${unknown}= is not known`);
-  return { file, interface: iface, readOnly, snapshot, ...(queues === undefined ? {} : { queues }) };
 }

@@ -8,7 +8,7 @@ import { CostProfileError } from "../emulator/machine/cost-profile.ts";
 import { CpuSpecError } from "../emulator/host/cpu-spec.ts";
 import { BOOT_PROTOCOLS, type BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { ImageError } from "../emulator/machine/loaders/image-error.ts";
-import { OptionError, type DriveOptions } from "../hypervisor/machine.ts";
+import { OptionError, type DeviceOptions, type DriveOptions } from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
 import { normalizeArguments, parseDrive } from "./arguments.ts";
@@ -16,6 +16,7 @@ import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
+import { DEVICE_MODELS, parseDevice } from "./devices.ts";
 import { Status } from "./status.ts";
 
 let status: number = Status.OK;
@@ -29,13 +30,16 @@ const integer =
     return value;
   };
 
-const collectDrive = (text: string, before: readonly DriveOptions[]): readonly DriveOptions[] => {
-  try {
-    return [...before, parseDrive(text)];
-  } catch (error) {
-    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
-  }
-};
+/** Gathers the values of an option that can be repeated. */
+const collect =
+  <T>(parse: (text: string) => T) =>
+  (text: string, before: readonly T[]): readonly T[] => {
+    try {
+      return [...before, parse(text)];
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+  };
 
 const clockOption = (): Option =>
   new Option("--clock <clock>", "virtual: deterministic, costs charged; wall: a thread per CPU, real time")
@@ -62,8 +66,14 @@ function machineOptions(command: Command): Command {
     )
     .option(
       "--drive <spec>",
-      "file=F,if=ide|virtio[,readonly=on][,snapshot=on][,queues=N] (repeatable)",
-      collectDrive,
+      "file=F,if=ide|virtio|none[,id=D][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
+      collect(parseDrive),
+      [],
+    )
+    .option(
+      "--device <spec>",
+      `MODEL[,id=I][,addr=SLOT][,key=value…] (repeatable); models: ${DEVICE_MODELS.join(", ")}`,
+      collect(parseDevice),
       [],
     )
     .addOption(
@@ -90,6 +100,7 @@ interface MachineFlags {
   readonly smp: number;
   readonly cpu: string;
   readonly drive: readonly DriveOptions[];
+  readonly device: readonly DeviceOptions[];
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
@@ -105,6 +116,7 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
     smp: flags.smp,
     cpu: flags.cpu,
     drives: flags.drive,
+    devices: flags.device,
     mode: flags.mode,
     ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
     ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),

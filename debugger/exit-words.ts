@@ -178,7 +178,7 @@ function addressOwner(address: number, vcpu: Vcpu): string {
   const target = vm.pc.mmio.find(address);
   if (target === undefined) return "nobody's address";
   const { label } = vm.owners.mmio(address);
-  for (const device of vm.pc.virtio)
+  for (const device of vm.pc.served)
     for (let queue = 0; queue < device.queueCount; queue++)
       if (vm.owners.isKick(address) && device.transport.notifyAddress(queue) === address)
         return `${label} + ${hex(address - target.base)}: notification of queue ${queue}`;

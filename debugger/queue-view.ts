@@ -1,7 +1,8 @@
 /** Virtqueues as text: rings, indices and the descriptors of the chains that wait. VIRTIO 1.2, "Split Virtqueues". */
-import type { VirtioBlk } from "../devices/virtio/blk/device.ts";
+import { VirtioBlk } from "../devices/virtio/blk/device.ts";
 import * as blk from "../devices/virtio/blk/spec.ts";
 import type { Virtqueue } from "../devices/virtio/queue.ts";
+import type { ServedVirtio } from "../devices/virtio/served.ts";
 import * as spec from "../devices/virtio/spec.ts";
 import type { Vm } from "../hypervisor/vm.ts";
 import { hex } from "./number-format.ts";
@@ -21,13 +22,15 @@ const REQUESTS: Readonly<Record<number, string>> = {
 
 /** Guest memory by guest-physical address, or undefined outside RAM. */
 type Read = (address: number, length: number) => DataView | undefined;
+/** Says what a chain's first bytes ask for. */
+type RequestWords = (header: DataView | undefined) => string;
 
 /**
  * The queues of virtio devices.
  * @param index one device only, counted from 0; undefined: all
  */
 export function queueLines(vm: Vm, index: number | undefined): string[] {
-  const devices = vm.pc.virtio;
+  const devices = vm.pc.served;
   if (devices.length === 0) return ["this machine has no virtio device"];
   if (index !== undefined && devices[index] === undefined)
     return [`there is no virtio device ${index}: name one from 0 to ${devices.length - 1}`];
@@ -36,24 +39,32 @@ export function queueLines(vm: Vm, index: number | undefined): string[] {
     return bytes === undefined ? undefined : new DataView(bytes.buffer);
   };
   return devices.flatMap((device, i) =>
-    index === undefined || index === i ? deviceLines(device, i, read) : [],
+    index === undefined || index === i ? deviceLines(device, vm, read) : [],
   );
 }
 
-function deviceLines(device: VirtioBlk, index: number, read: Read): string[] {
+function deviceLines(device: ServedVirtio, vm: Vm, read: Read): string[] {
   const { transport } = device;
+  const name = transport.pci.label.replace(`${vm.label} `, "");
+  const words = device instanceof VirtioBlk ? requestWords : (): string => "";
   const due = device.nextDue === undefined ? "" : `, next due at cycle ${device.nextDue}`;
   const lines = [
-    `virtio-blk ${index}: ${transport.isLive ? "live" : "not live (no DRIVER_OK, or no bus mastering)"}, ${device.inFlight} in flight${due}`,
+    `${name}: ${transport.isLive ? "live" : "not live (no DRIVER_OK, or no bus mastering)"}, ${device.inFlight} in flight${due}`,
   ];
   transport.queues.forEach((queue, q) => {
     const notify = transport.notifyAddress(q);
-    lines.push(...queueStateLines(queue, q, notify, read).map((line) => `  ${line}`));
+    lines.push(...queueStateLines(queue, q, notify, read, words).map((line) => `  ${line}`));
   });
   return lines;
 }
 
-function queueStateLines(queue: Virtqueue, q: number, notify: number | undefined, read: Read): string[] {
+function queueStateLines(
+  queue: Virtqueue,
+  q: number,
+  notify: number | undefined,
+  read: Read,
+  words: RequestWords,
+): string[] {
   const s = queue.state;
   if (s.enabled === 0) return [`queue ${q}: not enabled, size ${s.size}`];
   const table = s.descHigh * 2 ** 32 + s.descLow;
@@ -82,14 +93,14 @@ function queueStateLines(queue: Virtqueue, q: number, notify: number | undefined
   if (waiting > s.size) return [...lines, `  broken: ${waiting} chains wait in a queue of ${s.size}`];
   for (let i = 0; i < Math.min(waiting, MOST_CHAINS); i++) {
     const head = available.getUint16(spec.RING_ENTRIES + 2 * ((s.lastAvail + i) % s.size), true);
-    lines.push(...chainLines(read, table, s.size, head).map((line) => `  ${line}`));
+    lines.push(...chainLines(read, table, s.size, head, words).map((line) => `  ${line}`));
   }
   if (waiting > MOST_CHAINS) lines.push(`  … and ${waiting - MOST_CHAINS} chains more`);
   return lines;
 }
 
-/** The descriptors of one chain, into at most one indirect table, and the block request in it. */
-function chainLines(read: Read, table: number, size: number, head: number): string[] {
+/** The descriptors of one chain, into at most one indirect table, and the request in it. */
+function chainLines(read: Read, table: number, size: number, head: number, words: RequestWords): string[] {
   const lines: string[] = [];
   let request = "";
   let at = table;
@@ -123,7 +134,7 @@ function chainLines(read: Read, table: number, size: number, head: number): stri
       index = 0;
       continue;
     }
-    if (request === "" && length >= blk.HEADER_BYTES) request = requestWords(read(address, blk.HEADER_BYTES));
+    if (request === "" && length >= blk.HEADER_BYTES) request = words(read(address, blk.HEADER_BYTES));
     if ((flags & spec.VIRTQ_DESC_F_NEXT) === 0) break;
     index = view.getUint16(14, true);
   }

@@ -11,6 +11,7 @@ import { cpuModel, hypervisorLeaves, type CpuIdentity } from "../emulator/host/c
 import { VMX_TIERS, vmxCapabilities } from "../emulator/host/vmx-features.ts";
 import type { CpuSpec } from "../emulator/host/cpu-spec.ts";
 import { Board, BoardRequest } from "../emulator/machine/board.ts";
+import type { CardOptions } from "../emulator/machine/cards.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import type { CostProfile } from "../emulator/machine/cost-profile.ts";
@@ -25,6 +26,7 @@ import type { PcDisk } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
+import type { DriveInterface } from "./devices.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { RequestPath } from "./request-paths.ts";
 import { Vm, type CompletionPath } from "./vm.ts";
@@ -41,11 +43,13 @@ export const VIRTUAL_EPOCH = 1767225600;
 
 export interface DriveOptions {
   readonly file: string;
-  readonly interface: "ide" | "virtio";
+  readonly interface: DriveInterface;
+  /** For the device that uses a drive with interface `none`. */
+  readonly id?: string;
   readonly readOnly?: boolean;
   /** Writes go to memory, the file stays as it is. */
   readonly snapshot?: boolean;
-  /** virtio request queues. Default 1. */
+  /** With interface `virtio`: request queues. Default 1. */
   readonly queues?: number;
 }
 
@@ -63,6 +67,7 @@ export interface Hardware {
   readonly path: RequestPath;
   readonly completion: CompletionPath;
   readonly drives: readonly DriveOptions[];
+  readonly cards: readonly CardOptions[];
 }
 
 /** The profile's frequency and none of its charges: in wall time everything takes the time it takes. */
@@ -176,6 +181,7 @@ export class Assembly {
       deterministic: hardware.clock === "virtual",
       lookAhead: profile.lookAhead.cycles,
       disks: mode === "metal" ? disks : [],
+      cards: mode === "metal" ? hardware.cards : [],
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
     });
@@ -191,6 +197,7 @@ export class Assembly {
         path: hardware.path,
         completion: hardware.completion,
         disks,
+        cards: hardware.cards,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
@@ -203,12 +210,11 @@ export class Assembly {
   #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
     return (context) => {
       const { options, storage } = drive;
-      const queues = options.queues === undefined ? {} : { queues: options.queues };
-      if (this.hardware.clock === "wall")
-        return { interface: options.interface, storage, timing: new NoServiceTime(context), ...queues };
+      const isIde = options.interface === "ide";
+      if (this.hardware.clock === "wall") return { isIde, storage, timing: new NoServiceTime(context) };
       const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
       this.#timings.push(timing);
-      return { interface: options.interface, storage, timing, ...queues };
+      return { isIde, storage, timing };
     };
   }
 

@@ -48,7 +48,7 @@ export class DeviceOwners {
 
   /** True for a virtio notification address: registered to signal the serving thread (ioeventfd-like). */
   isKick(address: number): boolean {
-    for (const device of this.#pc.virtio) {
+    for (const device of this.#pc.served) {
       const notify = device.transport.notifyAddress(0);
       if (notify !== undefined && address >= notify && address < notify + PAGE) return true;
     }

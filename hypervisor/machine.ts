@@ -27,12 +27,16 @@ import {
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
+import { planCards, type DeviceOptions } from "./devices.ts";
 import type { LedgerEntry } from "./ledger.ts";
+import { OptionError } from "./option-error.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
 import type { RequestPath } from "./request-paths.ts";
 import type { CompletionPath, Vm } from "./vm.ts";
 
 export type { DriveOptions } from "./assembly.ts";
+export type { DeviceOptions } from "./devices.ts";
+export { OptionError } from "./option-error.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
 
 const MIB = 1024 * 1024;
@@ -47,6 +51,8 @@ export interface MachineOptions extends SoftwareOptions {
   /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
   readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
+  /** Cards, and what is attached to their buses. */
+  readonly devices?: readonly DeviceOptions[];
   /** `metal`: the guest owns the machine; `vm`: it runs under the hypervisor. Default `vm`. */
   readonly mode?: "metal" | "vm";
   readonly path?: RequestPath;
@@ -56,11 +62,6 @@ export interface MachineOptions extends SoftwareOptions {
   readonly onSerial?: (byte: number) => void;
   /** Every VM exit, as it is entered in the ledger. */
   readonly onExit?: (entry: LedgerEntry) => void;
-}
-
-/** An option that cannot be: says which and what it must be. */
-export class OptionError extends Error {
-  override readonly name = "OptionError";
 }
 
 export type RunEnd = "power-off" | "debug-exit" | "triple-fault" | "idle" | "reset" | "paused";
@@ -392,8 +393,6 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const drives = options.drives ?? [];
   if (drives.filter((drive) => drive.interface === "ide").length > 4)
     throw new OptionError("-drive: at most 4 IDE drives");
-  if (drives.filter((drive) => drive.interface === "virtio").length > 8)
-    throw new OptionError("-drive: at most 8 virtio drives");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   return {
     mode,
@@ -405,5 +404,6 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     path: options.path ?? "user",
     completion: options.completion ?? "inject",
     drives,
+    cards: planCards(drives, options.devices ?? []),
   };
 }

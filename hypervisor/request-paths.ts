@@ -5,7 +5,7 @@
  * hypervisor; `poll`: as `in-vmm`, with a thread that watches the queues, so that no notification is ever needed.
  */
 import type { DeviceContext, Timer } from "../devices/ports.ts";
-import type { VirtioBlk } from "../devices/virtio/blk/device.ts";
+import type { ServedVirtio } from "../devices/virtio/served.ts";
 import type { Board } from "../emulator/machine/board.ts";
 import type { ChargeName } from "../emulator/machine/cost-profile.ts";
 import { HostThread, PollThread } from "./host-thread.ts";
@@ -21,7 +21,7 @@ export interface RequestPathsOptions {
 
 /** A queue's device and the task that serves it. */
 interface Served {
-  readonly device: VirtioBlk;
+  readonly device: ServedVirtio;
   readonly serveBit: number;
 }
 
@@ -35,7 +35,7 @@ export class RequestPaths {
   readonly #path: RequestPath;
   readonly #costs: Readonly<Record<ChargeName, number>>;
   #pollThread: PollThread | undefined;
-  #devices: readonly VirtioBlk[] = [];
+  #devices: readonly ServedVirtio[] = [];
   #actingThread: HostThread | PollThread | undefined;
 
   constructor({ label, board, path, costs }: RequestPathsOptions) {
@@ -93,7 +93,7 @@ export class RequestPaths {
   }
 
   /** Wires the virtio devices to who serves them. */
-  wire(devices: readonly VirtioBlk[]): void {
+  wire(devices: readonly ServedVirtio[]): void {
     const board = this.#board;
     this.#devices = devices;
     const served = devices.map((device, index): Served => {
@@ -194,7 +194,7 @@ export class RequestPaths {
 }
 
 /** Arms a timer for a device's next completion. */
-function armFor(device: VirtioBlk, timer: Timer): void {
+function armFor(device: ServedVirtio, timer: Timer): void {
   const due = device.nextDue;
   if (due === undefined) timer.disarm();
   else timer.arm(due);

@@ -15,6 +15,7 @@ import {
   type Board,
   BoardRequest,
 } from "../emulator/machine/board.ts";
+import type { CardOptions } from "../emulator/machine/cards.ts";
 import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
@@ -51,6 +52,7 @@ export interface VmOptions {
   readonly path: RequestPath;
   readonly completion: CompletionPath;
   readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
+  readonly cards: readonly CardOptions[];
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly onExit?: (entry: LedgerEntry) => void;
@@ -159,11 +161,12 @@ export class Vm {
       },
       serial: { transmit: options.transmit },
       disks: options.disks.map((make) => make(board.context)),
+      cards: options.cards,
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,
     });
-    this.paths.wire(this.pc.virtio);
+    this.paths.wire(this.pc.served);
     this.owners = new DeviceOwners(this.label, this.pc);
     board.emulatedAccess = (_core, space) => {
       if (space === "port") this.#portAccess(_core);

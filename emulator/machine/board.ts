@@ -10,6 +10,7 @@ import { Attention, Core, MachineMemory, type CoreHost } from "../host/core.ts";
 import { CpuStruct } from "../../layout/cpu.ts";
 import { LocalApics, type ApicTarget } from "./apic-bus.ts";
 import { BoardLock } from "./board-lock.ts";
+import type { CardOptions } from "./cards.ts";
 import { BoardClock } from "./clock.ts";
 import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
@@ -53,6 +54,7 @@ export interface BoardOptions {
   /** Latency between two CPUs, cycles. */
   readonly lookAhead: number;
   readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
+  readonly cards: readonly CardOptions[];
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
@@ -130,6 +132,7 @@ export class Board {
       ignoreFloatErrors: () => this.#ignoreFloatErrors(),
       serial: { transmit: options.transmit },
       disks: options.disks.map((make) => make(this.context)),
+      cards: options.cards,
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,

@@ -27,4 +27,3 @@ export const IDE_IRQS = [14, 15] as const;
 /** PCI slots of bus 0. */
 export const SLOT_HOST_BRIDGE = 0;
 export const SLOT_PIIX = 1;
-export const SLOT_FIRST_CARD = 3;

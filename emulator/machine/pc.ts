@@ -41,15 +41,15 @@ import type {
 import { Uart16550 } from "../../devices/serial/uart16550.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
-import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import type { ServedVirtio } from "../../devices/virtio/served.ts";
+import { buildCards, type CardOptions } from "./cards.ts";
 import * as at from "./layout.ts";
 
 export interface PcDisk {
-  readonly interface: "ide" | "virtio";
+  /** On the IDE controller; the others are a card's. */
+  readonly isIde: boolean;
   readonly storage: Storage;
   readonly timing: DiskTiming;
-  /** virtio request queues. */
-  readonly queues?: number;
 }
 
 export interface PcOptions {
@@ -68,6 +68,7 @@ export interface PcOptions {
   readonly ignoreFloatErrors: () => void;
   readonly serial: SerialSink;
   readonly disks: readonly PcDisk[];
+  readonly cards: readonly CardOptions[];
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
@@ -82,7 +83,8 @@ export class Pc {
   readonly uart: Uart16550;
   readonly pci: PciBus;
   readonly ide: IdeController;
-  readonly virtio: readonly VirtioBlk[];
+  /** The cards whose queues a request path can serve. */
+  readonly served: readonly ServedVirtio[];
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
   readonly #devices: readonly Resettable[];
@@ -134,7 +136,7 @@ export class Pc {
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
-      drives: options.disks.filter((disk) => disk.interface === "ide"),
+      drives: options.disks.filter((disk) => disk.isIde),
     });
     const pmFunction = new PmFunction(context, {
       label: name("PM function"),
@@ -145,22 +147,20 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
-    this.virtio = options.disks
-      .filter((disk) => disk.interface === "virtio")
-      .map((disk, index) => {
-        const slot = at.SLOT_FIRST_CARD + index;
-        const device = new VirtioBlk(diskContext, {
-          label: name(`virtio-blk ${index}`),
-          memory: options.memory,
-          messages: options.messages,
-          intx: isaBridge.intx(slot, 1),
-          storage: disk.storage,
-          timing: disk.timing,
-          queues: disk.queues ?? 1,
-        });
-        this.pci.add(slot, 0, device.pci);
-        return device;
-      });
+    const cards = buildCards(
+      options.cards,
+      { disks: options.disks },
+      {
+        context,
+        diskContext,
+        memory: options.memory,
+        messages: options.messages,
+        intx: (slot, pin) => isaBridge.intx(slot, pin),
+        name,
+      },
+    );
+    for (const { slot, pci } of cards) this.pci.add(slot, 0, pci);
+    this.served = cards.flatMap(({ served }) => served ?? []);
 
     const fixed = (
       label: string,
@@ -226,7 +226,7 @@ export class Pc {
       isaBridge,
       this.ide,
       pmFunction,
-      ...this.virtio,
+      ...cards.map(({ device }) => device),
     ];
   }
 

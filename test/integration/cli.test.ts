@@ -59,8 +59,11 @@ describe("usage errors say which option and what it must be", () => {
     [["boot", "-kernel", KERNEL, "-m", "0"], "must be an integer from 2 to 2600"],
     [["boot", "-kernel", KERNEL, "-smp", "9"], "must be an integer from 1 to 8"],
     [["boot", "-kernel", KERNEL, "-drive", "if=virtio"], "file= is missing"],
-    [["boot", "-kernel", KERNEL, "-drive", "file=x,if=nvme"], "if=nvme must be ide or virtio"],
+    [["boot", "-kernel", KERNEL, "-drive", "file=x,if=nvme"], "if=nvme must be ide, virtio or none"],
     [["boot", "-kernel", KERNEL, "-drive", "file=x,colour=red"], "colour= is not known"],
+    [["boot", "-kernel", KERNEL, "-device", "floppy"], "floppy: no such model; known are virtio-blk-pci"],
+    [["boot", "-kernel", KERNEL, "-device", "virtio-blk-pci,drive=d"], "no unused drive has that id"],
+    [["boot", "-kernel", KERNEL, "-drive", "file=x,if=none"], "if=none needs id="],
     [
       ["boot", "-kernel", KERNEL, "--mode", "metal", "--path", "poll"],
       "--path and --completion need --mode vm",

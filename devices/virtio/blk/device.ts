@@ -14,7 +14,6 @@ import type {
   DmaMemory,
   InterruptLine,
   MessageSink,
-  Resettable,
   Storage,
   StorageResult,
   Timer,
@@ -22,6 +21,7 @@ import type {
 import { SECTOR_BYTES } from "../../storage/sectors.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
 import { DescriptorChain } from "../queue.ts";
+import type { ServedVirtio, VirtioService } from "../served.ts";
 import { VirtioPci } from "../transport-pci.ts";
 import type { VirtioDeviceType } from "../transport-pci.ts";
 import { InFlightStruct, InFlightTable } from "./in-flight.ts";
@@ -34,12 +34,6 @@ export const VirtioBlkStruct = struct("VirtioBlk", {
   /** The driver's choice of cache mode, meaningful with CONFIG_WCE: 1 write-back. */
   writeback: u8,
 });
-
-/** Who serves the queues, if not the device itself. Set while building; must not block. */
-export interface VirtioService {
-  /** The driver notified queue `queue`. The owner calls `serveQueue` now or later. */
-  notified(queue: number): void;
-}
 
 export interface VirtioBlkOptions {
   readonly label: string;
@@ -59,7 +53,7 @@ const MAX_RANGE_SECTORS = 8192;
 /** Bytes moved at a time between disk and memory. */
 const COPY_BYTES = 64 * 1024;
 
-export class VirtioBlk implements VirtioDeviceType, Resettable {
+export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
   readonly features: bigint;
   readonly transport: VirtioPci;
   readonly pci: PciFunction;

@@ -1,0 +1,50 @@
+/** `-device MODEL,key=value,…` as QEMU spells it: parsed once, into the library's options. */
+import type { DeviceOptions } from "../hypervisor/devices.ts";
+import { Properties } from "./properties.ts";
+
+type Model = DeviceOptions["model"];
+/** Reads a model's own properties; `id` and `addr` are every card's. */
+type Parser<M extends Model> = (
+  p: Properties,
+) => Omit<Extract<DeviceOptions, { model: M }>, "model" | "id" | "slot">;
+
+const PARSERS: { readonly [M in Model]: Parser<M> } = {
+  "virtio-blk-pci": (p) => ({
+    drive: p.required("drive"),
+    ...optional("queues", p.integer("num-queues", 1, 16)),
+  }),
+};
+
+/** Other names of the same models, as QEMU has them. */
+const ALIASES: Readonly<Record<string, Model>> = { "virtio-blk": "virtio-blk-pci" };
+
+/** The models that `-device` knows. */
+export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];
+
+/** Throws an Error that names the wrong part. */
+export function parseDevice(text: string): DeviceOptions {
+  const p = new Properties(`-device ${text}`, text, "driver");
+  const name = p.required("driver");
+  const model =
+    ALIASES[name] ??
+    DEVICE_MODELS.find((known) => known === name) ??
+    p.fail(`${name}: no such model; known are ${DEVICE_MODELS.join(", ")}`);
+  const common = { ...optional("id", p.take("id")), ...optional("slot", slotOf(p)) };
+  const own = PARSERS[model](p);
+  p.end();
+  return { model, ...common, ...own } as DeviceOptions;
+}
+
+/** `addr=`: slot and function in hexadecimal, as QEMU reads them. A card here has function 0 alone. */
+function slotOf(p: Properties): number | undefined {
+  const text = p.take("addr");
+  if (text === undefined) return undefined;
+  const match = /^(?:0x)?([0-9a-f]{1,2})(?:\.0)?$/i.exec(text);
+  const slot = match ? parseInt(match[1]!, 16) : NaN;
+  return slot <= 31 ? slot : p.fail(`addr=${text} must be a PCI slot in hexadecimal, 0 to 1f`);
+}
+
+/** A property that may be absent, for spreading. */
+function optional<K extends string, V>(name: K, value: V | undefined): { [key in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { [key in K]?: V });
+}

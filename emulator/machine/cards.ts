@@ -1,0 +1,93 @@
+/** The PCI cards of a PC: what can be plugged in, and how each kind is built and wired. */
+import type { PciFunction } from "../../devices/pci/config-space.ts";
+import type {
+  DeviceContext,
+  DiskTiming,
+  DmaMemory,
+  InterruptLine,
+  MessageSink,
+  Resettable,
+  Storage,
+} from "../../devices/ports.ts";
+import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import type { ServedVirtio } from "../../devices/virtio/served.ts";
+
+/** Slots 0 and 1 are the chipset's, 2 is the display adapter's. */
+export const FIRST_CARD_SLOT = 3;
+export const LAST_CARD_SLOT = 31;
+
+/** Where a card is plugged in: slot of bus 0. */
+export interface CardPlace {
+  readonly slot: number;
+}
+
+/** A card. Back ends are named by their place in `CardBackEnds`, so this is plain data and can be sent to another thread. */
+export type CardOptions = CardPlace & {
+  readonly kind: "virtio-blk";
+  readonly drive: number;
+  /** Request queues. */
+  readonly queues: number;
+};
+
+/** What stands behind the cards, on this thread. */
+export interface CardBackEnds {
+  /** By the number of the drive. */
+  readonly disks: readonly { readonly storage: Storage; readonly timing: DiskTiming }[];
+}
+
+/** What the board has for its cards. */
+export interface CardWiring {
+  readonly context: DeviceContext;
+  /** For disks, when their completions are served elsewhere than the other timers. */
+  readonly diskContext: DeviceContext;
+  readonly memory: DmaMemory;
+  readonly messages: MessageSink;
+  /** The wire of a slot's INTx#; 1 is INTA#. */
+  readonly intx: (slot: number, pin: number) => InterruptLine;
+  /** The label of a device, from its own. */
+  readonly name: (device: string) => string;
+}
+
+/** A card in its slot. */
+export interface Card {
+  readonly slot: number;
+  readonly pci: PciFunction;
+  readonly device: Resettable;
+  /** Where the card's queues can be served by a request path. */
+  readonly served?: ServedVirtio;
+}
+
+/** Builds the cards in order. Labels count each kind from 0. */
+export function buildCards(
+  cards: readonly CardOptions[],
+  backEnds: CardBackEnds,
+  wiring: CardWiring,
+): readonly Card[] {
+  const counts = new Map<string, number>();
+  return cards.map((card) => {
+    const index = counts.get(card.kind) ?? 0;
+    counts.set(card.kind, index + 1);
+    return { slot: card.slot, ...build(card, `${card.kind} ${index}`, backEnds, wiring) };
+  });
+}
+
+function build(
+  card: CardOptions,
+  name: string,
+  backEnds: CardBackEnds,
+  wiring: CardWiring,
+): Omit<Card, "slot"> {
+  const common = {
+    label: wiring.name(name),
+    memory: wiring.memory,
+    messages: wiring.messages,
+    intx: wiring.intx(card.slot, 1),
+  };
+  switch (card.kind) {
+    case "virtio-blk": {
+      const { storage, timing } = backEnds.disks[card.drive]!;
+      const device = new VirtioBlk(wiring.diskContext, { ...common, storage, timing, queues: card.queues });
+      return { pci: device.pci, device, served: device };
+    }
+  }
+}
