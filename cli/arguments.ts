@@ -13,6 +13,8 @@ const QEMU_WORDS = new Set([
   "cpu",
   "drive",
   "device",
+  "netdev",
+  "object",
   "no-reboot",
   "help",
   "version",

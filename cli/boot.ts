@@ -128,6 +128,13 @@ export async function boot(options: BootOptions): Promise<number> {
   const machine =
     options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
   for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
+  try {
+    await machine.networkReady();
+  } catch (error) {
+    await machine.close();
+    throw error;
+  }
+  for (const line of machine.describeNetwork()) process.stderr.write(`exitless: ${line}\n`);
   const input = new SerialInput();
   const signals = { interrupted: false };
   const onSignal = (): void => void (signals.interrupted = true);
@@ -165,7 +172,7 @@ export async function boot(options: BootOptions): Promise<number> {
         (result.end === "idle" &&
           machine instanceof Machine &&
           !machine.isDead &&
-          (input.isOpen || accepted > 0));
+          (input.isOpen || accepted > 0 || machine.hasOutsideNetwork));
       if (result.end === "reset" && goesOn) machine.reset();
       if (!goesOn) {
         if (result.end === "triple-fault")

@@ -1,6 +1,6 @@
 /** `-device MODEL,key=value,…` as QEMU spells it: parsed once, into the library's options. */
 import type { DeviceOptions } from "../hypervisor/devices.ts";
-import { Properties } from "./properties.ts";
+import { optional, Properties } from "./properties.ts";
 
 type Model = DeviceOptions["model"];
 /** Reads a model's own properties; `id` and `addr` are every card's. */
@@ -13,10 +13,21 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     drive: p.required("drive"),
     ...optional("queues", p.integer("num-queues", 1, 16)),
   }),
+  "virtio-net-pci": (p) => ({
+    ...networkCard(p),
+    ...optional("queuePairs", p.integer("queue-pairs", 1, 8)),
+  }),
 };
 
+function networkCard(p: Properties): { readonly netdev: string; readonly mac?: string } {
+  return { netdev: p.required("netdev"), ...optional("mac", p.take("mac")) };
+}
+
 /** Other names of the same models, as QEMU has them. */
-const ALIASES: Readonly<Record<string, Model>> = { "virtio-blk": "virtio-blk-pci" };
+const ALIASES: Readonly<Record<string, Model>> = {
+  "virtio-blk": "virtio-blk-pci",
+  "virtio-net": "virtio-net-pci",
+};
 
 /** The models that `-device` knows. */
 export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];
@@ -42,9 +53,4 @@ function slotOf(p: Properties): number | undefined {
   const match = /^(?:0x)?([0-9a-f]{1,2})(?:\.0)?$/i.exec(text);
   const slot = match ? parseInt(match[1]!, 16) : NaN;
   return slot <= 31 ? slot : p.fail(`addr=${text} must be a PCI slot in hexadecimal, 0 to 1f`);
-}
-
-/** A property that may be absent, for spreading. */
-function optional<K extends string, V>(name: K, value: V | undefined): { [key in K]?: V } {
-  return value === undefined ? {} : ({ [name]: value } as { [key in K]?: V });
 }

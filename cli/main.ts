@@ -8,7 +8,13 @@ import { CostProfileError } from "../emulator/machine/cost-profile.ts";
 import { CpuSpecError } from "../emulator/host/cpu-spec.ts";
 import { BOOT_PROTOCOLS, type BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { ImageError } from "../emulator/machine/loaders/image-error.ts";
-import { OptionError, type DeviceOptions, type DriveOptions } from "../hypervisor/machine.ts";
+import {
+  OptionError,
+  type DeviceOptions,
+  type DriveOptions,
+  type FilterDumpOptions,
+  type NetdevOptions,
+} from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
 import { normalizeArguments, parseDrive } from "./arguments.ts";
@@ -17,6 +23,7 @@ import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
 import { DEVICE_MODELS, parseDevice } from "./devices.ts";
+import { NETDEV_KINDS, parseFilterDump, parseNetdev } from "./netdevs.ts";
 import { Status } from "./status.ts";
 
 let status: number = Status.OK;
@@ -76,6 +83,18 @@ function machineOptions(command: Command): Command {
       collect(parseDevice),
       [],
     )
+    .option(
+      "--netdev <spec>",
+      `KIND,id=N[,loss=P][,duplicate=P][,reorder=P][,seed=N][,latency=US][,bandwidth=MBIT]… (repeatable); kinds: ${NETDEV_KINDS.join(", ")}`,
+      collect(parseNetdev),
+      [],
+    )
+    .option(
+      "--object <spec>",
+      "filter-dump,id=I,netdev=N,file=F[,maxlen=BYTES]: capture a network's frames (repeatable)",
+      collect(parseFilterDump),
+      [],
+    )
     .addOption(
       new Option("--mode <mode>", "as a virtual machine or on the bare machine")
         .choices(["vm", "metal"])
@@ -101,6 +120,8 @@ interface MachineFlags {
   readonly cpu: string;
   readonly drive: readonly DriveOptions[];
   readonly device: readonly DeviceOptions[];
+  readonly netdev: readonly NetdevOptions[];
+  readonly object: readonly FilterDumpOptions[];
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
@@ -117,6 +138,8 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
     cpu: flags.cpu,
     drives: flags.drive,
     devices: flags.device,
+    netdevs: flags.netdev,
+    filterDumps: flags.object,
     mode: flags.mode,
     ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
     ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),

@@ -2,6 +2,7 @@
  * How a machine is put together from its options. Deterministic mode does it once; in parallel mode every thread does it
  * on the same memory, from the same options: construction touches no state, so equal options give the same machine.
  */
+import { Capture, type CaptureOptions } from "../devices/net/capture.ts";
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
@@ -22,6 +23,7 @@ import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
+import { NO_NETWORK, type NetdevPlan, type Network, type NetworkParts } from "../emulator/machine/network.ts";
 import type { PcDisk } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
@@ -35,6 +37,8 @@ const MIB = 1024 * 1024;
 /** Where the hypervisor's pages begin: its VM's memory is in large pages. */
 const MACHINE_BASE = 2 * MIB;
 const STATE_BYTES = 16 * MIB;
+/** Frames under way to and from one netdev. */
+const NETDEV_BYTES = 3 * MIB;
 const RECORD_BYTES = 4 * MIB;
 const RFLAGS_IF = 1n << 9n;
 const WAKING_PIN_CONTROLS = Pin.PREEMPTION_TIMER | Pin.EXTERNAL_INTERRUPT_EXITING;
@@ -68,6 +72,13 @@ export interface Hardware {
   readonly completion: CompletionPath;
   readonly drives: readonly DriveOptions[];
   readonly cards: readonly CardOptions[];
+  readonly netdevs: readonly NetdevPlan[];
+  readonly dumps: readonly DumpPlan[];
+}
+
+/** A capture of the frames of a netdev, by its number. */
+export interface DumpPlan extends CaptureOptions {
+  readonly netdev: number;
 }
 
 /** The profile's frequency and none of its charges: in wall time everything takes the time it takes. */
@@ -78,9 +89,10 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes }: Hardware): MemoryPlan {
+export function planHardware({ mode, smp, ramBytes, netdevs }: Hardware): MemoryPlan {
   const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp) : ramBytes;
-  return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes: STATE_BYTES, recordBytes: RECORD_BYTES });
+  const stateBytes = STATE_BYTES + netdevs.length * NETDEV_BYTES;
+  return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes, recordBytes: RECORD_BYTES });
 }
 
 /** The physical CPUs. Under the hypervisor their model is the guest's to see; what it needs of VMX does not depend on that. */
@@ -145,6 +157,11 @@ export function openDrives(drives: readonly DriveOptions[], overlays?: Overlays)
   return open;
 }
 
+/** Opens the captures of this thread; `begin` on the one that is first. */
+export function openCaptures(dumps: readonly DumpPlan[], begin: boolean): Capture[] {
+  return dumps.map((dump) => new Capture(dump, begin));
+}
+
 /** What one thread brings to the machine. */
 export interface ThreadParts {
   readonly module: WebAssembly.Module;
@@ -155,6 +172,11 @@ export interface ThreadParts {
   readonly drives: readonly OpenDrive[];
   /** A byte of the guest's first serial port. */
   readonly transmit: (byte: number) => void;
+  /** Frames for the host, and its timers: see `NetworkParts`. */
+  readonly toHost: NetworkParts["toHost"];
+  readonly hostTimer: NetworkParts["hostTimer"];
+  /** Captures opened by this thread, as `hardware.dumps` has them. */
+  readonly captures: readonly Capture[];
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -173,6 +195,12 @@ export class Assembly {
     this.hardware = hardware;
     this.memory = parts.memory;
     const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
+    const network: NetworkParts = {
+      plans: hardware.netdevs,
+      toHost: parts.toHost,
+      hostTimer: parts.hostTimer,
+      capture: (netdev) => this.#capture(netdev, parts),
+    };
     this.board = new Board({
       memory: parts.memory,
       module: parts.module,
@@ -182,6 +210,7 @@ export class Assembly {
       lookAhead: profile.lookAhead.cycles,
       disks: mode === "metal" ? disks : [],
       cards: mode === "metal" ? hardware.cards : [],
+      network: mode === "metal" ? network : NO_NETWORK,
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
     });
@@ -198,6 +227,7 @@ export class Assembly {
         completion: hardware.completion,
         disks,
         cards: hardware.cards,
+        network,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
@@ -205,6 +235,30 @@ export class Assembly {
     }
     const shutdown = (): void => this.board.request(BoardRequest.TRIPLE_FAULT);
     this.actors = this.vm?.actors ?? this.board.cores.map((core) => new CpuActor(core!, { shutdown }));
+  }
+
+  /** The guest's networks. */
+  get network(): Network {
+    return (this.vm?.pc ?? this.board.pc).network;
+  }
+
+  /** Plugs a netdev's cable in or pulls it. Throws RangeError for a netdev that does not exist. */
+  setLink(id: string, up: boolean): void {
+    const index = this.hardware.netdevs.findIndex((netdev) => netdev.id === id);
+    if (index < 0) throw new RangeError(`no netdev has the id ${id}`);
+    this.network.links[index]!.setUp(up);
+  }
+
+  #capture(netdev: number, { captures, clock }: ThreadParts): ((frame: Uint8Array) => void) | undefined {
+    const own = captures.filter((_, index) => this.hardware.dumps[index]!.netdev === netdev);
+    if (own.length === 0) return undefined;
+    return (frame) => {
+      const now = clock.now();
+      const seconds = Math.floor(now / clock.frequencyHz);
+      const rest = now - seconds * clock.frequencyHz;
+      const nanoseconds = Math.floor((rest * 1e9) / clock.frequencyHz);
+      for (const capture of own) capture.add(clock.epochSeconds + seconds, nanoseconds, frame);
+    };
   }
 
   #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {

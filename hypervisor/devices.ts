@@ -8,7 +8,9 @@ import {
   type CardOptions,
   type CardPlace,
 } from "../emulator/machine/cards.ts";
+import { parseMac } from "../devices/net/ethernet.ts";
 import type { DriveOptions } from "./assembly.ts";
+import type { NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
 
 /**
@@ -25,12 +27,29 @@ interface Card {
 }
 
 /** A device by its QEMU model. `drive` is the id of one with `if=none`. */
-export type DeviceOptions = Card & {
-  readonly model: "virtio-blk-pci";
-  readonly drive: string;
-  /** Request queues. Default 1. */
-  readonly queues?: number;
-};
+export type DeviceOptions = Card &
+  (
+    | {
+        readonly model: "virtio-blk-pci";
+        readonly drive: string;
+        /** Request queues. Default 1. */
+        readonly queues?: number;
+      }
+    | (NetworkCard & {
+        readonly model: "virtio-net-pci";
+        /** Pairs of receive and transmit queues. Default 1. */
+        readonly queuePairs?: number;
+      })
+  );
+
+interface NetworkCard {
+  /** The id of a netdev. */
+  readonly netdev: string;
+  /** `52:54:00:12:34:56`. Default: that, counted up by card. */
+  readonly mac?: string;
+}
+
+type NetworkDevice = DeviceOptions & NetworkCard;
 
 /** Cards whose queues a request path serves; its threads have room for so many. */
 const MOST_SERVED_CARDS = 12;
@@ -39,7 +58,11 @@ const MOST_SERVED_CARDS = 12;
  * The machine's cards: those of drives with `if=virtio` first, as QEMU places them. Throws OptionError, naming the device, when
  * a name or a slot is not to be had.
  */
-export function planCards(drives: readonly DriveOptions[], devices: readonly DeviceOptions[]): CardOptions[] {
+export function planCards(
+  drives: readonly DriveOptions[],
+  devices: readonly DeviceOptions[],
+  netdevs: readonly NetdevOptions[] = [],
+): CardOptions[] {
   const slots = new Slots(devices);
   const unused = new Map<string, number>();
   drives.forEach(({ interface: at, id }, index) => {
@@ -68,20 +91,52 @@ export function planCards(drives: readonly DriveOptions[], devices: readonly Dev
         slot: slots.next("-drive if=virtio"),
       });
   });
+  const netdev = netdevTaker(netdevs);
   for (const device of devices) {
     const slot = device.slot ?? slots.next(`-device ${device.model}`);
-    cards.push(cardOf(device, { slot }, (id) => take(device, id)));
+    cards.push(cardOf(device, { slot }, { drive: (id) => take(device, id), netdev }));
   }
   if (cards.filter((card) => card.kind === "virtio-blk").length > MOST_SERVED_CARDS)
     throw new OptionError(`-device: at most ${MOST_SERVED_CARDS} virtio disks and adapters`);
   return cards;
 }
 
-function cardOf(device: DeviceOptions, place: CardPlace, drive: (id: string) => number): CardOptions {
+/** Resolves the names that devices use, each once. */
+interface Names {
+  readonly drive: (id: string) => number;
+  readonly netdev: (device: NetworkDevice) => { readonly netdev: number; readonly mac: Uint8Array };
+}
+
+function cardOf(device: DeviceOptions, place: CardPlace, { drive, netdev }: Names): CardOptions {
   switch (device.model) {
     case "virtio-blk-pci":
       return { kind: "virtio-blk", drive: drive(device.drive), queues: device.queues ?? 1, ...place };
+    case "virtio-net-pci":
+      return { kind: "virtio-net", ...netdev(device), queuePairs: device.queuePairs ?? 1, ...place };
   }
+}
+
+/** Where addresses that nobody chose begin: QEMU's. */
+const FIRST_MAC = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56] as const;
+
+/** Gives network cards their back ends and addresses. */
+function netdevTaker(netdevs: readonly NetdevOptions[]): Names["netdev"] {
+  const used = new Set<string>();
+  return ({ model, netdev: id, mac: text }) => {
+    const index = netdevs.findIndex((netdev) => netdev.id === id);
+    if (index < 0)
+      throw new OptionError(
+        `-device ${model},netdev=${id}: no netdev has that id; give -netdev KIND,id=${id}`,
+      );
+    if (used.has(id)) throw new OptionError(`-device ${model},netdev=${id}: another device has that netdev`);
+    const counted = Uint8Array.from(FIRST_MAC);
+    counted[5]! += used.size;
+    used.add(id);
+    const mac = text === undefined ? counted : parseMac(text);
+    if (mac === undefined)
+      throw new OptionError(`-device ${model},mac=${text ?? ""}: must be one station's, as 52:54:00:12:34:56`);
+    return { netdev: index, mac };
+  };
 }
 
 /** Free PCI slots. Those that devices ask for are taken from the start. */

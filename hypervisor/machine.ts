@@ -6,6 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import type { Capture } from "../devices/net/capture.ts";
 import type { MachineMemory } from "../emulator/host/core.ts";
 import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
@@ -18,6 +19,7 @@ import {
   Assembly,
   VIRTUAL_EPOCH,
   createMemory,
+  openCaptures,
   openDrives,
   prepareSoftware,
   wallProfile,
@@ -28,7 +30,9 @@ import {
   type SoftwareOptions,
 } from "./assembly.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
+import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
+import { planDumps, planNetdevs, type FilterDumpOptions, type NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
 import type { RequestPath } from "./request-paths.ts";
@@ -36,6 +40,7 @@ import type { CompletionPath, Vm } from "./vm.ts";
 
 export type { DriveOptions } from "./assembly.ts";
 export type { DeviceOptions } from "./devices.ts";
+export type { FilterDumpOptions, HostForward, NetdevOptions, StreamAddress } from "./netdevs.ts";
 export { OptionError } from "./option-error.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
 
@@ -53,6 +58,10 @@ export interface MachineOptions extends SoftwareOptions {
   readonly drives?: readonly DriveOptions[];
   /** Cards, and what is attached to their buses. */
   readonly devices?: readonly DeviceOptions[];
+  /** Networks, each for one device or (kind `peer`) as a port of a switch. */
+  readonly netdevs?: readonly NetdevOptions[];
+  /** Captures of networks' frames. */
+  readonly filterDumps?: readonly FilterDumpOptions[];
   /** `metal`: the guest owns the machine; `vm`: it runs under the hypervisor. Default `vm`. */
   readonly mode?: "metal" | "vm";
   readonly path?: RequestPath;
@@ -133,6 +142,8 @@ export class Machine {
   readonly mode: "metal" | "vm";
   readonly bootImage: BootImage;
   readonly #drives: readonly OpenDrive[];
+  readonly #captures: readonly Capture[];
+  readonly #hostNetwork: HostNetwork;
   readonly #assembly: Assembly;
   readonly #software: Software;
   readonly #hardware: Hardware;
@@ -147,6 +158,17 @@ export class Machine {
     this.bootImage = this.#software.image;
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
+    this.#captures = openCaptures(hardware.dumps, true);
+    this.#hostNetwork = new HostNetwork(options.netdevs ?? [], {
+      deliver: (netdev, frame, offload) => {
+        const hadRoom = this.#assembly.network.links[netdev]!.deliver(frame, offload);
+        this.scheduler.interrupt();
+        return hadRoom;
+      },
+      now: () => this.board.clock.now() / profile.frequencyHz,
+      arm: (netdev, seconds) =>
+        this.#assembly.network.hostTimers[netdev]!.arm(Math.ceil(seconds * profile.frequencyHz)),
+    });
     try {
       const clock = new BoardClock(profile.frequencyHz, VIRTUAL_EPOCH);
       this.#assembly = new Assembly(hardware, {
@@ -156,6 +178,9 @@ export class Machine {
         localCpus: Array.from({ length: smp }, (_, i) => i),
         drives: this.#drives,
         transmit: options.onSerial ?? (() => undefined),
+        toHost: (netdev, frame, offload) => this.#hostNetwork.frame(netdev, frame, offload),
+        hostTimer: (netdev) => this.#hostNetwork.timer(netdev),
+        captures: this.#captures,
         ...(options.onExit ? { onExit: options.onExit } : {}),
       });
       const { board, vm, actors } = this.#assembly;
@@ -258,6 +283,31 @@ export class Machine {
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */
   receive(input: Uint8Array): number {
     return (this.vm?.pc ?? this.board.pc).uart.receive(input);
+  }
+
+  /** Resolves when everything of `netdevs` that listens on the host does; rejects with OptionError. */
+  networkReady(): Promise<void> {
+    return this.#hostNetwork.ready();
+  }
+
+  /** Something outside, behind a netdev, may send at any time: a guest that waits is not the end. */
+  get hasOutsideNetwork(): boolean {
+    return this.#hostNetwork.reachesOut;
+  }
+
+  /** Where the host's side of the netdevs is to be found, one line each. */
+  describeNetwork(): string[] {
+    return this.#hostNetwork.describe();
+  }
+
+  /** The frames of a netdev of kind `host`. */
+  network(id: string): FramePort {
+    return this.#hostNetwork.port(id);
+  }
+
+  /** Plugs a netdev's cable in or pulls it. */
+  setLink(id: string, up: boolean): void {
+    this.#assembly.setLink(id, up);
   }
 
   stats(): MachineStats {
@@ -370,9 +420,11 @@ export class Machine {
     return this.#hardware.ramBytes;
   }
 
-  /** Closes the image files. */
+  /** Closes image files, captures and sockets. */
   close(): void {
     for (const drive of this.#drives) drive.close();
+    for (const capture of this.#captures) capture.close();
+    this.#hostNetwork.close();
   }
 }
 
@@ -394,6 +446,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   if (drives.filter((drive) => drive.interface === "ide").length > 4)
     throw new OptionError("-drive: at most 4 IDE drives");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
+  const netdevs = options.netdevs ?? [];
   return {
     mode,
     clock,
@@ -404,6 +457,8 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     path: options.path ?? "user",
     completion: options.completion ?? "inject",
     drives,
-    cards: planCards(drives, options.devices ?? []),
+    cards: planCards(drives, options.devices ?? [], netdevs),
+    netdevs: planNetdevs(netdevs, clock, profile.frequencyHz),
+    dumps: planDumps(options.filterDumps ?? [], netdevs),
   };
 }

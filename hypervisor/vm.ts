@@ -19,6 +19,7 @@ import type { CardOptions } from "../emulator/machine/cards.ts";
 import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
+import type { NetworkParts } from "../emulator/machine/network.ts";
 import { Pc, type PcDisk } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
@@ -53,6 +54,7 @@ export interface VmOptions {
   readonly completion: CompletionPath;
   readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
   readonly cards: readonly CardOptions[];
+  readonly network: NetworkParts;
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly onExit?: (entry: LedgerEntry) => void;
@@ -162,6 +164,7 @@ export class Vm {
       serial: { transmit: options.transmit },
       disks: options.disks.map((make) => make(board.context)),
       cards: options.cards,
+      network: options.network,
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,

@@ -15,6 +15,7 @@ import { BoardClock } from "./clock.ts";
 import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import { EventQueue, NEVER } from "./events.ts";
+import type { NetworkParts } from "./network.ts";
 import { Pc, type PcDisk } from "./pc.ts";
 
 const MOST_IPIS = 64;
@@ -55,6 +56,7 @@ export interface BoardOptions {
   readonly lookAhead: number;
   readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
   readonly cards: readonly CardOptions[];
+  readonly network: NetworkParts;
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
@@ -133,6 +135,7 @@ export class Board {
       serial: { transmit: options.transmit },
       disks: options.disks.map((make) => make(this.context)),
       cards: options.cards,
+      network: options.network,
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,

@@ -6,10 +6,12 @@ import type {
   DmaMemory,
   InterruptLine,
   MessageSink,
+  NetworkLink,
   Resettable,
   Storage,
 } from "../../devices/ports.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
+import { VirtioNet } from "../../devices/virtio/net/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 
 /** Slots 0 and 1 are the chipset's, 2 is the display adapter's. */
@@ -22,17 +24,29 @@ export interface CardPlace {
 }
 
 /** A card. Back ends are named by their place in `CardBackEnds`, so this is plain data and can be sent to another thread. */
-export type CardOptions = CardPlace & {
-  readonly kind: "virtio-blk";
-  readonly drive: number;
-  /** Request queues. */
-  readonly queues: number;
-};
+export type CardOptions = CardPlace &
+  (
+    | {
+        readonly kind: "virtio-blk";
+        readonly drive: number;
+        /** Request queues. */
+        readonly queues: number;
+      }
+    | NetworkCardOptions
+  );
+
+/** A network card. */
+export type NetworkCardOptions = {
+  readonly netdev: number;
+  readonly mac: Uint8Array;
+} & { readonly kind: "virtio-net"; readonly queuePairs: number };
 
 /** What stands behind the cards, on this thread. */
 export interface CardBackEnds {
   /** By the number of the drive. */
   readonly disks: readonly { readonly storage: Storage; readonly timing: DiskTiming }[];
+  /** By the number of the netdev. */
+  readonly links: readonly NetworkLink[];
 }
 
 /** What the board has for its cards. */
@@ -87,6 +101,12 @@ function build(
     case "virtio-blk": {
       const { storage, timing } = backEnds.disks[card.drive]!;
       const device = new VirtioBlk(wiring.diskContext, { ...common, storage, timing, queues: card.queues });
+      return { pci: device.pci, device, served: device };
+    }
+    case "virtio-net": {
+      const { mac, queuePairs } = card;
+      const link = backEnds.links[card.netdev]!;
+      const device = new VirtioNet(wiring.diskContext, { ...common, link, mac, queuePairs });
       return { pci: device.pci, device, served: device };
     }
   }

@@ -44,6 +44,7 @@ import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 import { buildCards, type CardOptions } from "./cards.ts";
 import * as at from "./layout.ts";
+import { Network, type NetworkParts } from "./network.ts";
 
 export interface PcDisk {
   /** On the IDE controller; the others are a card's. */
@@ -56,7 +57,7 @@ export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
   readonly label: string;
   readonly context: DeviceContext;
-  /** For disks, when their completions are served elsewhere than the other timers. */
+  /** For disks and networks, when their completions and arrivals are served elsewhere than the other timers. */
   readonly diskContext?: DeviceContext;
   readonly memory: DmaMemory;
   readonly apicBus: ApicBus;
@@ -69,6 +70,7 @@ export interface PcOptions {
   readonly serial: SerialSink;
   readonly disks: readonly PcDisk[];
   readonly cards: readonly CardOptions[];
+  readonly network: NetworkParts;
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
@@ -83,6 +85,7 @@ export class Pc {
   readonly uart: Uart16550;
   readonly pci: PciBus;
   readonly ide: IdeController;
+  readonly network: Network;
   /** The cards whose queues a request path can serve. */
   readonly served: readonly ServedVirtio[];
   readonly pm: AcpiPm;
@@ -147,9 +150,10 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
+    this.network = new Network(context, diskContext, label, options.network);
     const cards = buildCards(
       options.cards,
-      { disks: options.disks },
+      { disks: options.disks, links: this.network.links },
       {
         context,
         diskContext,
@@ -226,6 +230,8 @@ export class Pc {
       isaBridge,
       this.ide,
       pmFunction,
+      // Before the cards, whose reset clears their links.
+      this.network,
       ...cards.map(({ device }) => device),
     ];
   }
