@@ -3,6 +3,7 @@ import type { ImageFile } from "../read-image.ts";
 import type { BootImage, BootProtocol, BootRequest } from "./boot-image.ts";
 import { isElf, parseElf } from "./elf.ts";
 import { isBzImage, loadLinux64 } from "./linux64.ts";
+import { unpackLinuxPayload } from "./linux-payload.ts";
 import { findMultibootHeader, loadMultiboot } from "./multiboot.ts";
 import { loadPvh, pvhEntry } from "./pvh.ts";
 import { ImageReader } from "./reader.ts";
@@ -41,10 +42,12 @@ const LOADERS: Readonly<Record<BootProtocol, (request: BootRequest) => BootImage
 };
 
 /**
- * Lays out the boot of a kernel.
+ * Lays out the boot of a kernel. PVH with a bzImage boots the ELF file that is packed in it.
  * @param protocol the one to use, where an image follows several
  * @throws ImageError when the image cannot be booted so, or does not fit in RAM
  */
 export function loadBootImage(request: BootRequest, protocol = detectProtocol(request.kernel)): BootImage {
-  return LOADERS[protocol](request);
+  const isPacked = protocol === "pvh" && isBzImage(request.kernel);
+  const kernel = isPacked ? unpackLinuxPayload(request.kernel) : request.kernel;
+  return LOADERS[protocol]({ ...request, kernel });
 }
