@@ -17,6 +17,7 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     ...networkCard(p),
     ...optional("queuePairs", p.integer("queue-pairs", 1, 8)),
   }),
+  "virtio-rng-pci": () => ({}),
 };
 
 function networkCard(p: Properties): { readonly netdev: string; readonly mac?: string } {
@@ -27,6 +28,7 @@ function networkCard(p: Properties): { readonly netdev: string; readonly mac?: s
 const ALIASES: Readonly<Record<string, Model>> = {
   "virtio-blk": "virtio-blk-pci",
   "virtio-net": "virtio-net-pci",
+  "virtio-rng": "virtio-rng-pci",
 };
 
 /** The models that `-device` knows. */

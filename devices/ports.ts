@@ -145,6 +145,11 @@ export interface SerialSink {
   transmit(byte: number): void;
 }
 
+/** Where random bytes come from. */
+export interface EntropySource {
+  fill(into: Uint8Array): void;
+}
+
 /** What became of a request to a storage back end. */
 export type StorageResult = "ok" | "io-error" | "read-only" | "out-of-range" | "unsupported";
 

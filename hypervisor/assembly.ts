@@ -23,8 +23,8 @@ import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
-import { NO_NETWORK, type NetdevPlan, type Network, type NetworkParts } from "../emulator/machine/network.ts";
-import type { PcDisk } from "../emulator/machine/pc.ts";
+import type { NetdevPlan, Network, NetworkParts } from "../emulator/machine/network.ts";
+import { NO_PARTS, type PcDisk, type PcParts } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
@@ -194,13 +194,17 @@ export class Assembly {
     const { mode, smp, profile, cpu } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
-    const disks = parts.drives.map((drive, index) => this.#disk(drive, index));
-    const network: NetworkParts = {
-      plans: hardware.netdevs,
-      toHost: parts.toHost,
-      hostTimer: parts.hostTimer,
-      capture: (netdev) => this.#capture(netdev, parts),
-    };
+    const attached = (context: DeviceContext): PcParts => ({
+      disks: parts.drives.map((drive, index) => this.#disk(drive, index, context)),
+      cards: hardware.cards,
+      network: {
+        plans: hardware.netdevs,
+        toHost: parts.toHost,
+        hostTimer: parts.hostTimer,
+        capture: (netdev) => this.#capture(netdev, parts),
+      },
+      entropy: hardware.clock === "virtual" ? "seeded" : "host",
+    });
     this.board = new Board({
       memory: parts.memory,
       module: parts.module,
@@ -208,9 +212,7 @@ export class Assembly {
       clock: parts.clock,
       deterministic: hardware.clock === "virtual",
       lookAhead: profile.lookAhead.cycles,
-      disks: mode === "metal" ? disks : [],
-      cards: mode === "metal" ? hardware.cards : [],
-      network: mode === "metal" ? network : NO_NETWORK,
+      parts: mode === "metal" ? attached : () => NO_PARTS,
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
     });
@@ -225,9 +227,7 @@ export class Assembly {
         vcpus: smp,
         path: hardware.path,
         completion: hardware.completion,
-        disks,
-        cards: hardware.cards,
-        network,
+        parts: attached,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
@@ -261,15 +261,12 @@ export class Assembly {
     };
   }
 
-  #disk(drive: OpenDrive, index: number): (context: DeviceContext) => PcDisk {
-    return (context) => {
-      const { options, storage } = drive;
-      const isIde = options.interface === "ide";
-      if (this.hardware.clock === "wall") return { isIde, storage, timing: new NoServiceTime(context) };
-      const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
-      this.#timings.push(timing);
-      return { isIde, storage, timing };
-    };
+  #disk({ options, storage }: OpenDrive, index: number, context: DeviceContext): PcDisk {
+    const isIde = options.interface === "ide";
+    if (this.hardware.clock === "wall") return { isIde, storage, timing: new NoServiceTime(context) };
+    const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
+    this.#timings.push(timing);
+    return { isIde, storage, timing };
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */

@@ -35,6 +35,7 @@ export type DeviceOptions = Card &
         /** Request queues. Default 1. */
         readonly queues?: number;
       }
+    | { readonly model: "virtio-rng-pci" }
     | (NetworkCard & {
         readonly model: "virtio-net-pci";
         /** Pairs of receive and transmit queues. Default 1. */
@@ -113,6 +114,8 @@ function cardOf(device: DeviceOptions, place: CardPlace, { drive, netdev }: Name
       return { kind: "virtio-blk", drive: drive(device.drive), queues: device.queues ?? 1, ...place };
     case "virtio-net-pci":
       return { kind: "virtio-net", ...netdev(device), queuePairs: device.queuePairs ?? 1, ...place };
+    case "virtio-rng-pci":
+      return { kind: "virtio-rng", ...place };
   }
 }
 
@@ -134,7 +137,9 @@ function netdevTaker(netdevs: readonly NetdevOptions[]): Names["netdev"] {
     used.add(id);
     const mac = text === undefined ? counted : parseMac(text);
     if (mac === undefined)
-      throw new OptionError(`-device ${model},mac=${text ?? ""}: must be one station's, as 52:54:00:12:34:56`);
+      throw new OptionError(
+        `-device ${model},mac=${text ?? ""}: must be one station's, as 52:54:00:12:34:56`,
+      );
     return { netdev: index, mac };
   };
 }

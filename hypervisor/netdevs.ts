@@ -40,7 +40,7 @@ interface Common {
 export type NetdevOptions = Common &
   (
     | /** Frames come back. */ { readonly kind: "loop" }
-    /** Devices with the same `link` are on one switch; default: the id. */
+      /** Devices with the same `link` are on one switch; default: the id. */
     | { readonly kind: "peer"; readonly link?: string }
     /** QEMU's framing over a stream socket. */
     | { readonly kind: "stream"; readonly server: boolean; readonly address: StreamAddress }

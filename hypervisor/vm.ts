@@ -15,12 +15,10 @@ import {
   type Board,
   BoardRequest,
 } from "../emulator/machine/board.ts";
-import type { CardOptions } from "../emulator/machine/cards.ts";
 import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
-import type { NetworkParts } from "../emulator/machine/network.ts";
-import { Pc, type PcDisk } from "../emulator/machine/pc.ts";
+import { Pc, type PcParts } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
 import { interceptAllPorts, interceptMsrs } from "./bitmaps.ts";
@@ -52,9 +50,7 @@ export interface VmOptions {
   readonly vcpus: number;
   readonly path: RequestPath;
   readonly completion: CompletionPath;
-  readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
-  readonly cards: readonly CardOptions[];
-  readonly network: NetworkParts;
+  readonly parts: (context: DeviceContext) => PcParts;
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
   readonly onExit?: (entry: LedgerEntry) => void;
@@ -162,9 +158,7 @@ export class Vm {
         },
       },
       serial: { transmit: options.transmit },
-      disks: options.disks.map((make) => make(board.context)),
-      cards: options.cards,
-      network: options.network,
+      parts: options.parts(board.context),
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,

@@ -7,9 +7,11 @@
  * as the standard has it: SMART, security, host protected area, queued commands, packet commands, UNLOAD.
  */
 import type { Clock, DiskTiming, DmaMemory, Storage, StorageResult, Timer } from "../ports.ts";
-import { addressedSector, putAddress } from "./addressing.ts";
+import { addressedSector, putAddress } from "../ata/addressing.ts";
+import { identifyDevice } from "../ata/identify.ts";
+import { executeSetting, resetSettings } from "../ata/settings.ts";
+import { sectorsOf, transferOf, type SectorTransfer } from "../ata/transfers.ts";
 import type { BusMaster, DmaOutcome } from "./bus-master.ts";
-import { DEFAULT_HEADS, DEFAULT_SECTORS_PER_TRACK, identifyDevice } from "./identify.ts";
 import * as spec from "./spec.ts";
 import * as phase from "./state.ts";
 import type { ChannelState, DriveState } from "./state.ts";
@@ -42,8 +44,6 @@ const RESET_MICROSECONDS = 500;
 /** Bytes moved at a time between disk and memory by DMA. */
 const COPY_BYTES = 64 * 1024;
 
-type Transfer = "pio" | "multiple" | "dma";
-
 export class IdeDrive {
   readonly #s: DriveState;
   readonly #w: DriveWiring;
@@ -59,12 +59,7 @@ export class IdeDrive {
   /** Power-on and hardware reset: the drive is ready at once, with its signature. */
   powerOn(): void {
     const s = this.#s;
-    s.multipleSectors = 0;
-    s.transferMode = spec.MODE_PIO_FLOW | 4;
-    s.writeCache = 1;
-    s.lookAhead = 1;
-    s.currentHeads = DEFAULT_HEADS;
-    s.currentSectorsPerTrack = DEFAULT_SECTORS_PER_TRACK;
+    resetSettings(s);
     s.command = 0;
     s.ext = 0;
     s.blockSectors = 1;
@@ -203,156 +198,39 @@ export class IdeDrive {
   // Commands.
 
   #dispatch(command: number): void {
+    const s = this.#s;
+    const transfer = transferOf(command);
+    if (transfer !== undefined) {
+      this.#beginTransfer(transfer);
+      return;
+    }
+    const { device } = this.#w.channel;
+    const set = executeSetting({ command, feature: s.features[0]!, count: s.sectorCount[0]!, device }, s);
+    if (set !== undefined) {
+      if (set.count !== undefined) s.sectorCount[0] = set.count;
+      if (set.error === 0) this.#succeed();
+      else this.#fail(set.error);
+      return;
+    }
     switch (command) {
-      case spec.READ_SECTORS:
-      case spec.READ_SECTORS_NO_RETRY:
-        this.#beginTransfer("pio", false);
-        break;
-      case spec.READ_SECTORS_EXT:
-        this.#beginTransfer("pio", true);
-        break;
-      case spec.WRITE_SECTORS:
-      case spec.WRITE_SECTORS_NO_RETRY:
-        this.#beginTransfer("pio", false);
-        break;
-      case spec.WRITE_SECTORS_EXT:
-        this.#beginTransfer("pio", true);
-        break;
-      case spec.READ_MULTIPLE:
-      case spec.WRITE_MULTIPLE:
-        this.#beginTransfer("multiple", false);
-        break;
-      case spec.READ_MULTIPLE_EXT:
-      case spec.WRITE_MULTIPLE_EXT:
-        this.#beginTransfer("multiple", true);
-        break;
-      case spec.READ_DMA:
-      case spec.READ_DMA_NO_RETRY:
-      case spec.WRITE_DMA:
-      case spec.WRITE_DMA_NO_RETRY:
-        this.#beginTransfer("dma", false);
-        break;
-      case spec.READ_DMA_EXT:
-      case spec.WRITE_DMA_EXT:
-        this.#beginTransfer("dma", true);
-        break;
-      case spec.READ_VERIFY_SECTORS:
-      case spec.READ_VERIFY_SECTORS_NO_RETRY:
-        this.#verify(false);
-        break;
-      case spec.READ_VERIFY_SECTORS_EXT:
-        this.#verify(true);
-        break;
       case spec.FLUSH_CACHE:
       case spec.FLUSH_CACHE_EXT:
         this.#busyUntil(this.#o.timing.complete("flush", 0, 0));
         break;
       case spec.IDENTIFY_DEVICE:
-        this.#s.bufferOnly = 1;
-        this.#s.phase = phase.PHASE_PIO_IN_BUSY;
+        s.bufferOnly = 1;
+        s.phase = phase.PHASE_PIO_IN_BUSY;
         this.#armMicroseconds(COMMAND_MICROSECONDS);
-        break;
-      case spec.SET_FEATURES:
-        this.#setFeatures();
-        break;
-      case spec.SET_MULTIPLE_MODE:
-        this.#setMultiple();
-        break;
-      case spec.INITIALIZE_DEVICE_PARAMETERS:
-        this.#initializeParameters();
         break;
       case spec.READ_NATIVE_MAX_ADDRESS:
       case spec.READ_NATIVE_MAX_ADDRESS_EXT:
         this.#readNativeMax(command === spec.READ_NATIVE_MAX_ADDRESS_EXT);
         break;
-      case spec.CHECK_POWER_MODE:
-        this.#s.sectorCount[0] = this.#s.standby ? spec.POWER_STANDBY : spec.POWER_ACTIVE;
-        this.#succeed();
-        break;
-      case spec.STANDBY:
-      case spec.STANDBY_IMMEDIATE:
-      case spec.SLEEP:
-        this.#s.standby = 1;
-        this.#succeed();
-        break;
-      case spec.IDLE:
-      case spec.IDLE_IMMEDIATE:
-        this.#s.standby = 0;
-        this.#succeed();
-        break;
       default:
-        if (command >= spec.RECALIBRATE_FIRST && command <= spec.RECALIBRATE_LAST) this.#succeed();
-        else if (command >= spec.SEEK_FIRST && command <= spec.SEEK_LAST) this.#seek();
+        if (command >= spec.SEEK_FIRST && command <= spec.SEEK_LAST) this.#seek();
         // NOP always aborts; so does everything the drive does not implement.
         else this.#fail(spec.ABRT);
     }
-  }
-
-  #setFeatures(): void {
-    const s = this.#s;
-    switch (s.features[0]!) {
-      case spec.FEATURE_ENABLE_WRITE_CACHE:
-        s.writeCache = 1;
-        break;
-      case spec.FEATURE_DISABLE_WRITE_CACHE:
-        s.writeCache = 0;
-        break;
-      case spec.FEATURE_ENABLE_LOOK_AHEAD:
-        s.lookAhead = 1;
-        break;
-      case spec.FEATURE_DISABLE_LOOK_AHEAD:
-        s.lookAhead = 0;
-        break;
-      case spec.FEATURE_DISABLE_REVERT:
-      case spec.FEATURE_ENABLE_REVERT:
-        break;
-      case spec.FEATURE_SET_TRANSFER_MODE: {
-        const mode = s.sectorCount[0]!;
-        const number = mode & 7;
-        const legal =
-          (mode & 0xf8) === spec.MODE_PIO_DEFAULT
-            ? number <= 1
-            : (mode & 0xf8) === spec.MODE_PIO_FLOW
-              ? number <= 4
-              : (mode & 0xf8) === spec.MODE_MULTIWORD_DMA
-                ? number <= 2
-                : (mode & 0xf8) === spec.MODE_ULTRA_DMA && number <= 5;
-        if (!legal) {
-          this.#fail(spec.ABRT);
-          return;
-        }
-        // A PIO mode leaves the DMA mode selected; only DMA modes show in IDENTIFY.
-        if (mode >= spec.MODE_MULTIWORD_DMA) s.transferMode = mode;
-        break;
-      }
-      default: {
-        this.#fail(spec.ABRT);
-        return;
-      }
-    }
-    this.#succeed();
-  }
-
-  #setMultiple(): void {
-    const count = this.#s.sectorCount[0]!;
-    if (count > spec.MOST_MULTIPLE_SECTORS || (count & (count - 1)) !== 0) {
-      this.#fail(spec.ABRT);
-      return;
-    }
-    this.#s.multipleSectors = count;
-    this.#succeed();
-  }
-
-  #initializeParameters(): void {
-    const s = this.#s;
-    const sectorsPerTrack = s.sectorCount[0]!;
-    if (sectorsPerTrack === 0) {
-      this.#fail(spec.ABRT);
-      return;
-    }
-    s.currentSectorsPerTrack = sectorsPerTrack;
-    s.currentHeads = (this.#w.channel.device & 0x0f) + 1;
-    this.#succeed();
   }
 
   #readNativeMax(ext: boolean): void {
@@ -371,31 +249,28 @@ export class IdeDrive {
     this.#succeed();
   }
 
-  #verify(ext: boolean): void {
-    if (!this.#latchRange(ext)) return;
+  #beginTransfer({ operation, protocol, ext }: SectorTransfer): void {
     const s = this.#s;
-    this.#busyUntil(this.#o.timing.complete("read", s.lba, s.remaining * spec.SECTOR_BYTES));
-  }
-
-  #beginTransfer(kind: Transfer, ext: boolean): void {
-    const s = this.#s;
-    if (kind === "multiple" && s.multipleSectors === 0) {
+    if (protocol === "multiple" && s.multipleSectors === 0) {
       this.#fail(spec.ABRT);
       return;
     }
     if (!this.#latchRange(ext)) return;
-    const read = isRead(s.command);
-    if (!read && this.#o.storage.readOnly) {
+    if (operation === "write" && this.#o.storage.readOnly) {
       this.#fail(spec.WP | spec.ABRT);
       return;
     }
+    const bytes = s.remaining * spec.SECTOR_BYTES;
+    if (operation === "verify") {
+      this.#busyUntil(this.#o.timing.complete("read", s.lba, bytes));
+      return;
+    }
     s.standby = 0;
-    s.blockSectors = kind === "multiple" ? s.multipleSectors : 1;
-    if (kind === "dma") {
+    s.blockSectors = protocol === "multiple" ? s.multipleSectors : 1;
+    if (protocol === "dma") {
       s.phase = phase.PHASE_DMA_BUSY;
-      const bytes = s.remaining * spec.SECTOR_BYTES;
-      this.#w.timer.arm(this.#o.timing.complete(read ? "read" : "write", s.lba, bytes));
-    } else if (read) this.#nextPioIn();
+      this.#w.timer.arm(this.#o.timing.complete(operation, s.lba, bytes));
+    } else if (operation === "read") this.#nextPioIn();
     else this.#nextPioOut(false);
   }
 
@@ -404,8 +279,7 @@ export class IdeDrive {
     const s = this.#s;
     s.ext = ext ? 1 : 0;
     const lba = addressedSector(s, this.#w.channel.device, ext);
-    // A count of 0 means the largest: 256, or 65,536 with 48-bit commands.
-    const count = ext ? (s.sectorCount[1]! << 8) | s.sectorCount[0]! || 65536 : s.sectorCount[0]! || 256;
+    const count = sectorsOf((ext ? s.sectorCount[1]! << 8 : 0) | s.sectorCount[0]!, ext);
     if (lba === undefined || lba + count > this.#o.storage.sectors) {
       if (lba !== undefined) s.lba = lba;
       this.#fail(spec.IDNF);
@@ -665,20 +539,6 @@ export class IdeDrive {
 
 /** Commands that move data from the drive, or verify it. */
 function isRead(command: number): boolean {
-  switch (command) {
-    case spec.READ_SECTORS:
-    case spec.READ_SECTORS_NO_RETRY:
-    case spec.READ_SECTORS_EXT:
-    case spec.READ_MULTIPLE:
-    case spec.READ_MULTIPLE_EXT:
-    case spec.READ_DMA:
-    case spec.READ_DMA_NO_RETRY:
-    case spec.READ_DMA_EXT:
-    case spec.READ_VERIFY_SECTORS:
-    case spec.READ_VERIFY_SECTORS_NO_RETRY:
-    case spec.READ_VERIFY_SECTORS_EXT:
-      return true;
-    default:
-      return false;
-  }
+  const transfer = transferOf(command);
+  return transfer !== undefined && transfer.operation !== "write";
 }

@@ -70,7 +70,9 @@ export class FrameRing {
     if (s.count === 0) return undefined;
     const at = this.#headRecord() / 4;
     const w = this.#words;
-    return w[at + RecordStruct.offsets.arrival / 4]! + w[at + RecordStruct.offsets.arrival / 4 + 1]! * 2 ** 32;
+    return (
+      w[at + RecordStruct.offsets.arrival / 4]! + w[at + RecordStruct.offsets.arrival / 4 + 1]! * 2 ** 32
+    );
   }
 
   /** Adds a frame; false when there is no room. */

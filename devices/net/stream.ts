@@ -128,9 +128,7 @@ export class StreamBackEnd implements HostBackEnd {
     if (this.#isClosed) return;
     const { address } = this.#options;
     const socket =
-      address.type === "unix"
-        ? createConnection(address.path)
-        : createConnection(address.port, address.host);
+      address.type === "unix" ? createConnection(address.path) : createConnection(address.port, address.host);
     this.#use(socket);
   }
 

@@ -10,13 +10,11 @@ import { Attention, Core, MachineMemory, type CoreHost } from "../host/core.ts";
 import { CpuStruct } from "../../layout/cpu.ts";
 import { LocalApics, type ApicTarget } from "./apic-bus.ts";
 import { BoardLock } from "./board-lock.ts";
-import type { CardOptions } from "./cards.ts";
 import { BoardClock } from "./clock.ts";
 import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
 import { EventQueue, NEVER } from "./events.ts";
-import type { NetworkParts } from "./network.ts";
-import { Pc, type PcDisk } from "./pc.ts";
+import { Pc, type PcParts } from "./pc.ts";
 
 const MOST_IPIS = 64;
 
@@ -54,9 +52,7 @@ export interface BoardOptions {
   readonly deterministic: boolean;
   /** Latency between two CPUs, cycles. */
   readonly lookAhead: number;
-  readonly disks: readonly ((context: DeviceContext) => PcDisk)[];
-  readonly cards: readonly CardOptions[];
-  readonly network: NetworkParts;
+  readonly parts: (context: DeviceContext) => PcParts;
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
@@ -133,9 +129,7 @@ export class Board {
       intr: this.#intr(),
       ignoreFloatErrors: () => this.#ignoreFloatErrors(),
       serial: { transmit: options.transmit },
-      disks: options.disks.map((make) => make(this.context)),
-      cards: options.cards,
-      network: options.network,
+      parts: options.parts(this.context),
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,

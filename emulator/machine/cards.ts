@@ -1,4 +1,6 @@
 /** The PCI cards of a PC: what can be plugged in, and how each kind is built and wired. */
+import { hostEntropy } from "../../devices/entropy/host.ts";
+import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
 import type {
   DeviceContext,
@@ -12,6 +14,7 @@ import type {
 } from "../../devices/ports.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
 import { VirtioNet } from "../../devices/virtio/net/device.ts";
+import { VirtioRng } from "../../devices/virtio/rng/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 
 /** Slots 0 and 1 are the chipset's, 2 is the display adapter's. */
@@ -32,6 +35,7 @@ export type CardOptions = CardPlace &
         /** Request queues. */
         readonly queues: number;
       }
+    | { readonly kind: "virtio-rng" }
     | NetworkCardOptions
   );
 
@@ -47,6 +51,8 @@ export interface CardBackEnds {
   readonly disks: readonly { readonly storage: Storage; readonly timing: DiskTiming }[];
   /** By the number of the netdev. */
   readonly links: readonly NetworkLink[];
+  /** Random numbers that a run can repeat, or the host's. */
+  readonly entropy: "seeded" | "host";
 }
 
 /** What the board has for its cards. */
@@ -66,7 +72,7 @@ export interface CardWiring {
 export interface Card {
   readonly slot: number;
   readonly pci: PciFunction;
-  readonly device: Resettable;
+  readonly devices: readonly Resettable[];
   /** Where the card's queues can be served by a request path. */
   readonly served?: ServedVirtio;
 }
@@ -101,13 +107,23 @@ function build(
     case "virtio-blk": {
       const { storage, timing } = backEnds.disks[card.drive]!;
       const device = new VirtioBlk(wiring.diskContext, { ...common, storage, timing, queues: card.queues });
-      return { pci: device.pci, device, served: device };
+      return { pci: device.pci, devices: [device], served: device };
+    }
+    case "virtio-rng": {
+      const { context } = wiring;
+      if (backEnds.entropy === "host") {
+        const device = new VirtioRng(context, { ...common, entropy: hostEntropy });
+        return { pci: device.pci, devices: [device] };
+      }
+      const entropy = new SeededEntropy(context, { label: `${common.label} entropy`, seed: card.slot });
+      const device = new VirtioRng(context, { ...common, entropy });
+      return { pci: device.pci, devices: [entropy, device] };
     }
     case "virtio-net": {
       const { mac, queuePairs } = card;
       const link = backEnds.links[card.netdev]!;
       const device = new VirtioNet(wiring.diskContext, { ...common, link, mac, queuePairs });
-      return { pci: device.pci, device, served: device };
+      return { pci: device.pci, devices: [device], served: device };
     }
   }
 }

@@ -42,9 +42,9 @@ import { Uart16550 } from "../../devices/serial/uart16550.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
-import { buildCards, type CardOptions } from "./cards.ts";
+import { buildCards, type CardBackEnds, type CardOptions } from "./cards.ts";
 import * as at from "./layout.ts";
-import { Network, type NetworkParts } from "./network.ts";
+import { NO_NETWORK, Network, type NetworkParts } from "./network.ts";
 
 export interface PcDisk {
   /** On the IDE controller; the others are a card's. */
@@ -52,6 +52,15 @@ export interface PcDisk {
   readonly storage: Storage;
   readonly timing: DiskTiming;
 }
+
+/** What is attached to a PC, with its back ends on this thread. */
+export interface PcParts extends Omit<CardBackEnds, "links"> {
+  readonly disks: readonly PcDisk[];
+  readonly cards: readonly CardOptions[];
+  readonly network: NetworkParts;
+}
+
+export const NO_PARTS: PcParts = { disks: [], cards: [], entropy: "seeded", network: NO_NETWORK };
 
 export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
@@ -68,9 +77,7 @@ export interface PcOptions {
   /** Asserts the first processor's IGNNE#. */
   readonly ignoreFloatErrors: () => void;
   readonly serial: SerialSink;
-  readonly disks: readonly PcDisk[];
-  readonly cards: readonly CardOptions[];
-  readonly network: NetworkParts;
+  readonly parts: PcParts;
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
@@ -139,7 +146,7 @@ export class Pc {
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
-      drives: options.disks.filter((disk) => disk.isIde),
+      drives: options.parts.disks.filter((disk) => disk.isIde),
     });
     const pmFunction = new PmFunction(context, {
       label: name("PM function"),
@@ -150,19 +157,16 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
-    this.network = new Network(context, diskContext, label, options.network);
-    const cards = buildCards(
-      options.cards,
-      { disks: options.disks, links: this.network.links },
-      {
-        context,
-        diskContext,
-        memory: options.memory,
-        messages: options.messages,
-        intx: (slot, pin) => isaBridge.intx(slot, pin),
-        name,
-      },
-    );
+    this.network = new Network(context, diskContext, label, options.parts.network);
+    const backEnds = { ...options.parts, links: this.network.links };
+    const cards = buildCards(options.parts.cards, backEnds, {
+      context,
+      diskContext,
+      memory: options.memory,
+      messages: options.messages,
+      intx: (slot, pin) => isaBridge.intx(slot, pin),
+      name,
+    });
     for (const { slot, pci } of cards) this.pci.add(slot, 0, pci);
     this.served = cards.flatMap(({ served }) => served ?? []);
 
@@ -232,7 +236,7 @@ export class Pc {
       pmFunction,
       // Before the cards, whose reset clears their links.
       this.network,
-      ...cards.map(({ device }) => device),
+      ...cards.flatMap(({ devices }) => devices),
     ];
   }
 

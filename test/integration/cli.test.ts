@@ -61,7 +61,7 @@ describe("usage errors say which option and what it must be", () => {
     [["boot", "-kernel", KERNEL, "-drive", "if=virtio"], "file= is missing"],
     [["boot", "-kernel", KERNEL, "-drive", "file=x,if=nvme"], "if=nvme must be ide, virtio or none"],
     [["boot", "-kernel", KERNEL, "-drive", "file=x,colour=red"], "colour= is not known"],
-    [["boot", "-kernel", KERNEL, "-device", "floppy"], "floppy: no such model; known are virtio-blk-pci"],
+    [["boot", "-kernel", KERNEL, "-device", "floppy"], "floppy: no such model; known are virtio-blk-pci, "],
     [["boot", "-kernel", KERNEL, "-device", "virtio-blk-pci,drive=d"], "no unused drive has that id"],
     [["boot", "-kernel", KERNEL, "-drive", "file=x,if=none"], "if=none needs id="],
     [

@@ -92,11 +92,7 @@ export class UserBackEnd implements HostBackEnd {
 
   // --- datagrams
 
-  #send(
-    from: { readonly ip: number; readonly port: number },
-    to: Destination,
-    bytes: Uint8Array,
-  ): void {
+  #send(from: { readonly ip: number; readonly port: number }, to: Destination, bytes: Uint8Array): void {
     const key = `${from.ip}:${from.port}`;
     const flow = this.#flows.get(key) ?? this.#newFlow(key, from);
     if (flow === undefined) return;

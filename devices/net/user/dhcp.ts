@@ -52,7 +52,8 @@ export class DhcpServer {
 
   /** The reply to a message, or undefined where there is none: to what is malformed, and to what wants none. */
   reply(message: Uint8Array): DhcpReply | undefined {
-    const isRequest = message.length >= OPTIONS_AT && message[0] === 1 && message[1] === 1 && message[2] === 6;
+    const isRequest =
+      message.length >= OPTIONS_AT && message[0] === 1 && message[1] === 1 && message[2] === 6;
     if (!isRequest || be32(message, OPTIONS_AT - 4) !== MAGIC) return undefined;
     const options = readOptions(message);
     if (options === undefined) return undefined;
@@ -140,4 +141,3 @@ function ipOption(options: Map<number, Uint8Array>, option: number): number | un
   const value = options.get(option);
   return value?.length === 4 ? be32(value, 0) : undefined;
 }
-

@@ -427,8 +427,7 @@ export class UserStack {
       initialSequence: this.#sequence,
       segmentBytes: SEGMENT_BYTES,
       now: () => this.#port.now(),
-      send: (segment) =>
-        this.#sendSegment(ip, port, guest, guestPort, segment, connection.tcp.segmentBytes),
+      send: (segment) => this.#sendSegment(ip, port, guest, guestPort, segment, connection.tcp.segmentBytes),
       receiveRoom: () => Math.max(0, RECEIVE_ROOM - (connection.outside?.waiting ?? 0)),
       opened: () => this.#resume(connection),
       data: (bytes) => connection.outside?.write(bytes.slice()),

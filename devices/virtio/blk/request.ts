@@ -5,6 +5,7 @@
  */
 import type { BusAddress, DmaMemory } from "../../ports.ts";
 import { SECTOR_BYTES } from "../../storage/sectors.ts";
+import { readChain } from "../chain-data.ts";
 import type { DescriptorChain } from "../queue.ts";
 import * as spec from "./spec.ts";
 
@@ -63,7 +64,7 @@ export function parseRequest(
   request: BlkRequest,
 ): boolean {
   if (chain.readableBytes < spec.HEADER_BYTES || chain.writableBytes < 1) return false;
-  if (!gather(chain, memory, 0, header)) return false;
+  if (!readChain(chain, memory, 0, header)) return false;
   const last = chain.count - 1;
   request.statusAddress = chain.addresses[last]! + chain.lengths[last]! - 1;
   request.type = headerView.getUint32(0, true);
@@ -127,7 +128,7 @@ function checkRangeRequest(
   const isDiscard = request.type === spec.VIRTIO_BLK_T_DISCARD;
   request.status = spec.VIRTIO_BLK_S_IOERR;
   if (chain.readableBytes !== spec.HEADER_BYTES + spec.RANGE_BYTES) return;
-  if (!gather(chain, memory, spec.HEADER_BYTES, range)) return;
+  if (!readChain(chain, memory, spec.HEADER_BYTES, range)) return;
   const sector = sectorOf(rangeView, 0);
   const count = rangeView.getUint32(8, true);
   const flags = rangeView.getUint32(12, true);
@@ -147,22 +148,4 @@ function checkRangeRequest(
 /** A 64-bit sector number. Beyond 2^53 it is rounded, and still beyond every disk. */
 function sectorOf(view: DataView, offset: number): number {
   return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
-}
-
-/** Copies readable bytes of the chain, from `offset` on, into `into`. */
-function gather(chain: DescriptorChain, memory: DmaMemory, offset: number, into: Uint8Array): boolean {
-  let skip = offset;
-  let done = 0;
-  for (let i = 0; i < chain.readable && done < into.length; i++) {
-    const length = chain.lengths[i]!;
-    if (skip >= length) {
-      skip -= length;
-      continue;
-    }
-    const part = Math.min(length - skip, into.length - done);
-    if (!memory.read(chain.addresses[i]! + skip, into.subarray(done, done + part))) return false;
-    done += part;
-    skip = 0;
-  }
-  return done === into.length;
 }

@@ -463,8 +463,7 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
     } else if (offload.checked && this.#has(spec.VIRTIO_NET_F_GUEST_CSUM))
       header.setUint8(spec.HDR_FLAGS, spec.VIRTIO_NET_HDR_F_DATA_VALID);
     if (offload.segmentBytes === 0) return;
-    const type =
-      offload.segmentation === 4 ? spec.VIRTIO_NET_HDR_GSO_TCPV4 : spec.VIRTIO_NET_HDR_GSO_TCPV6;
+    const type = offload.segmentation === 4 ? spec.VIRTIO_NET_HDR_GSO_TCPV4 : spec.VIRTIO_NET_HDR_GSO_TCPV6;
     header.setUint8(spec.HDR_GSO_TYPE, offload.ecn ? type | spec.VIRTIO_NET_HDR_GSO_ECN : type);
     header.setUint16(spec.HDR_GSO_SIZE, offload.segmentBytes, true);
     const transport = offload.checksumStart;

@@ -34,7 +34,12 @@ const OTHERS: Readonly<Record<number, string>> = {
 export function unpackLinuxPayload(file: ImageFile): ImageFile {
   const reader = new ImageReader(file);
   if (reader.u16(VERSION, "version") < VERSION_2_08)
-    throw reader.error("kernel payload", "version", "protocols before 2.08 do not say where it is", "use the bzImage itself");
+    throw reader.error(
+      "kernel payload",
+      "version",
+      "protocols before 2.08 do not say where it is",
+      "use the bzImage itself",
+    );
   const setup = (reader.u8(SETUP_SECTS, "setup_sects") || DEFAULT_SETUP_SECTS) + 1;
   const start = setup * SECTOR + reader.u32(PAYLOAD_OFFSET, "payload_offset");
   const length = reader.u32(PAYLOAD_LENGTH, "payload_length");

@@ -27,7 +27,12 @@ export function unpackLz4(packed: Uint8Array, length: number): Uint8Array | unde
   while (at + 4 <= packed.length && filled < length) {
     const end = at + 4 + u32(packed, at);
     if (end > packed.length) return undefined;
-    const next = unpackBlock(packed.subarray(at + 4, end), out, filled, Math.min(length, filled + BLOCK_LIMIT));
+    const next = unpackBlock(
+      packed.subarray(at + 4, end),
+      out,
+      filled,
+      Math.min(length, filled + BLOCK_LIMIT),
+    );
     if (next === undefined) return undefined;
     filled = next;
     at = end;

@@ -4,10 +4,24 @@
  * command sector addressing".
  */
 import * as spec from "./spec.ts";
-import type { ChannelState, DriveState } from "./state.ts";
+
+/** Where a command finds and leaves a sector's address: index 0 holds the present content, 1 the previous one ("HOB"). */
+export interface AddressRegisters {
+  readonly lbaLow: Uint8Array;
+  readonly lbaMid: Uint8Array;
+  readonly lbaHigh: Uint8Array;
+  /** Translation of cylinder/head/sector addresses. */
+  readonly currentHeads: number;
+  readonly currentSectorsPerTrack: number;
+}
+
+/** The holder of the device register, whose low half is part of an address. */
+interface DeviceRegister {
+  device: number;
+}
 
 /** The sector that the registers address; `undefined` for a CHS address that does not exist. */
-export function addressedSector(s: DriveState, device: number, ext: boolean): number | undefined {
+export function addressedSector(s: AddressRegisters, device: number, ext: boolean): number | undefined {
   const low24 = (s.lbaHigh[0]! << 16) | (s.lbaMid[0]! << 8) | s.lbaLow[0]!;
   if (ext) return ((s.lbaHigh[1]! << 16) | (s.lbaMid[1]! << 8) | s.lbaLow[1]!) * 2 ** 24 + low24;
   if (device & spec.DEVICE_LBA) return (device & 0x0f) * 2 ** 24 + low24;
@@ -19,7 +33,11 @@ export function addressedSector(s: DriveState, device: number, ext: boolean): nu
 }
 
 /** Shows a sector's address in the registers, in the form that the command used. */
-export function putAddress(s: DriveState, channel: ChannelState, lba: number): void {
+export function putAddress(
+  s: AddressRegisters & { readonly ext: number },
+  channel: DeviceRegister,
+  lba: number,
+): void {
   if (!s.ext && !(channel.device & spec.DEVICE_LBA)) {
     const track = Math.floor(lba / s.currentSectorsPerTrack);
     const cylinder = Math.floor(track / s.currentHeads);
