@@ -13,6 +13,7 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     drive: p.required("drive"),
     ...optional("queues", p.integer("num-queues", 1, 16)),
   }),
+  e1000: networkCard,
   "virtio-net-pci": (p) => ({
     ...networkCard(p),
     ...optional("queuePairs", p.integer("queue-pairs", 1, 8)),

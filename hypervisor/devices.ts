@@ -41,6 +41,7 @@ export type DeviceOptions = Card &
         /** Pairs of receive and transmit queues. Default 1. */
         readonly queuePairs?: number;
       })
+    | (NetworkCard & { readonly model: "e1000" })
   );
 
 interface NetworkCard {
@@ -112,6 +113,8 @@ function cardOf(device: DeviceOptions, place: CardPlace, { drive, netdev }: Name
   switch (device.model) {
     case "virtio-blk-pci":
       return { kind: "virtio-blk", drive: drive(device.drive), queues: device.queues ?? 1, ...place };
+    case "e1000":
+      return { kind: "e1000", ...netdev(device), ...place };
     case "virtio-net-pci":
       return { kind: "virtio-net", ...netdev(device), queuePairs: device.queuePairs ?? 1, ...place };
     case "virtio-rng-pci":

@@ -2,6 +2,7 @@
 import { hostEntropy } from "../../devices/entropy/host.ts";
 import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
+import { E1000 } from "../../devices/net/e1000/device.ts";
 import type {
   DeviceContext,
   DiskTiming,
@@ -43,7 +44,7 @@ export type CardOptions = CardPlace &
 export type NetworkCardOptions = {
   readonly netdev: number;
   readonly mac: Uint8Array;
-} & { readonly kind: "virtio-net"; readonly queuePairs: number };
+} & ({ readonly kind: "virtio-net"; readonly queuePairs: number } | { readonly kind: "e1000" });
 
 /** What stands behind the cards, on this thread. */
 export interface CardBackEnds {
@@ -118,6 +119,12 @@ function build(
       const entropy = new SeededEntropy(context, { label: `${common.label} entropy`, seed: card.slot });
       const device = new VirtioRng(context, { ...common, entropy });
       return { pci: device.pci, devices: [entropy, device] };
+    }
+    case "e1000": {
+      const { label, memory, intx } = common;
+      const link = backEnds.links[card.netdev]!;
+      const device = new E1000(wiring.diskContext, { label, memory, intx, link, mac: card.mac });
+      return { pci: device.pci, devices: [device] };
     }
     case "virtio-net": {
       const { mac, queuePairs } = card;

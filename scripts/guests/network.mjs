@@ -81,7 +81,7 @@ async function hostServers(bytes) {
     socket.on("end", () => isTaken(hash.digest("hex")));
   });
   for (let tries = 0; ; tries++) {
-    const port = 20000 + Math.floor(Math.random() * 20000);
+    const port = 41000 + Math.floor(Math.random() * 8000);
     const listen = (server, at) =>
       new Promise((resolve, reject) => server.once("error", reject).listen(at, "127.0.0.1", resolve));
     try {
