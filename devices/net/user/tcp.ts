@@ -60,7 +60,8 @@ const MOST_TIMEOUT = 30;
 /** Timeouts in a row after which the guest is taken for gone. */
 const MOST_TIMEOUTS = 8;
 const DELAYED_ACK = 0.02;
-const TIME_WAIT = 1;
+/** Less than twice the longest life of a segment: there is one link, and no way around. */
+const TIME_WAIT = 10;
 /** Out-of-order data kept, bytes. */
 const MOST_OUT_OF_ORDER = 1 << 18;
 const NOTHING = new Uint8Array(0);
@@ -136,6 +137,8 @@ export class TcpConnection {
   #promised = 0;
   #finExpectedAt: number | undefined;
   #finReceived = false;
+  /** The guest's end came before this one was sent: nobody waits for an answer to the last acknowledgement. */
+  #endsLast = false;
   #early: { readonly sequence: number; readonly data: Uint8Array }[] = [];
   #unacknowledged = 0;
   /** When to act by itself. */
@@ -215,7 +218,7 @@ export class TcpConnection {
       data: NOTHING,
     });
     this.#next = this.#max = (this.#una + 1) >>> 0;
-    this.#retransmitAt = this.#o.now() + this.#timeout;
+    this.#retransmitAt = this.#o.now() + this.#wait;
   }
 
   // --- this end's user
@@ -369,6 +372,7 @@ export class TcpConnection {
       this.#measured(now() - this.#timed.at);
       this.#timed = undefined;
     }
+    this.#timeouts = 0;
     this.#una = acknowledgement;
     if (before(this.#next, acknowledgement)) this.#next = acknowledgement;
     this.#queue.drop(Math.min(acknowledged, this.#queue.length));
@@ -385,7 +389,7 @@ export class TcpConnection {
       }
     } else if (this.#congestion < this.#threshold) this.#congestion += Math.min(acknowledged, 2 * mss);
     else this.#congestion += Math.max(1, Math.floor((mss * mss) / this.#congestion));
-    this.#retransmitAt = this.#una === this.#max ? undefined : now() + this.#timeout;
+    this.#retransmitAt = this.#una === this.#max ? undefined : now() + this.#wait;
     if (acknowledged > 0) this.#o.sent();
   }
 
@@ -402,6 +406,11 @@ export class TcpConnection {
     this.#recover = this.#max;
     this.#congestion = this.#threshold + 3 * mss;
     this.#resendFirst();
+  }
+
+  /** How long an acknowledgement is waited for: twice as long after each time in vain. */
+  get #wait(): number {
+    return Math.min(MOST_TIMEOUT, this.#timeout * 2 ** this.#timeouts);
   }
 
   #measured(seconds: number): void {
@@ -440,6 +449,7 @@ export class TcpConnection {
     const isEnd = !this.#finReceived && this.#finExpectedAt === this.#expected;
     if (isEnd) {
       this.#finReceived = true;
+      this.#endsLast = this.#finSequence === undefined;
       this.#expected = (this.#expected + 1) >>> 0;
       this.#promised = before(this.#promised, this.#expected) ? this.#expected : this.#promised;
     }
@@ -497,7 +507,7 @@ export class TcpConnection {
         this.#advance(1);
       }
       // A closed window is asked about by the retransmission timer.
-      if (unsent > 0 && inFlight === 0) this.#retransmitAt ??= this.#o.now() + this.#timeout;
+      if (unsent > 0 && inFlight === 0) this.#retransmitAt ??= this.#o.now() + this.#wait;
       return;
     }
   }
@@ -511,15 +521,17 @@ export class TcpConnection {
     if (this.#next === this.#max) this.#timed ??= { sequence: (this.#next + size) >>> 0, at: now() };
     this.#next = (this.#next + size) >>> 0;
     if (before(this.#max, this.#next)) this.#max = this.#next;
-    this.#retransmitAt ??= now() + this.#timeout;
+    this.#retransmitAt ??= now() + this.#wait;
   }
 
-  #resendFirst(): void {
+  /** Sends what is oldest of what is under way again. @returns the sequence numbers that takes: bytes, or the end's one */
+  #resendFirst(): number {
     this.#timed = undefined;
     const size = Math.min(this.#queue.length, this.#segmentBytes, distance(this.#una, this.#max));
     if (size > 0) this.#emit(ACK, this.#una, this.#queue.copy(0, size));
-    else if (this.#finQueued && this.#una !== this.#max) this.#emit(FIN | ACK, this.#una, NOTHING);
-    this.#retransmitAt = this.#o.now() + this.#timeout;
+    else this.#emit(FIN | ACK, this.#una, NOTHING);
+    this.#retransmitAt = this.#o.now() + this.#wait;
+    return Math.max(size, 1);
   }
 
   #acknowledge(): void {
@@ -562,7 +574,6 @@ export class TcpConnection {
       this.abort();
       return;
     }
-    this.#timeout = Math.min(MOST_TIMEOUT, 2 * this.#timeout);
     this.#timed = undefined;
     if (this.#state === "syn-sent" || this.#state === "syn-received") {
       this.#sendSyn();
@@ -573,7 +584,7 @@ export class TcpConnection {
       if (this.#queue.length > 0 && this.#peerWindow === 0) {
         this.#emit(ACK, this.#una, this.#queue.copy(0, 1));
         this.#next = this.#max = (this.#una + 1) >>> 0;
-        this.#retransmitAt = this.#o.now() + this.#timeout;
+        this.#retransmitAt = this.#o.now() + this.#wait;
       } else this.#output();
       return;
     }
@@ -583,14 +594,15 @@ export class TcpConnection {
     this.#recover = undefined;
     this.#duplicates = 0;
     // All that was sent is sent again, as the window opens; what has arrived is acknowledged at the first.
-    this.#next = this.#una;
-    this.#resendFirst();
-    const size = Math.min(this.#queue.length, mss);
-    this.#next = (this.#una + (size > 0 ? size : 1)) >>> 0;
+    this.#next = (this.#una + this.#resendFirst()) >>> 0;
   }
 
   #finishIfOver(): void {
     if (!this.#isFinAcknowledged || !this.#finReceived || this.#state !== "open") return;
+    if (this.#endsLast) {
+      this.#close(false);
+      return;
+    }
     this.#state = "time-wait";
     this.#retransmitAt = undefined;
     this.#forgetAt = this.#o.now() + TIME_WAIT;
