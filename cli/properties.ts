@@ -51,7 +51,7 @@ export class Properties {
 
   /** The values of a property that may be given more than once. */
   all(name: string): readonly string[] {
-    return this.#lists.get(name) ?? [];
+    return this.#lists.get(name)?.splice(0) ?? [];
   }
 
   /** A value that must be there and not empty. */
@@ -100,7 +100,8 @@ export class Properties {
 
   /** Everything has been taken, or the rest is not known. */
   end(): void {
-    const [unknown] = this.#values.keys();
+    const lists = [...this.#lists].filter(([, values]) => values.length > 0);
+    const [unknown] = [...this.#values.keys(), ...lists.map(([name]) => name)];
     if (unknown !== undefined) this.fail(`${unknown}= is not known`);
   }
 }

@@ -137,13 +137,13 @@ export class StreamBackEnd implements HostBackEnd {
     socket.setNoDelay(true);
     const reader = new StreamReader();
     const receive = (bytes: Uint8Array): void => {
-      let isFull = false;
+      const room = { isFull: false };
       const isSound = reader.push(bytes, (frame) => {
-        isFull = !this.#port.deliver(frame, NO_OFFLOAD);
-        return !isFull;
+        room.isFull = !this.#port.deliver(frame, NO_OFFLOAD);
+        return !room.isFull;
       });
       if (!isSound) socket.destroy();
-      else if (isFull) {
+      else if (room.isFull) {
         // The peer waits in turn: what it cannot send fills up its socket.
         socket.pause();
         this.#timer = setTimeout(() => receive(new Uint8Array(0)), FULL_MILLISECONDS);

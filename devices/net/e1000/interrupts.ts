@@ -115,10 +115,12 @@ export class Interrupts {
   /** RDTR or TIDV with FPD: what is delayed is over now. */
   flush(which: "receive" | "transmit"): void {
     const s = this.#state;
-    const now = this.#context.clock.now();
-    if (which === "receive" && s.receiveAt !== 0) s.receiveAt = now;
-    if (which === "transmit" && s.transmitAt !== 0) s.transmitAt = now;
-    this.#delayOver();
+    const isReceive = which === "receive";
+    if ((isReceive ? s.receiveAt : s.transmitAt) === 0) return;
+    if (isReceive) s.receiveAt = 0;
+    else s.transmitAt = 0;
+    this.raise(isReceive ? spec.ICR_RXT0 : spec.ICR_TXDW);
+    this.#arm();
   }
 
   #cycles(units: number): number {

@@ -152,16 +152,18 @@ export class UserBackEnd implements HostBackEnd {
     station: { readonly ip: number; readonly port: number },
   ): Promise<number> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-      let events: Omit<OutsideStreamEvents, "connected"> | undefined;
+      // What the stack wants to be told is known only after it has the stream; nothing happens on it before.
+      const told: { events?: Omit<OutsideStreamEvents, "connected"> } = {};
       const stream = wire(socket, {
         connected: () => undefined,
-        data: (bytes) => events?.data(bytes),
-        ended: () => events?.ended(),
-        closed: (isReset) => events?.closed(isReset),
-        drained: () => events?.drained(),
+        data: (bytes) => told.events?.data(bytes),
+        ended: () => told.events?.ended(),
+        closed: (isReset) => told.events?.closed(isReset),
+        drained: () => told.events?.drained(),
       });
-      events = this.#stack.openInwards(station.ip, station.port, stream);
-      if (events === undefined) socket.destroy();
+      const events = this.#stack.openInwards(station.ip, station.port, stream);
+      if (events) told.events = events;
+      else socket.destroy();
     });
     this.#servers.push(server);
     return new Promise((resolve, reject) => {

@@ -57,7 +57,7 @@ export class DhcpServer {
     if (!isRequest || be32(message, OPTIONS_AT - 4) !== MAGIC) return undefined;
     const options = readOptions(message);
     if (options === undefined) return undefined;
-    const type = options.get(OPTION_MESSAGE_TYPE)?.[0];
+    const type = options.get(OPTION_MESSAGE_TYPE)?.[0] ?? 0;
     const address = this.#addressOf(message.subarray(28, 34));
     if (address === undefined) return undefined;
     switch (type) {

@@ -256,15 +256,8 @@ export class TcpConnection {
   // --- segments of the guest's
 
   receive(segment: TcpSegment): void {
-    switch (this.#state) {
-      case "closed":
-        return;
-      case "syn-sent":
-        this.#receiveInSynSent(segment);
-        return;
-      default:
-        this.#receiveSynchronized(segment);
-    }
+    if (this.#state === "syn-sent") this.#receiveInSynSent(segment);
+    else if (this.#state !== "closed") this.#receiveSynchronized(segment);
   }
 
   #receiveInSynSent(segment: TcpSegment): void {
@@ -307,15 +300,15 @@ export class TcpConnection {
       return;
     }
     if (!(flags & ACK) || !this.#takeAcknowledgement(segment)) return;
-    if (this.isClosed) return;
+    if (this.#isOver()) return;
     this.#takeData(segment);
-    if (this.isClosed) return;
+    if (this.#isOver()) return;
     this.#output();
     this.#finishIfOver();
   }
 
   /** `#close` may have been called by whatever was called. */
-  get isClosed(): boolean {
+  #isOver(): boolean {
     return this.#state === "closed";
   }
 
@@ -367,9 +360,9 @@ export class TcpConnection {
 
   #takeNewAcknowledgement(acknowledgement: number): void {
     const acknowledged = distance(this.#una, acknowledgement);
-    const { now } = this.#o;
+    const now = this.#o.now();
     if (this.#timed !== undefined && !before(acknowledgement, this.#timed.sequence)) {
-      this.#measured(now() - this.#timed.at);
+      this.#measured(now - this.#timed.at);
       this.#timed = undefined;
     }
     this.#timeouts = 0;
@@ -389,7 +382,7 @@ export class TcpConnection {
       }
     } else if (this.#congestion < this.#threshold) this.#congestion += Math.min(acknowledged, 2 * mss);
     else this.#congestion += Math.max(1, Math.floor((mss * mss) / this.#congestion));
-    this.#retransmitAt = this.#una === this.#max ? undefined : now() + this.#wait;
+    this.#retransmitAt = this.#una === this.#max ? undefined : now + this.#wait;
     if (acknowledged > 0) this.#o.sent();
   }
 
@@ -445,7 +438,7 @@ export class TcpConnection {
     const hadHoles = this.#early.length > 0;
     this.#deliver(data);
     this.#deliverEarly();
-    if (this.isClosed) return;
+    if (this.#isOver()) return;
     const isEnd = !this.#finReceived && this.#finExpectedAt === this.#expected;
     if (isEnd) {
       this.#finReceived = true;
@@ -474,7 +467,7 @@ export class TcpConnection {
   }
 
   #deliverEarly(): void {
-    while (this.#early.length > 0 && !this.isClosed) {
+    while (this.#early.length > 0 && !this.#isOver()) {
       const { sequence, data } = this.#early[0]!;
       if (before(this.#expected, sequence)) return;
       this.#early.shift();
@@ -517,11 +510,11 @@ export class TcpConnection {
   }
 
   #advance(size: number): void {
-    const { now } = this.#o;
-    if (this.#next === this.#max) this.#timed ??= { sequence: (this.#next + size) >>> 0, at: now() };
+    const now = this.#o.now();
+    if (this.#next === this.#max) this.#timed ??= { sequence: (this.#next + size) >>> 0, at: now };
     this.#next = (this.#next + size) >>> 0;
     if (before(this.#max, this.#next)) this.#max = this.#next;
-    this.#retransmitAt ??= now() + this.#wait;
+    this.#retransmitAt ??= now + this.#wait;
   }
 
   /** Sends what is oldest of what is under way again. @returns the sequence numbers that takes: bytes, or the end's one */

@@ -153,7 +153,7 @@ const fields = (frame: Uint8Array) => ({
 });
 
 /** A DHCP message. */
-function dhcp(type: number, more: readonly number[] = [], mac = MAC_A): Uint8Array {
+function dhcp(type: number, more: readonly number[] = [], mac: Uint8Array = MAC_A): Uint8Array {
   const message = new Uint8Array(300);
   message.set([1, 1, 6, 0, 0xaa, 0xbb, 0xcc, 0xdd]);
   message.set(mac, 28);
@@ -254,7 +254,9 @@ describe("DHCP", () => {
   test("malformed messages are ignored", () => {
     const server = new DhcpServer(options);
     const good = dhcp(1);
-    const broken = (change: (message: Uint8Array) => Uint8Array | undefined): void => {
+    const broken = (
+      change: (message: Uint8Array) => Uint8Array | undefined,
+    ): void => {
       const copy = good.slice();
       expect(server.reply(change(copy) ?? copy)).toBeUndefined();
     };

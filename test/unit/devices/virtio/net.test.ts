@@ -86,7 +86,7 @@ class NetMachine extends VirtioMachine<VirtioNet> {
     ]);
     queue.kick();
     queue.collect();
-    return this.memory.bytes[HEADER]!;
+    return this.memory.bytes[HEADER];
   }
 
   deliver(frame: Uint8Array, offload = NO_OFFLOAD): void {
@@ -376,12 +376,13 @@ describe("several pairs of queues", () => {
 
 describe("hostile drivers", () => {
   test("any sequence of chains, kicks, jumps and resets leaves the device sound", () => {
-    for (const features of [0n, ALL & ~(1n << 40n)])
-      fuzzVirtio(() => new NetMachine(), SIZES, {
-        features: features & 0x1_3fff_ffffn,
+    let fuzzed = new NetMachine();
+    for (const features of [0n, ALL & 0x1_3fff_ffffn])
+      fuzzVirtio(() => (fuzzed = new NetMachine()), SIZES, {
+        features,
         runs: 40,
-        check: (machine) => {
-          const sent = (machine as NetMachine).medium.frames;
+        check: () => {
+          const sent = fuzzed.medium.frames;
           if (sent.some(({ bytes }) => bytes.length < 14 || bytes.length > 65553))
             throw new Error("a bad frame");
         },
