@@ -184,6 +184,8 @@ export async function boot(options: BootOptions): Promise<number> {
       }
       if (signals.interrupted || input.quit) {
         status = signals.interrupted ? Status.INTERRUPTED : Status.OK;
+        // The guest's line may not have ended.
+        if (input.quit) process.stderr.write("\r\nexitless: terminated by Ctrl-A X\n");
         break;
       }
       if (isTimeUp()) {

@@ -73,6 +73,11 @@ const RECIPES = [
     directories: ["opinions"],
     only: (source) => /build\.sh$|\/disk-boot\.S$/.test(source),
   },
+  {
+    file: "kvm-guest",
+    description: "static Linux program that runs a guest by the KVM interface",
+    directories: ["linux/programs"],
+  },
 ];
 /** What is one program's alone, or the boot sector's. */
 const OPINION_SOURCES =

@@ -7,6 +7,10 @@ const PAGE = 4096;
 const RIGHTS_ALL = 7;
 const LEAF_WRITE_BACK = 6 << 3;
 
+/** Index in a table of `level` (3: the root) of the entry for an address. */
+const indexOf = (guestPhysical: number, level: number): number =>
+  Math.floor(guestPhysical / 2 ** (12 + 9 * level)) % 512;
+
 export const EptPagesStruct = struct("EptPages", { next: u53, end: u53, root: u53, mapped: u32 });
 
 export class ExtendedPageTables {
@@ -14,6 +18,7 @@ export class ExtendedPageTables {
   readonly #state: ViewOf<typeof EptPagesStruct>;
   readonly #start: number;
   readonly #end: number;
+  readonly #views: EptView[] = [];
 
   /** Tables are taken from machine-physical [start, end), which the hypervisor keeps for itself. */
   constructor(memory: MachineMemory, state: StateAllocator, label: string, start: number, end: number) {
@@ -33,6 +38,30 @@ export class ExtendedPageTables {
     this.#state.end = this.#end;
     this.#state.mapped = 0;
     this.#state.root = this.#newTable();
+    for (const view of this.#views) view.forget();
+  }
+
+  /** A virtual CPU's own view, in pages that the hypervisor keeps for it: EptView.PAGES of them from `at` on. */
+  view(state: StateAllocator, label: string, at: number): EptView {
+    const view = new EptView(this.#memory, this, state, label, at);
+    this.#views.push(view);
+    return view;
+  }
+
+  /** The tables on the way to an address, made where they are missing: the root last, as level 3. */
+  tablesTo(guestPhysical: number): readonly number[] {
+    this.#leaf(guestPhysical);
+    const tables = [0, 0, 0, this.#state.root];
+    for (let level = 3; level > 0; level--) {
+      const at = this.#memory.ramOffset(tables[level]! + indexOf(guestPhysical, level) * 8, 8) >>> 2;
+      tables[level - 1] = (this.#memory.state.u32[at]! & 0xfffff000) >>> 0;
+    }
+    return tables;
+  }
+
+  /** The root table. */
+  get root(): number {
+    return this.#state.root;
   }
 
   /** EPT pointer: write-back, 4 levels. */
@@ -59,8 +88,7 @@ export class ExtendedPageTables {
     const u32 = this.#memory.state.u32;
     let table = this.#state.root;
     for (let level = 3; level > 0; level--) {
-      const index = Math.floor(guestPhysical / 2 ** (12 + 9 * level)) % 512;
-      const at = this.#memory.ramOffset(table + index * 8, 8) >>> 2;
+      const at = this.#memory.ramOffset(table + indexOf(guestPhysical, level) * 8, 8) >>> 2;
       if ((u32[at]! & RIGHTS_ALL) === 0) {
         const next = this.#newTable();
         u32[at] = (next | RIGHTS_ALL) >>> 0;
@@ -68,7 +96,7 @@ export class ExtendedPageTables {
       }
       table = (u32[at]! & 0xfffff000) >>> 0;
     }
-    return this.#memory.ramOffset(table + (Math.floor(guestPhysical / PAGE) % 512) * 8, 8) >>> 2;
+    return this.#memory.ramOffset(table + indexOf(guestPhysical, 0) * 8, 8) >>> 2;
   }
 
   /** Maps one page. Machine-physical addresses are below 4 GiB: all RAM of the machine is. */
@@ -78,6 +106,7 @@ export class ExtendedPageTables {
     if ((u32[at]! & RIGHTS_ALL) === 0) this.#state.mapped++;
     u32[at] = ((machinePhysical & 0xfffff000) | rights | LEAF_WRITE_BACK) >>> 0;
     u32[at + 1] = 0;
+    for (const view of this.#views) view.follow(guestPhysical);
   }
 
   /** Removes one page's mapping; the caller flushes the TLBs. */
@@ -87,5 +116,91 @@ export class ExtendedPageTables {
     if ((u32[at]! & RIGHTS_ALL) !== 0) this.#state.mapped--;
     u32[at] = 0;
     u32[at + 1] = 0;
+    for (const view of this.#views) view.follow(guestPhysical);
+  }
+}
+
+export const EptViewStruct = struct("EptView", { page: u53, known: u32 });
+
+/**
+ * One virtual CPU's view of a VM's tables, which differs from the others' in one page: it has tables of its own on the way
+ * to that page, and shares all the rest. Whoever changes a view flushes that CPU's TLB.
+ */
+export class EptView {
+  /** A table a level. */
+  static readonly PAGES = 4;
+  readonly #memory: MachineMemory;
+  readonly #tables: ExtendedPageTables;
+  readonly #state: ViewOf<typeof EptViewStruct>;
+  readonly #at: number;
+
+  constructor(
+    memory: MachineMemory,
+    tables: ExtendedPageTables,
+    state: StateAllocator,
+    label: string,
+    at: number,
+  ) {
+    this.#memory = memory;
+    this.#tables = tables;
+    this.#state = state.place(`${label} EPT view`, EptViewStruct);
+    this.#at = at;
+  }
+
+  get pointer(): number {
+    return this.#own(3) | (3 << 3) | 6;
+  }
+
+  /** The view's own table of a level. */
+  #own(level: number): number {
+    return this.#at + level * PAGE;
+  }
+
+  #copyTable(from: number, level: number): void {
+    const { bytes } = this.#memory.state;
+    const source = this.#memory.ramOffset(from, PAGE);
+    bytes.copyWithin(this.#memory.ramOffset(this.#own(level), PAGE), source, source + PAGE);
+  }
+
+  #setEntry(level: number, guestPhysical: number, value: number): void {
+    const at = this.#memory.ramOffset(this.#own(level) + indexOf(guestPhysical, level) * 8, 8) >>> 2;
+    this.#memory.state.u32[at] = value;
+    this.#memory.state.u32[at + 1] = 0;
+  }
+
+  /** As the VM's own tables everywhere. */
+  forget(): void {
+    this.#state.known = 0;
+    this.#copyTable(this.#tables.root, 3);
+  }
+
+  /** From now on `set` says what this CPU sees at a page. */
+  own(page: number): void {
+    this.forget();
+    this.#tables.tablesTo(page).forEach((table, level) => this.#copyTable(table, level));
+    for (let level = 3; level > 0; level--)
+      this.#setEntry(level, page, (this.#own(level - 1) | RIGHTS_ALL) >>> 0);
+    this.#state.page = page;
+    this.#state.known = 1;
+  }
+
+  /** Maps the page that is this view's own. */
+  set(machinePhysical: number, rights: number): void {
+    const leaf = ((machinePhysical & 0xfffff000) | rights | LEAF_WRITE_BACK) >>> 0;
+    this.#setEntry(0, this.#state.page, leaf);
+  }
+
+  /** The VM's tables have changed at an address: so do this view's. */
+  follow(guestPhysical: number): void {
+    const { known, page } = this.#state;
+    const tables = this.#tables.tablesTo(guestPhysical);
+    for (let level = 3; level >= 0; level--) {
+      const index = indexOf(guestPhysical, level);
+      const isOwn = known !== 0 && index === indexOf(page, level);
+      if (isOwn && level > 0) continue;
+      const from = this.#memory.ramOffset(tables[level]! + index * 8, 8) >>> 2;
+      if (!isOwn) this.#setEntry(level, guestPhysical, this.#memory.state.u32[from]!);
+      return;
+    }
   }
 }

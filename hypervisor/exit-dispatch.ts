@@ -484,7 +484,7 @@ export class ExitDispatch {
     const page = address - (address % PAGE);
     const isDelivering = this.#injectAgain();
     if (vm.memory.isRam(page)) {
-      if (vm.completion === "eli" && vcpu.shadowIdt.covers(page) && vcpu.shadowIdt.state.mapped !== 0) {
+      if (vcpu.shadowIdt.covers(page)) {
         this.#writeToIdtPage(page, isDelivering);
         return;
       }
@@ -518,16 +518,18 @@ export class ExitDispatch {
     this.#emulate(page);
   }
 
-  /** A guest write to the page whose shadow is mapped: made to the guest's own page, then copied. */
+  /** A guest write to the page of its IDT: made to the page itself, then copied to the shadows of all CPUs that have one of it. */
   #writeToIdtPage(page: number, isDelivering: boolean): void {
     const vcpu = this.#vcpu;
     vcpu.handler = "idt page";
-    vcpu.shadowIdt.unmap();
+    vcpu.shadowIdt.allowWrite();
     vcpu.core.exports.flushAllContexts();
-    vcpu.vm.ept.map(page, vcpu.vm.memory.machineAddress(page));
-    // The delivery's own write is made again with it: with something to inject there is no shadow.
-    if (!isDelivering) this.#emulate(-1);
-    vcpu.shadowIdt.written();
+    // An event delivery's own write is made again with it, at the next entry; the shadow is made anew behind it.
+    if (!isDelivering) {
+      this.#emulate(-1);
+      vcpu.shadowIdt.protect();
+    }
+    for (const { shadowIdt } of vcpu.vm.vcpus) if (shadowIdt.covers(page)) shadowIdt.written();
     vcpu.state.flush = 1;
   }
 

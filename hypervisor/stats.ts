@@ -53,7 +53,7 @@ export function collectStats(assembly: Assembly, cycles: number): MachineStats {
       instructions: cpu.instructions,
       seconds: own / frequencyHz,
       interrupts: Number(cpu.interruptsTaken),
-      tlbMisses: Number(cpu.tlbMisses),
+      tlbMisses: Number(cpu.loadMisses + cpu.storeMisses + cpu.fetchMisses),
       walkReferences: Number(cpu.walkReferences),
       exits,
     };

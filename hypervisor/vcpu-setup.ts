@@ -55,7 +55,7 @@ export function initialiseVmcs(vcpu: Vcpu): void {
   v.write(F.IO_BITMAP_B, pages.ioBitmapB);
   v.write(F.MSR_BITMAP, pages.msrBitmap);
   v.write(F.VIRTUAL_PROCESSOR_ID, vcpu.index + 1);
-  v.write(F.EPT_POINTER, vcpu.vm.ept.pointer);
+  v.write(F.EPT_POINTER, (vcpu.eptView ?? vcpu.vm.ept).pointer);
   v.writeBig(F.VMCS_LINK_POINTER, 0xffffffffffffffffn);
   // CR4.VMXE and CR0.NE are fixed in VMX operation: the guest sees and sets only the shadow.
   v.write(F.CR0_MASK, 0x20);

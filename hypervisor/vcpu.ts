@@ -13,6 +13,7 @@ import * as X from "../layout/vmx.ts";
 import { ExitDispatch } from "./exit-dispatch.ts";
 import { canTakeInterrupt, prepareInjection } from "./injection.ts";
 import { Ledger, PHASES, PhaseCode, exitReasonName } from "./ledger.ts";
+import type { EptView } from "./ept.ts";
 import { ShadowIdt } from "./shadow-idt.ts";
 import { initialiseVmcs, setLongModeControl, setRealModeStart } from "./vcpu-setup.ts";
 import { KICK_VECTOR, VcpuRun, SPECIAL_WORDS, VcpuStruct, VcpuWord } from "./vcpu-state.ts";
@@ -40,6 +41,8 @@ export class Vcpu implements Actor {
   readonly words: Uint32Array;
   readonly apic: VirtualApic;
   readonly ledger: Ledger;
+  /** With exitless completion: what this virtual CPU sees of guest-physical memory. */
+  readonly eptView: EptView | undefined;
   readonly shadowIdt: ShadowIdt;
   /** The first SPECIAL_WORDS of them. */
   readonly #special: Uint32Array;
@@ -59,7 +62,7 @@ export class Vcpu implements Actor {
     vm: Vm,
     index: number,
     core: Core,
-    pages: { readonly vmcs: number; readonly shadowIdt: number },
+    pages: { readonly vmcs: number; readonly shadowIdt: number; readonly eptView: number },
   ) {
     this.label = `${vm.label} vCPU ${index}`;
     this.vm = vm;
@@ -73,7 +76,8 @@ export class Vcpu implements Actor {
     this.#special = this.words.subarray(0, SPECIAL_WORDS);
     this.vmcs = new Vmcs(memory.state, memory.ramOffset(pages.vmcs, 4096));
     this.ledger = new Ledger(allocator, this.label);
-    this.shadowIdt = new ShadowIdt(allocator, this.label, memory, vm.ept, pages.shadowIdt, (at) =>
+    if (vm.completion === "eli") this.eptView = vm.ept.view(allocator, this.label, pages.eptView);
+    this.shadowIdt = new ShadowIdt(allocator, this.label, memory, this.eptView, pages.shadowIdt, (at) =>
       vm.memory.machineAddress(at),
     );
     this.apic = new VirtualApic({

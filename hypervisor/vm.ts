@@ -23,7 +23,7 @@ import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
 import { interceptAllPorts, interceptMsrs } from "./bitmaps.ts";
 import { DeviceOwners } from "./device-owners.ts";
-import { ExtendedPageTables } from "./ept.ts";
+import { EptView, ExtendedPageTables } from "./ept.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import type { HostThread, PollThread } from "./host-thread.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -36,7 +36,8 @@ export type CompletionPath = "inject" | "eli";
 
 const PAGE = 4096;
 const PAGES_FIXED = 4;
-const PAGES_PER_VCPU = 2;
+/** Its VMCS, its shadow IDT, and the tables of its view of EPT. */
+const PAGES_PER_VCPU = 2 + EptView.PAGES;
 const LARGE_PAGE = 0x200000;
 
 export interface VmOptions {
@@ -124,6 +125,7 @@ export class Vm {
         new Vcpu(this, i, board.core(i), {
           vmcs: perVcpu + i * PAGES_PER_VCPU * PAGE,
           shadowIdt: perVcpu + i * PAGES_PER_VCPU * PAGE + PAGE,
+          eptView: perVcpu + i * PAGES_PER_VCPU * PAGE + 2 * PAGE,
         }),
     );
     this.apics = new LocalApics(this.vcpus.map((vcpu) => apicTarget(vcpu)));

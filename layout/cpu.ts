@@ -200,6 +200,10 @@ export const CpuStruct = struct(
     // --- identity and configuration (latched at creation)
     id: u32,
     cpuModel: u32,
+    /** 1: the model has paging-structure caches. */
+    walksCached: u32,
+    /** Performance counters that the model has (state/performance.ts). */
+    counters: u32,
     clockMode: u32,
     cyclesPerInstruction: u32,
     /** What a VM exit and the entry behind it cost a hypervisor inside the machine; charged at the exit. */
@@ -288,10 +292,23 @@ export const CpuStruct = struct(
     /** The linear address being translated is a user-mode one: EPT's mode-based execute control asks. */
     walkUser: u32,
 
+    // --- performance counters: IA32_PERFEVTSELx, IA32_PMCx, and the events counted when each was last brought up to date
+    counterSelect: array("u64", 4),
+    counterValue: array("u64", 4),
+    counterSeen: array("u64", 4),
+    /** Bit n: counter n is enabled; and of those, the ones whose overflow interrupts. */
+    countersOn: u32,
+    countersArmed: u32,
+    /** 1: what runs since they were last brought up to date is user-mode code. */
+    countersUser: u32,
+
     // --- counters
     exits: array("u64", 72),
-    tlbMisses: u64,
     walkReferences: u64,
+    /** TLB misses by what wanted the translation. */
+    loadMisses: u64,
+    storeMisses: u64,
+    fetchMisses: u64,
     blocksDecoded: u64,
     interruptsTaken: u64,
 
@@ -368,6 +385,9 @@ export const CpuStruct = struct(
 
     decoded: bytes(128, 16),
     contexts: bytes(64 * 48, 16),
+    /** Paging-structure caches (mmu/structure-cache.ts): of linear and of guest-physical addresses. */
+    structures: bytes(3 * 16 * 64, 64),
+    eptStructures: bytes(3 * 16 * 64, 64),
     contextNext: u32,
     contextLast: u32,
     /** Parallel mode: 1 while this CPU executes; 0 while it waits or is in host code, and so holds nothing stale. */

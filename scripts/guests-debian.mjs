@@ -8,7 +8,7 @@
  * a message.
  */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildInitramfs } from "./guests/initramfs.mjs";
@@ -60,21 +60,24 @@ function build() {
     const modules = new KernelModules(join(tree, "lib", "modules", version));
     writeFileSync(
       join(folder, `${kernel.name}.initramfs.gz`),
-      buildInitramfs({ busybox, sources, modules, names: MODULES, programs: extraPrograms() }),
+      buildInitramfs({ busybox, sources, modules, names: MODULES, programs: ownPrograms() }),
     );
     writeFileSync(join(folder, `${kernel.name}.tiny.gz`), buildInitramfs({ busybox, sources }));
     unpackXz(join(folder, `${kernel.name}.bzimage`), join(folder, `${kernel.name}.elf`));
   }
-  for (const file of FILES) copyFileSync(join(unpackedPackage(file.package, folder), file.from), join(folder, file.to));
+  for (const file of FILES)
+    copyFileSync(join(unpackedPackage(file.package, folder), file.from), join(folder, file.to));
   for (const tree of TREES) unpackedPackage(tree, folder);
   note(`done: ${folder}`);
 }
 
-/** Static programs of ours that were built before (`guests/bin`), for /bin of the initramfs. */
-function extraPrograms() {
-  const bin = join(root, "guests", "bin");
-  if (!existsSync(bin)) return {};
-  return Object.fromEntries(readdirSync(bin).map((file) => [file, readFileSync(join(bin, file))]));
+/** Static programs of ours, for /bin of the initramfs. */
+const PROGRAMS = ["kvm-guest"];
+
+function ownPrograms() {
+  return Object.fromEntries(
+    PROGRAMS.map((file) => [file, readFileSync(join(root, "guest-images", "images", file))]),
+  );
 }
 
 /**
@@ -88,7 +91,10 @@ function unpackXz(bzImage, elf) {
   if (payload.readUInt32BE(0) !== XZ_MAGIC) return;
   // The payload ends with the length that it unpacks to, which is no part of the stream.
   const length = payload.readUInt32LE(payload.length - 4);
-  const result = spawnSync("xz", ["-dc", "--single-stream"], { input: payload.subarray(0, -4), maxBuffer: 1 << 30 });
+  const result = spawnSync("xz", ["-dc", "--single-stream"], {
+    input: payload.subarray(0, -4),
+    maxBuffer: 1 << 30,
+  });
   if (result.error || result.stdout.length !== length)
     throw new Error(`${bzImage}: xz could not unpack it: ${result.error?.message ?? result.stderr}`);
   writeFileSync(elf, result.stdout);

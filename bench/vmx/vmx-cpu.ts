@@ -72,7 +72,7 @@ export class VmxCpu {
   readonly memory: MachineMemory;
   readonly vmcs: Vmcs;
 
-  constructor(options: { readonly removed?: readonly string[] } = {}) {
+  constructor(options: { readonly added?: readonly string[]; readonly removed?: readonly string[] } = {}) {
     const plan = planMemory({ cpus: 1, ramBytes: RAM_BYTES, stateBytes: 65536, recordBytes: RECORD_BYTES });
     this.memory = MachineMemory.create(plan, false);
     configureCpu(this.memory, 0, {
@@ -80,7 +80,7 @@ export class VmxCpu {
       cyclesPerInstruction: 1,
       tscFrequency: TSC,
       recordBytes: RECORD_BYTES,
-      ...cpuModel({ model: "max", cpus: 1, tscFrequency: TSC, removed: options.removed ?? [] }),
+      ...cpuModel({ ...options, model: "max", cpus: 1, tscFrequency: TSC }),
     });
     this.core = new Core(
       module,

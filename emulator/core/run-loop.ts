@@ -33,6 +33,7 @@ import {
   machine,
 } from "./state/cpu";
 import { CLOCK_VIRTUAL, boundaryTime, now } from "./state/clock";
+import { ARMED_SLICE, mustSettleCounters, settleCounters } from "./state/performance";
 import { FLAG_IF, FLAG_RF, FLAG_TF, VECTOR_DB, VECTOR_GP, VECTOR_SS } from "./spec/architecture";
 import * as X from "./spec/vmx";
 import { segBase, setSegment, updateMode } from "./state/mode";
@@ -225,6 +226,7 @@ function turn(): u32 {
     if (stop != 0) return stop;
   }
   const time = boundaryTime();
+  if (cpu.countersOn != 0 && mustSettleCounters()) settleCounters();
   if (time >= cpu.timerDeadline) fireTimer();
   if (cpu.entryPending != 0) return enterPendingGuest();
   if (cpu.trapExits != 0) {
@@ -365,7 +367,8 @@ function trap(conditions: u64): void {
 
 /** The count at which the next deadline of this CPU falls. */
 function budgetEnd(time: u64): u64 {
-  const limit = cpu.stopAtInstruction;
+  let limit = cpu.stopAtInstruction;
+  if (cpu.countersArmed != 0) limit = min<u64>(limit, cpu.instructions + ARMED_SLICE);
   if (cpu.clockMode != CLOCK_VIRTUAL) return min<u64>(cpu.instructions + WALL_SLICE, limit);
   let deadline = cpu.stopAt;
   if (cpu.timerDeadline < deadline) deadline = cpu.timerDeadline;

@@ -317,6 +317,12 @@ export interface CpuConfiguration {
   readonly vmxExitCycles?: number;
   readonly tscFrequency: number;
   readonly signature: number;
+  /** Revision that IA32_BIOS_SIGN_ID gives. Default 0. */
+  readonly microcode?: number;
+  /** Paging-structure caches. Default: there are some. */
+  readonly walksCached?: boolean;
+  /** Performance counters, at most 4. Default 0. */
+  readonly counters?: number;
   readonly cr4Allowed: bigint;
   /** Features of the instruction table (emulator/isa/features.ts) that execute; all others raise #UD. */
   readonly instructionSets: ReadonlySet<string>;
@@ -336,6 +342,9 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   cpu.vmxExitCycles = configuration.vmxExitCycles ?? 0;
   cpu.tscFrequency = BigInt(configuration.tscFrequency);
   cpu.signature = configuration.signature;
+  cpu.microcode = BigInt(configuration.microcode ?? 0) << 32n;
+  cpu.walksCached = configuration.walksCached === false ? 0 : 1;
+  cpu.counters = configuration.counters ?? 0;
   cpu.cr4Allowed = configuration.cr4Allowed;
   cpu.features.set(featureBits(configuration.instructionSets));
   const { vmx } = configuration;

@@ -54,6 +54,8 @@ interface CpuModel {
   readonly family: number;
   readonly model: number;
   readonly stepping: number;
+  /** Revision in IA32_BIOS_SIGN_ID: a late one, so that software misses no correction of errata that are not here. */
+  readonly microcode: number;
   readonly features: readonly string[];
   /** Highest basic leaf. */
   readonly highestLeaf: number;
@@ -71,6 +73,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     family: 6,
     model: 0x17,
     stepping: 10,
+    microcode: 0xa0b,
     features: PENRYN,
     highestLeaf: 0x0a,
     instructionWays: 8,
@@ -83,6 +86,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     family: 6,
     model: 0x1a,
     stepping: 5,
+    microcode: 0x1d,
     features: NEHALEM,
     highestLeaf: 0x0b,
     instructionWays: 4,
@@ -95,6 +99,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     family: 6,
     model: 0x2a,
     stepping: 7,
+    microcode: 0x2f,
     features: SANDY_BRIDGE,
     highestLeaf: 0x0d,
     instructionWays: 8,
@@ -107,6 +112,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     family: 6,
     model: 0x55,
     stepping: 4,
+    microcode: 0x2007006,
     features: SKYLAKE,
     highestLeaf: 0x16,
     instructionWays: 8,
@@ -119,6 +125,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     family: 6,
     model: 0x6a,
     stepping: 6,
+    microcode: 0xd0003d1,
     features: [...IMPLEMENTED_FEATURES],
     highestLeaf: 0x16,
     instructionWays: 8,
@@ -137,7 +144,7 @@ const CR4_OF_FEATURE: readonly (readonly [feature: string, bit: number])[] = [
   ["PAE", 5],
   ["MCE", 6],
   ["PGE", 7],
-  // CR4.PCE: RDPMC exists in every model, with no counter to read.
+  // CR4.PCE: RDPMC exists in every model, with counters to read or without.
   ["MSR", 8],
   ["FXSR", 9],
   ["SSE", 10],
@@ -184,8 +191,31 @@ export interface CpuModelOptions {
 
 export type CpuIdentity = Pick<
   CpuConfiguration,
-  "signature" | "cr4Allowed" | "cpuid" | "instructionSets" | "vmx"
+  "signature" | "microcode" | "cr4Allowed" | "cpuid" | "instructionSets" | "vmx" | "walksCached" | "counters"
 >;
+
+/** What `-cpu` can turn on and off beside CPUID bits: performance counters (QEMU's name) and paging-structure caches. */
+export const MODEL_OPTIONS: ReadonlySet<string> = new Set(["PMU", "WALK-CACHES"]);
+
+/** Performance counters of a model that has them (emulator/core/state/performance.ts), and their bits. */
+const COUNTERS = 4;
+const COUNTER_BITS = 48;
+/** Leaf AH, EBX: architectural events that cannot be counted: of the last-level cache (3, 4) and of branches (5, 6). */
+const MISSING_EVENTS = 0b1111000;
+const ARCHITECTURAL_EVENTS = 7;
+
+/** Leaf AH, "Architectural Performance Monitoring": version 1, or nothing. */
+const performanceRow = (hasCounters: boolean): CpuidRow =>
+  hasCounters
+    ? [
+        0xa,
+        undefined,
+        1 | (COUNTERS << 8) | (COUNTER_BITS << 16) | (ARCHITECTURAL_EVENTS << 24),
+        MISSING_EVENTS,
+        0,
+        0,
+      ]
+    : [0xa, undefined, 0, 0, 0, 0];
 
 /** CPUID.1:EAX: SDM Vol. 2A, "CPUID", "Version Information Returned by CPUID in EAX". Family 6 only. */
 function signatureOf({ family, model, stepping }: CpuModel): number {
@@ -229,6 +259,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   const word = (leaf: number, register: CpuidRegister, subleaf = 0): number =>
     featureWord(features, leaf, register, subleaf);
   const signature = signatureOf(model);
+  const hasCounters = options.added?.includes("PMU") ?? false;
   const linearBits = features.has("LA57") ? LINEAR_BITS_LA57 : LINEAR_BITS;
   const rows: CpuidRow[] = [
     [0x0, undefined, model.highestLeaf, ...vendor("GenuineIntel")],
@@ -239,8 +270,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
     features.has("MONITOR") ? MONITOR_ROW : [0x5, undefined, 0, 0, 0, 0],
     [0x6, undefined, word(6, "eax"), 0, 0, 0],
     [0x7, 0, 0, word(7, "ebx"), word(7, "ecx"), 0],
-    // No architectural performance monitoring.
-    [0xa, undefined, 0, 0, 0, 0],
+    performanceRow(hasCounters),
     ...topologyRows(cpus),
     ...xsaveRows(features, word(0xd, "eax", 1)),
     ...timeRows(tscFrequency),
@@ -266,7 +296,10 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
   const vmx = [...model.vmx, ...(options.added ?? [])].filter((name) => !removed.has(name));
   return {
     signature,
+    microcode: model.microcode,
     cr4Allowed,
+    walksCached: !removed.has("WALK-CACHES"),
+    counters: hasCounters ? COUNTERS : 0,
     cpuid,
     instructionSets: tableFeatures(features),
     vmx: features.has("VMX") ? vmxCapabilities(vmx) : undefined,

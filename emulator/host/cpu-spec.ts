@@ -1,7 +1,7 @@
 /** CPU models with single features added or taken away, as QEMU's `-cpu` spells them. */
 import { FEATURES } from "./cpu-features.ts";
 import { VMX_FEATURES } from "./vmx-features.ts";
-import { CPU_MODELS, IMPLEMENTED_FEATURES, type CpuModelName } from "./cpu-models.ts";
+import { CPU_MODELS, IMPLEMENTED_FEATURES, MODEL_OPTIONS, type CpuModelName } from "./cpu-models.ts";
 
 export interface CpuSpec {
   readonly model: CpuModelName;
@@ -17,7 +17,9 @@ export class CpuSpecError extends Error {
 
 /** QEMU's names are the manual's in lower case, with `-`, `_` or nothing between words. */
 const plain = (name: string): string => name.toLowerCase().replaceAll(/[-_]/g, "");
-const NAMES = new Map([...FEATURES.keys(), ...Object.keys(VMX_FEATURES)].map((name) => [plain(name), name]));
+const NAMES = new Map(
+  [...FEATURES.keys(), ...Object.keys(VMX_FEATURES), ...MODEL_OPTIONS].map((name) => [plain(name), name]),
+);
 /** Where they differ by more. */
 const QEMU_NAMES: Readonly<Record<string, string>> = {
   aes: "AESNI",
@@ -51,7 +53,12 @@ export function parseCpuSpec(text: string): CpuSpec {
     const feature = QEMU_NAMES[key] ?? NAMES.get(key);
     if ((sign !== "+" && sign !== "-") || feature === undefined)
       throw new CpuSpecError(`-cpu ${text}: "${part}" must be + or - and a CPUID feature, as in +x2apic`);
-    if (sign === "+" && !IMPLEMENTED_FEATURES.has(feature) && !(feature in VMX_FEATURES))
+    if (
+      sign === "+" &&
+      !IMPLEMENTED_FEATURES.has(feature) &&
+      !(feature in VMX_FEATURES) &&
+      !MODEL_OPTIONS.has(feature)
+    )
       throw new CpuSpecError(`-cpu ${text}: ${feature} is not implemented`);
     (sign === "+" ? added : removed).add(feature);
     (sign === "+" ? removed : added).delete(feature);

@@ -70,6 +70,7 @@ const struct verb verbs[] = {
     {"idle", verb_idle, "ms=100: HLT until the APIC timer"},
     {"spin", verb_spin, "loops=1000000 or cycles=N: computes, no I/O"},
     {"exits", verb_exits, "min=2000000,only=NAME: what each exit costs"},
+    {"walks", verb_walks, "pages=256: paging-structure entries that a TLB miss reads, by performance counters"},
     {"smp", verb_smp, "count=1000: all CPUs count together"},
     {"timer", verb_timer, "interrupts from PIT, RTC, APIC timer, by every way"},
     {"uartecho", verb_uartecho, "count=64: echoes received characters, by interrupt, until '.'"},

@@ -51,6 +51,20 @@ describe("exit status", () => {
   });
 });
 
+/** Entries a TLB miss reads, by the guest's own counters: levels of its tables, and with EPT those of both (SDM Vol. 3C, "EPT Translation Mechanism"). */
+test.each([
+  ["metal", "-walk-caches", 4, 3],
+  ["vm", "-walk-caches", 24, 19],
+  ["metal", "+walk-caches", 1, 1],
+  ["vm", "+walk-caches", 2, 2],
+])("walks counted by the guest, %s, %s", async (mode, caches, small, large) => {
+  const { stdout } = await bootScript("walks", ["--mode", mode, "-cpu", `skylake,+pmu,${caches}`]);
+  const walks = [...stdout.matchAll(/^WALKS (\S+) misses (\d+) references (\d+)/gm)];
+  expect(walks.map(([, kind]) => kind)).toEqual(["4-KiB", "2-MiB"]);
+  const each = walks.map(([, , misses, references]) => Math.floor(Number(references) / Number(misses)));
+  expect(each).toEqual([small, large]);
+});
+
 describe("usage errors say which option and what it must be", () => {
   test.each<[readonly string[], string]>([
     [["fly"], "unknown command 'fly'"],

@@ -421,7 +421,7 @@ export class ProgramRunner {
       history,
       registers: this.#registers(),
       ram: Buffer.from(this.#ramBytes),
-      lookUps: `${state.tlbMisses} misses, ${state.walkReferences} references`,
+      lookUps: `${state.loadMisses + state.storeMisses + state.fetchMisses} misses, ${state.walkReferences} references`,
     };
   }
 

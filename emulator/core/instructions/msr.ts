@@ -4,6 +4,7 @@ import * as MSR from "../spec/msr";
 import { CPU_MTRR_FIXED, CPU_MTRR_VARIABLE } from "../layout.generated";
 import { CPU, FS, GS, RAX, RDX, cpu, setGpr } from "../state/cpu";
 import { guestTimeStamp, timeStamp } from "../state/clock";
+import { counterSelect, counterValue, setCounterSelect, setCounterValue } from "../state/performance";
 import { segBase, setSegBase, updateContext } from "../state/mode";
 import { faultPending, raiseGp } from "../interrupts/raise";
 import {
@@ -60,6 +61,8 @@ export function msrValue(index: u32): u64 {
   if (index >= MSR.X2APIC_FIRST && index <= MSR.X2APIC_LAST) return readX2apic(index);
   if (index >= MSR.MTRR_PHYSBASE0 && index < MSR.MTRR_PHYSBASE0 + 16)
     return load<u64>(CPU + CPU_MTRR_VARIABLE + ((<usize>(index - MSR.MTRR_PHYSBASE0)) << 3));
+  if (isCounter(index, MSR.PMC0)) return counterValue(index - MSR.PMC0);
+  if (isCounter(index, MSR.PERFEVTSEL0)) return counterSelect(index - MSR.PERFEVTSEL0);
   const fixed = fixedMtrrIndex(index);
   if (fixed >= 0) return load<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3));
   switch (index) {
@@ -125,6 +128,11 @@ export function msrValue(index: u32): u64 {
   }
 }
 
+/** One of the registers, a counter each, that begin at `first`? */
+function isCounter(index: u32, first: u32): bool {
+  return index >= first && index < first + cpu.counters;
+}
+
 /** 250H, 258H, 259H, 268H–26FH as 0–10; -1 for others. */
 function fixedMtrrIndex(index: u32): i32 {
   if (index == 0x250) return 0;
@@ -166,6 +174,14 @@ export function setMsr(index: u32, value: u64): void {
   }
   if (index >= MSR.MTRR_PHYSBASE0 && index < MSR.MTRR_PHYSBASE0 + 16) {
     store<u64>(CPU + CPU_MTRR_VARIABLE + ((<usize>(index - MSR.MTRR_PHYSBASE0)) << 3), value);
+    return;
+  }
+  if (isCounter(index, MSR.PMC0)) {
+    setCounterValue(index - MSR.PMC0, value);
+    return;
+  }
+  if (isCounter(index, MSR.PERFEVTSEL0)) {
+    if (!setCounterSelect(index - MSR.PERFEVTSEL0, value)) raiseGp();
     return;
   }
   const fixed = fixedMtrrIndex(index);

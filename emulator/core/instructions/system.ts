@@ -57,6 +57,7 @@ import { AR_L } from "../spec/architecture";
 import { ramAddress } from "../mmu/physical";
 import { ACCESS_READ, NO_TRANSLATION, machinePhysical } from "../mmu/walk";
 import { FOR_PDPTES } from "../mmu/ept-walk";
+import { counterValue } from "../state/performance";
 import { dropContexts, invalidatePage } from "../mmu/contexts";
 import { Address } from "../mmu/segmented";
 import { Linear, isCanonical, isLoadable } from "../mmu/linear";
@@ -522,14 +523,21 @@ export function rdpid(record: usize): void {
   Op.setDst<u64>(record, cpu.tscAux & 0xffffffff);
 }
 
-/** No performance counters are claimed: CPUID leaf AH is 0, so every index is out of range. */
+/** Counters exist where CPUID leaf AH claims them (-cpu +pmu); every other index is out of range. */
 export function rdpmc(record: usize): void {
   if ((cpu.cr4 & CR4_PCE) == 0 && cpu.cpl != 0) {
     raiseGp();
     return;
   }
   if (exitOnInstruction(record, EXIT_REASON_RDPMC)) return;
-  raiseGp();
+  const index = <u32>getGpr(RCX);
+  if (index >= cpu.counters) {
+    raiseGp();
+    return;
+  }
+  const value = counterValue(index);
+  setGpr(RAX, value & 0xffffffff);
+  setGpr(RDX, value >> 32);
 }
 
 /** Entries of the CPUID table: {leaf, subleaf or ANY, eax, ebx, ecx, edx}, written once by the host from the CPU model. */

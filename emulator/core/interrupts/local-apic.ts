@@ -5,8 +5,8 @@
  * threads, atomically; everything else belongs to this CPU.
  */
 import { endOfInterrupt, sendInterrupt } from "../env";
-import { CPU_APIC_REGISTER } from "../layout.generated";
-import { CPU, cpu } from "../state/cpu";
+import { CPU_APIC_REGISTER, CPU_ATTENTION } from "../layout.generated";
+import { ATTENTION_NMI, CPU, cpu } from "../state/cpu";
 import { NEVER, guestTimeStamp, now, unscaledCycles } from "../state/clock";
 
 export const APIC_BASE_BSP: u64 = 1 << 8;
@@ -50,6 +50,7 @@ const ESR_RECEIVE_ILLEGAL_VECTOR: u32 = 1 << 6;
 
 /** Delivery modes of ICR and LVT. */
 const DELIVERY_FIXED: u32 = 0;
+const DELIVERY_NMI: u32 = 4;
 const DELIVERY_EXTINT: u32 = 7;
 
 /** Cycles of the time-stamp counter per tick of the undivided APIC timer (the bus clock). */
@@ -194,6 +195,16 @@ export function apicEoi(): void {
     endOfInterrupt(<u32>vector);
   cpu.leave = 1;
   cpu.recordEnd = 0;
+}
+
+/** A performance counter has overflowed: its LVT entry masks itself when it delivers (SDM Vol. 3B, "Generating an Interrupt on Overflow"). */
+export function performanceInterrupt(): void {
+  const lvt = get(APIC_LVT_PERFORMANCE);
+  if ((lvt & LVT_MASKED) != 0) return;
+  set(APIC_LVT_PERFORMANCE, lvt | LVT_MASKED);
+  const mode = (lvt >> 8) & 7;
+  if (mode == DELIVERY_NMI) atomic.or<u32>(CPU + CPU_ATTENTION, ATTENTION_NMI);
+  else if (mode == DELIVERY_FIXED) acceptVector(lvt & 0xff);
 }
 
 // --- timer

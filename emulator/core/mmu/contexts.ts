@@ -8,6 +8,7 @@
 import { CPU_CONTEXTS, CPU_TLB_EXECUTE, CPU_TLB_READ, CPU_TLB_WRITE, TLB_ENTRIES } from "../layout.generated";
 import { CPU, cpu } from "../state/cpu";
 import { CONTEXT_KEYS, currentPcid } from "../state/mode";
+import { forgetAllEptTables, forgetAllTables, forgetTables } from "./structure-cache";
 
 /** Direct-mapped table: {key u64, eptp u64, asid u32, hasLargePages u32, pkru u32} in 28 of 48 bytes. */
 const CONTEXT_COUNT: u32 = 64;
@@ -55,6 +56,8 @@ export function flushAllContexts(): void {
   memory.fill(CPU + CPU_TLB_WRITE, 0, TLB_ENTRIES << 4);
   memory.fill(CPU + CPU_TLB_EXECUTE, 0, TLB_ENTRIES << 4);
   memory.fill(CPU + CPU_CONTEXTS, 0, <usize>CONTEXT_COUNT * CONTEXT_SIZE);
+  forgetAllTables();
+  forgetAllEptTables();
   cpu.asidNext = 1;
   cpu.contextStale = 1;
 }
@@ -80,6 +83,7 @@ export function dropContextsOfVpids(): void {
 /** Forgets contexts that use an EPT hierarchy (0: any). */
 export function dropContextsOfEpt(eptp: u64): void {
   cpu.contextStale = 1;
+  forgetAllEptTables();
   for (let index: u32 = 0; index < CONTEXT_COUNT; index++) {
     const at = contextAt(index);
     const has = load<u64>(at, EPTP);
@@ -95,9 +99,10 @@ export function noteLargePage(): void {
 /**
  * INVLPG: drops the page's entries in every flavor of the current VPID and PCID. Entries are indexed by page
  * number alone, so one slot per array covers all flavors; a context that holds fragments of large pages is
- * forgotten whole.
+ * forgotten whole. Paging-structure caches lose the entries of every address, as the manual wants.
  */
 export function invalidatePage(linear: u64): void {
+  forgetAllTables();
   const slot = ((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4;
   store<u64>(CPU + CPU_TLB_READ + slot, 0);
   store<u64>(CPU + CPU_TLB_WRITE + slot, 0);
@@ -109,4 +114,15 @@ export function invalidatePage(linear: u64): void {
     const key = load<u64>(at, KEY);
     if (key != 0 && ((<u32>key) & 0xffff) == vpid && load<u32>(at, HAS_LARGE) != 0) store<u64>(at, 0, KEY);
   }
+}
+
+/**
+ * A page fault at an address drops what translates it: SDM Vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches". So
+ * an operating system that grants more rights need not invalidate anything. Instruction fetches keep theirs (docs/known-gaps.md).
+ */
+export function forgetFaulting(linear: u64): void {
+  const slot = ((<usize>(linear >> 12)) & (TLB_ENTRIES - 1)) << 4;
+  store<u64>(CPU + CPU_TLB_READ + slot, 0);
+  store<u64>(CPU + CPU_TLB_WRITE + slot, 0);
+  forgetTables(linear);
 }

@@ -14,6 +14,7 @@ import {
 } from "../spec/vmx";
 import { eptViolation, exitEptMisconfiguration, logModifiedPage } from "../vmx/ept-exits";
 import { noteLargePage } from "./contexts";
+import { cacheEptTable, cachedEptTable, rightsOf, tableOf } from "./structure-cache";
 
 const EPT_READ: u64 = 1 << 0;
 const EPT_WRITE: u64 = 1 << 1;
@@ -84,6 +85,14 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, use: 
   let table = eptp & ADDRESS;
   let rights = present;
   let level: u32 = 3;
+  for (let cached: u32 = 1; cached <= 3; cached++) {
+    const entry = cachedEptTable(guestPhysical, cached);
+    if (entry == 0) continue;
+    level = cached - 1;
+    table = tableOf(entry);
+    rights = rightsOf(entry);
+    break;
+  }
   for (;;) {
     cpu.walkReferences++;
     const at = ramAddress(table + (((guestPhysical >> (12 + 9 * level)) & 511) << 3), 8);
@@ -101,6 +110,7 @@ export function eptTranslate(guestPhysical: u64, linear: u64, access: u32, use: 
     if (!isLeaf) {
       if (hasAccessedDirty && (entry & EPT_A) == 0) atomic.or<u64>(at, EPT_A);
       table = entry & ADDRESS;
+      cacheEptTable(guestPhysical, level, table, rights);
       level--;
       continue;
     }

@@ -219,7 +219,7 @@ export function readableSlow(linear: u64, size: u32): usize {
   if (!isAcceptable(linear, size)) return 0;
   const scratch = CPU + CPU_SCRATCH;
   const inPage: u32 = 4096 - ((<u32>linear) & 0xfff);
-  cpu.tlbMisses++;
+  cpu.loadMisses++;
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_READ, flavor);
   if (first == NO_TRANSLATION) return 0;
@@ -233,7 +233,7 @@ export function readableSlow(linear: u64, size: u32): usize {
     if (!readBus(first, size, scratch)) return 0;
     return scratch;
   }
-  cpu.tlbMisses++;
+  cpu.loadMisses++;
   const second = translate(wrapLinear(linear + inPage), ACCESS_READ, flavor);
   if (second == NO_TRANSLATION) return 0;
   if (!readPart(first, inPage, scratch) || !readPart(second, size - inPage, scratch + inPage)) return 0;
@@ -255,7 +255,7 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   if (!isAcceptable(linear, size)) return 0;
   const scratch = CPU + CPU_SCRATCH;
   const inPage: u32 = 4096 - ((<u32>linear) & 0xfff);
-  cpu.tlbMisses++;
+  cpu.storeMisses++;
   const flavor = contextFlavor(cpu.cpl == 3);
   const first = translate(linear, ACCESS_WRITE, flavor);
   if (first == NO_TRANSLATION) return 0;
@@ -278,7 +278,7 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
     if (wantOld && !readBus(first, size, scratch)) return 0;
     return scratch;
   }
-  cpu.tlbMisses++;
+  cpu.storeMisses++;
   const second = translate(wrapLinear(linear + inPage), ACCESS_WRITE, flavor);
   if (second == NO_TRANSLATION) return 0;
   cpu.slowPhysical2 = second;
@@ -327,7 +327,7 @@ export function fetchable(linear: u64): usize {
     raiseWithError(13, 0);
     return 0;
   }
-  cpu.tlbMisses++;
+  cpu.fetchMisses++;
   const physical = translate(linear, ACCESS_EXECUTE, contextFlavor(cpu.cpl == 3));
   if (physical == NO_TRANSLATION) return 0;
   const host = ramAddress(physical & PAGE_MASK, 4096);

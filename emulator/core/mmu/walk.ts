@@ -36,7 +36,8 @@ import {
 import { raisePageFault } from "../interrupts/raise";
 import { APIC_ACCESS, exitOnApicWalk } from "../vmx/virtual-apic";
 import { FOR_DATA, FOR_WALK, eptTranslate } from "./ept-walk";
-import { noteLargePage } from "./contexts";
+import { forgetFaulting, noteLargePage } from "./contexts";
+import { cacheTable, cachedTable, guestTableOf, rightsOf, tableOf } from "./structure-cache";
 import { noteWrite, isGuarded, ramAddress } from "./physical";
 
 export const ACCESS_READ: u32 = 0;
@@ -93,6 +94,7 @@ function pageFault(linear: u64, access: u32, flavor: u32, flags: u32): u64 {
     (((flavor & CONTEXT_NX) != 0 && (flavor & CONTEXT_PAE) != 0) || (flavor & CONTEXT_SMEP) != 0)
   )
     error |= PF_FETCH;
+  forgetFaulting(linear);
   raisePageFault(linear, error);
   return NO_TRANSLATION;
 }
@@ -137,6 +139,15 @@ export function translate(linear: u64, access: u32, flavor: u32): u64 {
   return translateWide(linear, access, flavor);
 }
 
+/** What the upper entries of a walk allow together, as paging-structure caches hold it. */
+const ALLOWS_WRITE: u64 = 1 << 0;
+const ALLOWS_USER: u64 = 1 << 1;
+const FORBIDS_EXECUTE: u64 = 1 << 2;
+
+function rightsWord(writable: bool, user: bool, noExecute: bool): u64 {
+  return (writable ? ALLOWS_WRITE : 0) | (user ? ALLOWS_USER : 0) | (noExecute ? FORBIDS_EXECUTE : 0);
+}
+
 /** PAE, 4-level and 5-level paging: 8-byte entries. */
 function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let level: u32;
@@ -154,6 +165,22 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
   let writable = true;
   let user = true;
   let noExecute = false;
+  // Wasm offset of the table, where a paging-structure cache knows it.
+  let tableAt: usize = 0;
+  for (let cached: u32 = 1; cached <= min<u32>(level, 3); cached++) {
+    const entry = cachedTable(linear, cached);
+    if (entry == 0) continue;
+    level = cached - 1;
+    table = guestTableOf(entry);
+    tableAt = <usize>tableOf(entry);
+    const rights = rightsOf(entry);
+    writable = (rights & ALLOWS_WRITE) != 0;
+    user = (rights & ALLOWS_USER) != 0;
+    noExecute = (rights & FORBIDS_EXECUTE) != 0;
+    break;
+  }
+  // Entries are cached when their accessed bits are set, and below the top of the walk.
+  let isCacheable = false;
   // Upper entries whose accessed bit waits until the translation has succeeded: {address, guest-physical}.
   let a4: usize = 0,
     a3: usize = 0,
@@ -164,11 +191,20 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     p2: u64 = 0,
     p1: u64 = 0;
   for (;;) {
-    const entryPhysical = table + (((linear >> (12 + 9 * level)) & 511) << 3);
-    const at = entryAddress(entryPhysical, linear, 8);
-    if (at == 0) {
-      if (cpu.recordEnd == 0 && cpu.faultVector != -1) return NO_TRANSLATION;
-      return pageFault(linear, access, flavor, 0);
+    const offset = ((linear >> (12 + 9 * level)) & 511) << 3;
+    const entryPhysical = table + offset;
+    let at: usize = tableAt + <usize>offset;
+    if (tableAt != 0) {
+      cpu.walkReferences++;
+      tableAt = 0;
+    } else {
+      at = entryAddress(entryPhysical, linear, 8);
+      if (at == 0) {
+        if (cpu.recordEnd == 0 && cpu.faultVector != -1) return NO_TRANSLATION;
+        return pageFault(linear, access, flavor, 0);
+      }
+      if (isCacheable && level < 3)
+        cacheTable(linear, level + 1, at - <usize>offset, table, rightsWord(writable, user, noExecute));
     }
     const entry = load<u64>(at);
     if ((entry & PTE_P) == 0) return pageFault(linear, access, flavor, 0);
@@ -186,6 +222,7 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
     user = user && (entry & PTE_US) != 0;
     noExecute = noExecute || (entry & PTE_NX) != 0;
     if (level != 0 && !isLarge) {
+      isCacheable = (entry & PTE_A) != 0 && (a4 | a3 | a2 | a1) == 0;
       if ((entry & PTE_A) == 0) {
         if (level == 4) {
           a4 = at;
@@ -224,42 +261,78 @@ function translateWide(linear: u64, access: u32, flavor: u32): u64 {
 
 /** 32-bit paging: 4-byte entries, 4-MByte pages with PSE (and PSE-36 addresses). */
 function translate32(linear: u64, access: u32, flavor: u32): u64 {
-  const directoryPhysical = (cpu.cr3 & 0xfffff000) + (((linear >> 22) & 1023) << 2);
-  const directoryAt = entryAddress(directoryPhysical, linear, 4);
-  if (directoryAt == 0) return cpu.faultVector != -1 ? NO_TRANSLATION : pageFault(linear, access, flavor, 0);
-  const directory = load<u32>(directoryAt);
-  if ((directory & (<u32>PTE_P)) == 0) return pageFault(linear, access, flavor, 0);
-  let writable = (directory & (<u32>PTE_RW)) != 0;
-  let user = (directory & (<u32>PTE_US)) != 0;
-  if ((directory & (<u32>PTE_PS)) != 0 && (flavor & CONTEXT_PSE) != 0) {
-    // Bits 20:13 are address bits 39:32 (PSE-36 with 40 physical bits); bit 21 is reserved.
-    if ((directory & 0x00200000) != 0) return pageFault(linear, access, flavor, PF_PRESENT | PF_RESERVED);
-    if (!isAllowed(writable, user, false, access, flavor))
-      return pageFault(linear, access, flavor, PF_PRESENT);
-    const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
-    if (
-      ((<u64>directory) & want) != want &&
-      !setEntryBits(directoryAt, directoryPhysical, linear, want, false)
-    )
-      return NO_TRANSLATION;
-    noteLargePage();
-    const base = (<u64>(directory & 0xffc00000)) | (((<u64>(directory >> 13)) & 0xff) << 32);
-    cpu.walkUser = user ? 1 : 0;
-    return machinePhysical(base | (linear & 0x3fffff), linear, access, FOR_DATA);
+  const cached = cachedTable(linear, 1);
+  let directoryPhysical: u64 = 0;
+  let directoryAt: usize = 0;
+  let tablePhysical: u64;
+  let tableAt: usize;
+  let writable: bool;
+  let user: bool;
+  const offset = ((linear >> 12) & 1023) << 2;
+  if (cached != 0) {
+    cpu.walkReferences++;
+    tablePhysical = guestTableOf(cached) + offset;
+    tableAt = <usize>tableOf(cached) + <usize>offset;
+    writable = (rightsOf(cached) & ALLOWS_WRITE) != 0;
+    user = (rightsOf(cached) & ALLOWS_USER) != 0;
+  } else {
+    directoryPhysical = (cpu.cr3 & 0xfffff000) + (((linear >> 22) & 1023) << 2);
+    directoryAt = entryAddress(directoryPhysical, linear, 4);
+    if (directoryAt == 0)
+      return cpu.faultVector != -1 ? NO_TRANSLATION : pageFault(linear, access, flavor, 0);
+    const directory = load<u32>(directoryAt);
+    if ((directory & (<u32>PTE_P)) == 0) return pageFault(linear, access, flavor, 0);
+    if ((directory & (<u32>PTE_PS)) != 0 && (flavor & CONTEXT_PSE) != 0)
+      return translateLarge32(linear, access, flavor, directory, directoryAt, directoryPhysical);
+    writable = (directory & (<u32>PTE_RW)) != 0;
+    user = (directory & (<u32>PTE_US)) != 0;
+    tablePhysical = <u64>(directory & 0xfffff000) + offset;
+    tableAt = entryAddress(tablePhysical, linear, 4);
+    if (tableAt == 0) return cpu.faultVector != -1 ? NO_TRANSLATION : pageFault(linear, access, flavor, 0);
+    if ((directory & (<u32>PTE_A)) != 0) {
+      cacheTable(
+        linear,
+        1,
+        tableAt - <usize>offset,
+        tablePhysical - offset,
+        rightsWord(writable, user, false),
+      );
+      directoryAt = 0;
+    }
   }
-  const tablePhysical = <u64>(directory & 0xfffff000) + (((linear >> 12) & 1023) << 2);
-  const tableAt = entryAddress(tablePhysical, linear, 4);
-  if (tableAt == 0) return cpu.faultVector != -1 ? NO_TRANSLATION : pageFault(linear, access, flavor, 0);
   const entry = load<u32>(tableAt);
   if ((entry & (<u32>PTE_P)) == 0) return pageFault(linear, access, flavor, 0);
   writable = writable && (entry & (<u32>PTE_RW)) != 0;
   user = user && (entry & (<u32>PTE_US)) != 0;
   if (!isAllowed(writable, user, false, access, flavor)) return pageFault(linear, access, flavor, PF_PRESENT);
-  if ((directory & (<u32>PTE_A)) == 0 && !setEntryBits(directoryAt, directoryPhysical, linear, PTE_A, false))
+  if (directoryAt != 0 && !setEntryBits(directoryAt, directoryPhysical, linear, PTE_A, false))
     return NO_TRANSLATION;
   const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
   if (((<u64>entry) & want) != want && !setEntryBits(tableAt, tablePhysical, linear, want, false))
     return NO_TRANSLATION;
   cpu.walkUser = user ? 1 : 0;
   return machinePhysical((<u64>(entry & 0xfffff000)) | (linear & 0xfff), linear, access, FOR_DATA);
+}
+
+/** A 4-MByte page of 32-bit paging, by its page-directory entry. */
+function translateLarge32(
+  linear: u64,
+  access: u32,
+  flavor: u32,
+  directory: u32,
+  at: usize,
+  physical: u64,
+): u64 {
+  const writable = (directory & (<u32>PTE_RW)) != 0;
+  const user = (directory & (<u32>PTE_US)) != 0;
+  // Bits 20:13 are address bits 39:32 (PSE-36 with 40 physical bits); bit 21 is reserved.
+  if ((directory & 0x00200000) != 0) return pageFault(linear, access, flavor, PF_PRESENT | PF_RESERVED);
+  if (!isAllowed(writable, user, false, access, flavor)) return pageFault(linear, access, flavor, PF_PRESENT);
+  const want = access == ACCESS_WRITE ? PTE_A | PTE_D : PTE_A;
+  if (((<u64>directory) & want) != want && !setEntryBits(at, physical, linear, want, false))
+    return NO_TRANSLATION;
+  noteLargePage();
+  const base = (<u64>(directory & 0xffc00000)) | (((<u64>(directory >> 13)) & 0xff) << 32);
+  cpu.walkUser = user ? 1 : 0;
+  return machinePhysical(base | (linear & 0x3fffff), linear, access, FOR_DATA);
 }

@@ -177,5 +177,10 @@ export function updateContext(): void {
   cpu.canonicalShift = (cpu.cr4 & CR4_LA57) != 0 ? 7 : 16;
   cpu.asid = contextAsid(contextFlavor(cpu.cpl == 3));
   cpu.contextStale = 0;
+  // Privilege decides which counters count: the boundary brings them up to date (state/performance.ts).
+  if (cpu.countersOn != 0) {
+    cpu.leave = 1;
+    cpu.recordEnd = 0;
+  }
   updateJumpKey();
 }

@@ -5,6 +5,7 @@ import { setArithmeticFlags } from "./flags";
 import { setSegment, updateContext, updateMode } from "./mode";
 import { NEVER } from "./clock";
 import { flushAllContexts } from "../mmu/contexts";
+import { resetCounters } from "./performance";
 import { disarmMonitor } from "../mmu/monitor";
 import { MISC_ENABLE_FAST_STRINGS, MISC_ENABLE_MONITOR } from "../spec/msr";
 import { hasMonitor } from "../instructions/msr";
@@ -108,6 +109,7 @@ export function resetForPowerOn(): void {
   cpu.featureControl = 0;
   cpu.miscEnable = MISC_ENABLE_FAST_STRINGS | (hasMonitor() ? MISC_ENABLE_MONITOR : 0);
   cpu.debugCtl = 0;
+  resetCounters();
   cpu.tscAdjust = 0;
   cpu.pat = 0x0007040600070406;
   cpu.mtrrDefType = 0;

@@ -7,6 +7,8 @@ import { CR0_PE } from "../spec/architecture";
 import { cpu } from "../state/cpu";
 import { ACCESS_READ, ACCESS_WRITE } from "../mmu/walk";
 import { FOR_DATA, FOR_PDPTES, FOR_WALK } from "../mmu/ept-walk";
+import { forgetFaulting } from "../mmu/contexts";
+import { forgetEptTables } from "../mmu/structure-cache";
 import { isGuarded, noteWrite, ramAddress } from "../mmu/physical";
 import { raise } from "../interrupts/raise";
 import { vmExit } from "./exit";
@@ -36,6 +38,9 @@ export function eptViolation(
   use: u32,
   suppressesVe: bool,
 ): void {
+  // SDM Vol. 3C, "Operations that Invalidate Cached Mappings".
+  forgetEptTables(guestPhysical);
+  if (use != FOR_PDPTES) forgetFaulting(linear);
   let qualification: u64 = access == ACCESS_READ ? 1 : access == ACCESS_WRITE ? 2 : 4;
   // A walk that updates accessed and dirty flags is both a read and a write.
   if (use == FOR_WALK && access == ACCESS_WRITE) qualification = 3;

@@ -62,7 +62,7 @@ describe("verdicts", () => {
   const text = "PASS: one\nFAIL: two\nSKIP: three\nPASSING by\nSUMMARY: 3 tests\n";
   test.each([
     [{ end: "debug-exit", code: 0 }, "pass", ""],
-    [{ end: "debug-exit", code: 77 }, "skip", "SUMMARY: 3 tests"],
+    [{ end: "debug-exit", code: 38 }, "skip", "SUMMARY: 3 tests"],
     [{ end: "debug-exit", code: 1 }, "fail", "FAIL: two"],
     [{ end: "triple-fault", code: 0 }, "fail", "triple-fault; last: SUMMARY: 3 tests"],
     [{ end: "timeout", code: 0 }, "timeout", "after 5 s; last: SUMMARY: 3 tests"],

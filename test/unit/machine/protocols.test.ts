@@ -448,7 +448,7 @@ describe("our own images", () => {
 
   test("a protocol that an image does not follow is refused", () => {
     expect(errorOf(bootRequest(image("kernel.elf")), "linux").what).toBe("Linux setup header");
-    expect(errorOf(bootRequest(image("kernel.bzimage")), "pvh").what).toBe("ELF identification");
+    expect(errorOf(bootRequest(image("kernel.bzimage")), "pvh").what).toBe("kernel payload");
     expect(errorOf(bootRequest(image("bench32-crc.elf")), "pvh").what).toBe("PVH note");
     expect(errorOf(bootRequest(textFile("hello", "text")), "multiboot").what).toBe("multiboot header");
     expect(errorOf(bootRequest(textFile("hello", "text"))).what).toBe("boot protocol");
