@@ -44,9 +44,10 @@ export function parseDevice(text: string): DeviceOptions {
     DEVICE_MODELS.find((known) => known === name) ??
     p.fail(`${name}: no such model; known are ${DEVICE_MODELS.join(", ")}`);
   const common = { ...optional("id", p.take("id")), ...optional("slot", slotOf(p)) };
+  const packed = model.startsWith("virtio-") && p.isOn("packed") ? { packed: true } : {};
   const own = PARSERS[model](p);
   p.end();
-  return { model, ...common, ...own } as DeviceOptions;
+  return { model, ...common, ...packed, ...own } as DeviceOptions;
 }
 
 /** `addr=`: slot and function in hexadecimal, as QEMU reads them. A card here has function 0 alone. */

@@ -24,6 +24,8 @@ interface Card {
   readonly id?: string;
   /** PCI slot of bus 0 (QEMU's `addr`). Default: the first that is free. */
   readonly slot?: number;
+  /** For virtio: offers packed virtqueues. Default: no. */
+  readonly packed?: boolean;
 }
 
 /** A device by its QEMU model. `drive` is the id of one with `if=none`. */
@@ -96,7 +98,8 @@ export function planCards(
   const netdev = netdevTaker(netdevs);
   for (const device of devices) {
     const slot = device.slot ?? slots.next(`-device ${device.model}`);
-    cards.push(cardOf(device, { slot }, { drive: (id) => take(device, id), netdev }));
+    const place = device.packed === true ? { slot, packed: true } : { slot };
+    cards.push(cardOf(device, place, { drive: (id) => take(device, id), netdev }));
   }
   if (cards.filter((card) => card.kind === "virtio-blk").length > MOST_SERVED_CARDS)
     throw new OptionError(`-device: at most ${MOST_SERVED_CARDS} virtio disks and adapters`);

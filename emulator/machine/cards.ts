@@ -25,6 +25,8 @@ export const LAST_CARD_SLOT = 31;
 /** Where a card is plugged in: slot of bus 0. */
 export interface CardPlace {
   readonly slot: number;
+  /** A virtio card offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 /** A card. Back ends are named by their place in `CardBackEnds`, so this is plain data and can be sent to another thread. */
@@ -103,6 +105,7 @@ function build(
     memory: wiring.memory,
     messages: wiring.messages,
     intx: wiring.intx(card.slot, 1),
+    packed: card.packed === true,
   };
   switch (card.kind) {
     case "virtio-blk": {

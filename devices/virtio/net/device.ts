@@ -43,6 +43,8 @@ export interface VirtioNetOptions {
   readonly queuePairs?: number;
   /** Size of each of them, a power of two. Default 256. */
   readonly queueSize?: number;
+  /** Offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 export const VirtioNetStruct = struct("VirtioNet", {
@@ -50,8 +52,8 @@ export const VirtioNetStruct = struct("VirtioNet", {
   pairs: u16,
   /** Offloads that the driver has switched off, by feature bit. */
   offloadsOff: u32,
-  /** By pair: the frame on the link needs more than the so many chains that waited. */
-  tooFew: array("u16", MOST_QUEUE_PAIRS),
+  /** By pair: 0, or 1 + the position of the chain that the frame on the link still needs. */
+  lacking: array("u32", MOST_QUEUE_PAIRS),
 });
 
 const CONTROL_QUEUE_SIZE = 64;
@@ -128,6 +130,7 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
         deviceId: spec.VIRTIO_ID_NETWORK,
         classCode: 0x020000,
         queueSizes: [...new Array<number>(2 * queuePairs).fill(queueSize), CONTROL_QUEUE_SIZE],
+        packed: options.packed === true,
         memory: options.memory,
         messages: options.messages,
         intx: options.intx,
@@ -154,9 +157,9 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
 
   hasWork(queue: number): boolean {
     if (!this.transport.isQueueLive(queue)) return false;
-    const { waiting } = this.transport.queues[queue]!;
-    if (!this.#isReceive(queue)) return waiting !== 0;
-    if (waiting <= this.#state.tooFew[queue >> 1]!) return false;
+    const q = this.transport.queues[queue]!;
+    if (!this.#isReceive(queue)) return q.waiting !== 0;
+    if (this.#isShort(queue)) return false;
     const frame = this.#link.peek();
     return frame !== undefined && this.#pairFor(frame.bytes) === queue >> 1;
   }
@@ -221,7 +224,7 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
     const s = this.#state;
     s.pairs = 1;
     s.offloadsOff = 0;
-    s.tooFew.fill(0);
+    s.lacking.fill(0);
     this.#filter.reset(this.#mac);
     this.#link.clear();
   }
@@ -403,9 +406,15 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
 
   /** Asks for a notification of new buffers. @returns whether there are still too few */
   #isStillShort(queue: number): boolean {
+    this.transport.queues[queue]!.setNotificationsEnabled(true);
+    return this.#isShort(queue);
+  }
+
+  /** No chain has come where the last look found none, or where the next one would be. */
+  #isShort(queue: number): boolean {
     const q = this.transport.queues[queue]!;
-    q.setNotificationsEnabled(true);
-    return q.waiting <= this.#state.tooFew[queue >> 1]!;
+    const lacking = this.#state.lacking[queue >> 1]!;
+    return lacking === 0 ? q.waiting === 0 : !q.isAvailableAt(lacking - 1);
   }
 
   #wants({ bytes, offload }: ReceivedFrame): boolean {
@@ -436,8 +445,8 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
       const found = q.peek(this.#chain);
       if (found === "broken") return "broken";
       if (found === "empty") {
+        this.#state.lacking[pair] = q.position + 1;
         q.rewind(before);
-        this.#state.tooFew[pair] = q.waiting;
         return "wait";
       }
       if (!merges && this.#chain.writableBytes < needed) return "done";
@@ -445,7 +454,7 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
       // More pieces than that are no buffers for frames.
       if (!gathered.add(this.#chain) || this.#chain.readableBytes > 0) return "broken";
     }
-    this.#state.tooFew[pair] = 0;
+    this.#state.lacking[pair] = 0;
     if (q.state.notificationsOff === 0) q.setNotificationsEnabled(false);
     this.#writeHeader(bytes, offload, gathered.chains);
     this.#scatter(q, bytes);

@@ -254,9 +254,7 @@ describe("DHCP", () => {
   test("malformed messages are ignored", () => {
     const server = new DhcpServer(options);
     const good = dhcp(1);
-    const broken = (
-      change: (message: Uint8Array) => Uint8Array | undefined,
-    ): void => {
+    const broken = (change: (message: Uint8Array) => Uint8Array | undefined): void => {
       const copy = good.slice();
       expect(server.reply(change(copy) ?? copy)).toBeUndefined();
     };
