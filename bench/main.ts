@@ -13,6 +13,7 @@ import { cpuTable } from "./cpu/table.ts";
 import { V86Engine } from "./cpu/v86-engine.ts";
 import { environment } from "./environment.ts";
 import { exitTripText, measureExitTrip } from "./exits/measure.ts";
+import { linuxText, measureLinux } from "./linux/measure.ts";
 import { measureVmx, vmxText } from "./vmx/measure.ts";
 
 const self = fileURLToPath(import.meta.url);
@@ -102,6 +103,11 @@ function vmx(options: ExitsOptions): void {
   reportMeasured(options, cost, vmxText(cost));
 }
 
+function linux(options: ExitsOptions): void {
+  const figures = measureLinux(root, dist, options.rounds);
+  reportMeasured(options, figures, linuxText(figures));
+}
+
 /** A measurement with what it was made on. */
 function reportMeasured(options: ExitsOptions, figures: object, text: string): void {
   const measuredOn = { ...environment(root), rounds: options.rounds };
@@ -134,7 +140,8 @@ Examples:
   npm run bench -- cpu --kernel sieve crc --engine exitless v86-interpreter
   npm run bench -- cpu --rounds 5 --json --out results.json
   npm run bench -- exits                       what an exit costs the host
-  npm run bench -- vmx                         what one costs inside the machine`,
+  npm run bench -- vmx                         what one costs inside the machine
+  npm run bench -- linux                       Debian's kernel to /init (after npm run guests:debian)`,
   );
 program
   .command("cpu")
@@ -168,6 +175,13 @@ program
   .option("--json", "print JSON")
   .option("--out <file>", "write the report to a file instead of stdout")
   .action(vmx);
+program
+  .command("linux")
+  .description("Debian's cloud kernel to /init and power-off, on metal and as VM, beside QEMU TCG")
+  .option("--rounds <n>", "measurements; medians are reported", positiveInteger, 3)
+  .option("--json", "print JSON")
+  .option("--out <file>", "write the report to a file instead of stdout")
+  .action(linux);
 program.command("cpu-once <engine> <kernel>", { hidden: true }).action(cpuOnce);
 
 try {

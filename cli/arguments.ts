@@ -6,15 +6,19 @@ import { Properties } from "./properties.ts";
 
 const QEMU_WORDS = new Set([
   "kernel",
+  "bios",
+  "boot",
   "initrd",
   "append",
   "m",
   "smp",
   "cpu",
   "drive",
+  "machine",
   "device",
   "netdev",
   "object",
+  "cdrom",
   "no-reboot",
   "help",
   "version",
@@ -31,7 +35,34 @@ export function normalizeArguments(argv: readonly string[]): string[] {
   });
 }
 
-/** `file=F,if=ide|virtio|none[,id=D]…`. Throws an Error that names the wrong part. */
+/** `[pc][,hpet=on|off][,pit=on|off]`. Throws an Error that names the wrong part. */
+export function parseMachine(text: string): { hpet?: boolean; pit?: boolean } {
+  const p = new Properties(`-machine ${text}`, text, "type");
+  const type = p.take("type") ?? "pc";
+  if (type !== "pc") p.fail(`type=${type}: the only one is pc`);
+  const [hpet, pit] = ["hpet", "pit"].map((name) => p.oneOf(name, ["on", "off"] as const));
+  p.end();
+  return { ...(hpet && { hpet: hpet === "on" }), ...(pit && { pit: pit === "on" }) };
+}
+
+/** `order=LETTERS,menu=on|off`, or letters alone. Throws an Error that names the wrong part. */
+export function parseBoot(text: string): { order?: string; menu?: boolean } {
+  if (!text.includes("=")) return { order: text };
+  let order: string | undefined;
+  let menu: boolean | undefined;
+  for (const part of text.split(",")) {
+    const [name, value = ""] = part.split("=", 2);
+    if (name === "order") order = value;
+    else if (name === "menu" && (value === "on" || value === "off")) menu = value === "on";
+    else throw new Error(`-boot ${text}: "${part}" must be order=LETTERS or menu=on|off`);
+  }
+  return { ...(order !== undefined && { order }), ...(menu !== undefined && { menu }) };
+}
+
+/**
+ * `file=F,if=ide|virtio|ahci|none[,id=D][,media=disk|cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N]`. Throws an Error that
+ * names the wrong part.
+ */
 export function parseDrive(text: string): DriveOptions {
   const p = new Properties(`-drive ${text}`, text);
   const file = p.required("file");
@@ -42,6 +73,10 @@ export function parseDrive(text: string): DriveOptions {
   const readOnly = p.isOn("readonly");
   const snapshot = p.isOn("snapshot");
   const queues = p.integer("queues", 1, 16);
+  const media = p.oneOf("media", ["disk", "cdrom"] as const);
+  if (media === "cdrom" && wanted !== "ide") p.fail("media=cdrom needs if=ide");
+  const index = p.integer("index", 0, 3);
+  if (index !== undefined && wanted !== "ide") p.fail(`index=${index} needs if=ide`);
   p.end();
   return {
     file,
@@ -50,5 +85,7 @@ export function parseDrive(text: string): DriveOptions {
     snapshot,
     ...(id === undefined ? {} : { id }),
     ...(queues === undefined ? {} : { queues }),
+    ...(media === "cdrom" ? { media } : {}),
+    ...(index === undefined ? {} : { index }),
   };
 }

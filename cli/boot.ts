@@ -129,7 +129,7 @@ export async function boot(options: BootOptions): Promise<number> {
   };
   const machine =
     options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
-  for (const note of machine.bootImage.notes) process.stderr.write(`exitless: ${note}\n`);
+  for (const note of machine.bootImage?.notes ?? []) process.stderr.write(`exitless: ${note}\n`);
   try {
     await machine.networkReady();
   } catch (error) {

@@ -5,6 +5,7 @@ import { CpuSpecError, parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import type { ImageFile } from "../emulator/machine/read-image.ts";
 import { Machine, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
+import { parseMachine } from "./arguments.ts";
 import { parseUnitTests, type UnitTest } from "./unittests-cfg.ts";
 
 export type Verdict = "pass" | "fail" | "skip" | "timeout" | "not built" | "unsupported";
@@ -54,12 +55,14 @@ const CODE_SKIP = 77 >> 1;
 interface MachineSetup {
   readonly cpu: string;
   readonly memory: number;
+  readonly timers: NonNullable<MachineOptions["timers"]>;
 }
 
 /** QEMU's parameters as a machine of ours, or why there is none. */
 export function setupOf(test: UnitTest): MachineSetup | { readonly reason: string } {
   let cpu = "max";
   let memory = DEFAULT_MEBIBYTES;
+  let timers: NonNullable<MachineOptions["timers"]> = {};
   const words = [...test.parameters];
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
     const value = word === "-enable-kvm" ? "" : (words.shift() ?? "");
@@ -71,6 +74,13 @@ export function setupOf(test: UnitTest): MachineSetup | { readonly reason: strin
         memory = Math.min(2600, /g$/i.test(value) ? 1024 * parseInt(value, 10) : parseInt(value, 10));
         if (!(memory > 0)) return { reason: `-m ${value}` };
         break;
+      case "-machine":
+        try {
+          timers = { ...timers, ...parseMachine(value) };
+        } catch {
+          return { reason: `-machine ${value}` };
+        }
+        break;
       case "-enable-kvm":
       case "-overcommit":
         break;
@@ -78,7 +88,7 @@ export function setupOf(test: UnitTest): MachineSetup | { readonly reason: strin
         return { reason: `${word} ${value}` };
     }
   }
-  return { cpu, memory };
+  return { cpu, memory, timers };
 }
 
 /** QEMU's CPU as a model of ours: `max` with the features that the test adds or takes away where we know them. */
@@ -139,6 +149,7 @@ async function runImage(
       memory: setup.memory,
       smp: Math.min(8, test.smp),
       cpu: setup.cpu,
+      timers: setup.timers,
       mode,
       onSerial: (byte) => serial.push(byte),
     };

@@ -1,5 +1,6 @@
 /** `-device MODEL,key=value,…` as QEMU spells it: parsed once, into the library's options. */
 import type { DeviceOptions } from "../hypervisor/devices.ts";
+import { MOST_LUN, MOST_TARGET } from "../devices/virtio/scsi/device.ts";
 import { optional, Properties } from "./properties.ts";
 
 type Model = DeviceOptions["model"];
@@ -19,6 +20,15 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
     ...optional("queuePairs", p.integer("queue-pairs", 1, 8)),
   }),
   "virtio-rng-pci": () => ({}),
+  ahci: () => ({}),
+  "virtio-scsi-pci": (p) => ({ ...optional("queues", p.integer("num_queues", 1, 16)) }),
+  "scsi-hd": (p) => ({
+    drive: p.required("drive"),
+    ...optional("bus", p.take("bus")),
+    ...optional("target", p.integer("scsi-id", 0, MOST_TARGET)),
+    ...optional("lun", p.integer("lun", 0, MOST_LUN)),
+  }),
+  "ide-hd": (p) => ({ drive: p.required("drive"), ...optional("bus", p.take("bus")) }),
 };
 
 function networkCard(p: Properties): { readonly netdev: string; readonly mac?: string } {
@@ -30,7 +40,12 @@ const ALIASES: Readonly<Record<string, Model>> = {
   "virtio-blk": "virtio-blk-pci",
   "virtio-net": "virtio-net-pci",
   "virtio-rng": "virtio-rng-pci",
+  "virtio-scsi": "virtio-scsi-pci",
+  "ich9-ahci": "ahci",
 };
+
+/** Models that are attached to a card's bus, not to a slot. */
+const BUS_MODELS: ReadonlySet<Model> = new Set<Model>(["ide-hd", "scsi-hd"]);
 
 /** The models that `-device` knows. */
 export const DEVICE_MODELS = Object.keys(PARSERS) as readonly Model[];
@@ -43,7 +58,10 @@ export function parseDevice(text: string): DeviceOptions {
     ALIASES[name] ??
     DEVICE_MODELS.find((known) => known === name) ??
     p.fail(`${name}: no such model; known are ${DEVICE_MODELS.join(", ")}`);
-  const common = { ...optional("id", p.take("id")), ...optional("slot", slotOf(p)) };
+  const common = {
+    ...optional("id", p.take("id")),
+    ...(BUS_MODELS.has(model) ? {} : optional("slot", slotOf(p))),
+  };
   const packed = model.startsWith("virtio-") && p.isOn("packed") ? { packed: true } : {};
   const own = PARSERS[model](p);
   p.end();

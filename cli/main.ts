@@ -17,7 +17,7 @@ import {
 } from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
-import { normalizeArguments, parseDrive } from "./arguments.ts";
+import { normalizeArguments, parseBoot, parseDrive, parseMachine } from "./arguments.ts";
 import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
@@ -37,12 +37,12 @@ const integer =
     return value;
   };
 
-/** Gathers the values of an option that can be repeated. */
-const collect =
+/** A value parsed by a function whose errors say what is wrong. */
+const parsed =
   <T>(parse: (text: string) => T) =>
-  (text: string, before: readonly T[]): readonly T[] => {
+  (text: string): T => {
     try {
-      return [...before, parse(text)];
+      return parse(text);
     } catch (error) {
       throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
     }
@@ -53,10 +53,22 @@ const clockOption = (): Option =>
     .choices(["virtual", "wall"])
     .default("virtual");
 
+/** Gathers the values of an option that can be repeated. */
+const collect =
+  <T>(parse: (text: string) => T) =>
+  (text: string, before: readonly T[]): readonly T[] => [...before, parsed(parse)(text)];
+
 /** The options that say what machine to make: for `boot` and `debug`. */
 function machineOptions(command: Command): Command {
   return command
-    .requiredOption("--kernel <file>", "multiboot, PVH or Linux (bzImage) kernel")
+    .option("--kernel <file>", "multiboot, PVH or Linux (bzImage) kernel")
+    .option("--bios <file>", "BIOS image to start in, instead of a kernel (SeaBIOS's bios-256k.bin)")
+    .option(
+      "--boot <spec>",
+      "order=LETTERS[,menu=on]: firmware's boot order, c hard disk, d CD-ROM",
+      parsed(parseBoot),
+    )
+    .option("--bios-log <file>", "write what firmware says on its debug port (402H)")
     .option("--initrd <file>", "initial RAM disk, or module")
     .option("--append <string>", "kernel command line", "")
     .addOption(
@@ -73,7 +85,7 @@ function machineOptions(command: Command): Command {
     )
     .option(
       "--drive <spec>",
-      "file=F,if=ide|virtio|none[,id=D][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
+      "file=F,if=ide|virtio|ahci|none[,id=D][,media=cdrom][,index=N][,readonly=on][,snapshot=on][,queues=N] (repeatable)",
       collect(parseDrive),
       [],
     )
@@ -95,6 +107,13 @@ function machineOptions(command: Command): Command {
       collect(parseFilterDump),
       [],
     )
+    .option(
+      "--machine <spec>",
+      "hpet=on|off, pit=on|off: timers that the board has (repeatable)",
+      collect(parseMachine),
+      [],
+    )
+    .option("--cdrom <file>", "a disc in the CD-ROM drive: file=FILE,if=ide,index=2,media=cdrom")
     .addOption(
       new Option("--mode <mode>", "as a virtual machine or on the bare machine")
         .choices(["vm", "metal"])
@@ -111,7 +130,10 @@ function machineOptions(command: Command): Command {
 }
 
 interface MachineFlags {
-  readonly kernel: string;
+  readonly kernel?: string;
+  readonly bios?: string;
+  readonly boot?: { order?: string; menu?: boolean };
+  readonly biosLog?: string;
   readonly initrd?: string;
   readonly append: string;
   readonly protocol?: BootProtocol;
@@ -122,6 +144,8 @@ interface MachineFlags {
   readonly device: readonly DeviceOptions[];
   readonly netdev: readonly NetdevOptions[];
   readonly object: readonly FilterDumpOptions[];
+  readonly cdrom?: string;
+  readonly machine: readonly { readonly hpet?: boolean; readonly pit?: boolean }[];
   readonly mode: "vm" | "metal";
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
@@ -131,16 +155,24 @@ interface MachineFlags {
 
 function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
   return {
-    kernel: flags.kernel,
     append: flags.append,
     memory: flags.m,
     smp: flags.smp,
     cpu: flags.cpu,
-    drives: flags.drive,
+    drives:
+      flags.cdrom === undefined
+        ? flags.drive
+        : [...flags.drive, { file: flags.cdrom, interface: "ide", media: "cdrom", index: 2 }],
     devices: flags.device,
     netdevs: flags.netdev,
     filterDumps: flags.object,
+    timers: Object.assign({}, ...flags.machine) as (typeof flags.machine)[number],
     mode: flags.mode,
+    ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
+    ...(flags.bios === undefined ? {} : { bios: flags.bios }),
+    ...(flags.boot?.order === undefined ? {} : { bootOrder: flags.boot.order }),
+    ...(flags.boot?.menu === undefined ? {} : { bootMenu: flags.boot.menu }),
+    ...(flags.biosLog === undefined ? {} : { biosLog: flags.biosLog }),
     ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
     ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
     ...(flags.path === undefined ? {} : { path: flags.path }),

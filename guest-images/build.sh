@@ -110,10 +110,12 @@ $CC -m32 -c opinions/disk-boot.S -o "$work/o/disk-boot.o"
 ld -m elf_i386 -static --build-id=none -Ttext 0x7C00 -e boot --oformat binary -o "$out/disk-boot.bin" "$work/o/disk-boot.o"
 chmod 644 "$out/disk-boot.bin"
 
-# --- the program that runs a guest by Linux's KVM, for the initramfs of `npm run guests:debian` ---
-# shellcheck disable=SC2086
-$CC $common -m64 -c linux/programs/kvm-guest.c -o "$work/kvm-guest.o"
-ld -m elf_x86_64 -static --build-id=none -z noexecstack --strip-all -o "$out/kvm-guest" "$work/kvm-guest.o"
-chmod 644 "$out/kvm-guest"
+# --- static Linux programs, for the initramfs of `npm run guests:debian` ---
+for name in kvm-guest tsc; do
+  # shellcheck disable=SC2086
+  $CC $common -m64 -c "linux/programs/$name.c" -o "$work/$name.o"
+  ld -m elf_x86_64 -static --build-id=none -z noexecstack --strip-all -o "$out/$name" "$work/$name.o"
+  chmod 644 "$out/$name"
+done
 
 ls -l "$out"

@@ -73,11 +73,15 @@ const RECIPES = [
     directories: ["opinions"],
     only: (source) => /build\.sh$|\/disk-boot\.S$/.test(source),
   },
-  {
-    file: "kvm-guest",
-    description: "static Linux program that runs a guest by the KVM interface",
+  ...[
+    ["kvm-guest", "static Linux program that runs a guest by the KVM interface"],
+    ["tsc", "static Linux program that prints the time-stamp counter"],
+  ].map(([file, description]) => ({
+    file,
+    description,
     directories: ["linux/programs"],
-  },
+    only: (source) => /build\.sh$/.test(source) || source.endsWith(`/${file}.c`),
+  })),
 ];
 /** What is one program's alone, or the boot sector's. */
 const OPINION_SOURCES =

@@ -16,6 +16,8 @@ import type { CardOptions } from "../emulator/machine/cards.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { CpuActor } from "../emulator/machine/cpu-actor.ts";
 import type { CostProfile } from "../emulator/machine/cost-profile.ts";
+import type { BootOrder, Firmware } from "../emulator/machine/firmware/bios.ts";
+import { firmwareItems } from "../emulator/machine/firmware/firmware-items.ts";
 import { buildFirmware } from "../emulator/machine/firmware/firmware.ts";
 import { setUpLegacyInterrupts } from "../emulator/machine/firmware/legacy-interrupts.ts";
 import { detectProtocol, loadBootImage } from "../emulator/machine/loaders/detect.ts";
@@ -24,11 +26,12 @@ import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-i
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { NetdevPlan, Network, NetworkParts } from "../emulator/machine/network.ts";
-import { NO_PARTS, type PcDisk, type PcParts } from "../emulator/machine/pc.ts";
+import { NO_PARTS, type PcDisk, type PcParts, type PcTimers } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
 import { StateAllocator } from "../layout/struct.ts";
 import type { DriveInterface } from "./devices.ts";
+import { FirmwareLog } from "./firmware-log.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { RequestPath } from "./request-paths.ts";
 import { Vm, type CompletionPath } from "./vm.ts";
@@ -55,6 +58,10 @@ export interface DriveOptions {
   readonly snapshot?: boolean;
   /** With interface `virtio`: request queues. Default 1. */
   readonly queues?: number;
+  /** IDE. Default "disk"; "cdrom" is never written. */
+  readonly media?: "disk" | "cdrom";
+  /** IDE: 0 and 1 on the primary channel, 2 and 3 on the secondary one. Default: the first that is free. */
+  readonly index?: number;
 }
 
 /** What the hardware is: every option checked, every default filled in. Can be sent to another thread. */
@@ -74,11 +81,22 @@ export interface Hardware {
   readonly cards: readonly CardOptions[];
   readonly netdevs: readonly NetdevPlan[];
   readonly dumps: readonly DumpPlan[];
+  readonly timers: PcTimers;
+  readonly firmware?: FirmwareHardware;
 }
 
 /** A capture of the frames of a netdev, by its number. */
 export interface DumpPlan extends CaptureOptions {
   readonly netdev: number;
+}
+
+/** The machine starts in firmware: the ROM, and what is asked of it. */
+export interface FirmwareHardware {
+  readonly rom: Uint8Array;
+  readonly bootOrder: BootOrder;
+  readonly bootMenu: boolean;
+  /** A file for what it writes to its debug port. */
+  readonly log?: string;
 }
 
 /** The profile's frequency and none of its charges: in wall time everything takes the time it takes. */
@@ -89,10 +107,17 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes, netdevs }: Hardware): MemoryPlan {
-  const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp) : ramBytes;
-  const stateBytes = STATE_BYTES + netdevs.length * NETDEV_BYTES;
-  return planMemory({ cpus: smp, ramBytes: machineRam, stateBytes, recordBytes: RECORD_BYTES });
+export function planHardware({ mode, smp, ramBytes, firmware, netdevs }: Hardware): MemoryPlan {
+  const romBytes = firmware?.rom.length ?? 0;
+  const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp, romBytes) : ramBytes;
+  return planMemory({
+    cpus: smp,
+    ramBytes: machineRam,
+    stateBytes: STATE_BYTES + netdevs.length * NETDEV_BYTES,
+    recordBytes: RECORD_BYTES,
+    // A VM's ROM is in its hypervisor's RAM.
+    romBytes: mode === "vm" ? 0 : romBytes,
+  });
 }
 
 /** The physical CPUs. Under the hypervisor their model is the guest's to see; what it needs of VMX does not depend on that. */
@@ -141,10 +166,10 @@ export function openDrives(drives: readonly DriveOptions[], overlays?: Overlays)
   try {
     for (const options of drives) {
       const file = new RawFile(options.file, {
-        readOnly: options.readOnly === true || options.snapshot === true,
+        readOnly: options.readOnly === true || options.snapshot === true || options.media === "cdrom",
       });
       const overlay =
-        options.snapshot === true
+        options.snapshot === true && options.media !== "cdrom"
           ? (overlays?.[open.length] ?? new SharedArrayBuffer(overlayBytes(file.sectors)))
           : undefined;
       const storage = overlay ? new OverlayStorage(file, overlay) : file;
@@ -194,6 +219,7 @@ export class Assembly {
     const { mode, smp, profile, cpu } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
+    const firmware = this.#firmware();
     const attached = (context: DeviceContext): PcParts => ({
       disks: parts.drives.map((drive, index) => this.#disk(drive, index, context)),
       cards: hardware.cards,
@@ -203,6 +229,7 @@ export class Assembly {
         hostTimer: parts.hostTimer,
         capture: (netdev) => this.#capture(netdev, parts),
       },
+      timers: hardware.timers,
       entropy: hardware.clock === "virtual" ? "seeded" : "host",
     });
     this.board = new Board({
@@ -215,6 +242,7 @@ export class Assembly {
       parts: mode === "metal" ? attached : () => NO_PARTS,
       transmit: mode === "metal" ? parts.transmit : () => undefined,
       processors: smp,
+      ...(firmware && mode === "metal" && { firmware }),
     });
     if (mode === "vm") {
       const guest = cpuModel({ ...cpu, cpus: smp, tscFrequency: profile.frequencyHz, hypervisor: true });
@@ -230,6 +258,7 @@ export class Assembly {
         parts: attached,
         cpuid: [...guest.cpuid, ...hypervisorLeaves(profile.frequencyHz)],
         transmit: parts.transmit,
+        ...(firmware && { firmware }),
         ...(parts.onExit ? { onExit: parts.onExit } : {}),
       });
     }
@@ -261,12 +290,37 @@ export class Assembly {
     };
   }
 
+  #firmware(): Firmware | undefined {
+    const { firmware, ramBytes, smp, timers } = this.hardware;
+    if (!firmware) return undefined;
+    const { rom, bootOrder, bootMenu } = firmware;
+    const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
+    return {
+      rom,
+      bootOrder,
+      items: firmwareItems({
+        ram: { lowRam: ramBytes, highRam: 0 },
+        cpus: smp,
+        vga: false,
+        timers,
+        bootMenu,
+      }),
+      ...(log && { log: (byte) => log.transmit(byte) }),
+    };
+  }
+
   #disk({ options, storage }: OpenDrive, index: number, context: DeviceContext): PcDisk {
-    const isIde = options.interface === "ide";
-    if (this.hardware.clock === "wall") return { isIde, storage, timing: new NoServiceTime(context) };
+    const { interface: at, media, index: place } = options;
+    const disk = {
+      isIde: at === "ide",
+      storage,
+      ...(media !== undefined && { media }),
+      ...(place !== undefined && { index: place }),
+    };
+    if (this.hardware.clock === "wall") return { ...disk, timing: new NoServiceTime(context) };
     const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
     this.#timings.push(timing);
-    return { isIde, storage, timing };
+    return { ...disk, timing };
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
@@ -295,16 +349,18 @@ export class Assembly {
       this.memory.state.bytes.fill(0, offset, offset + size);
   }
 
-  /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry. */
+  /** After the board's power-on: the VM's, and the image in memory with the first CPU at its entry, or at the firmware's. */
   boot(software: Software): void {
     for (const timing of this.#timings) timing.reset();
     const { segments, image } = software;
     if (this.vm) {
       this.vm.reset();
+      if (image === undefined) return;
       this.vm.load(segments, image.entry);
       setUpLegacyInterrupts(this.vm.pc.ports, this.vm.vcpus[0]!.apic.state.registers);
       return;
     }
+    if (image === undefined) return;
     for (const segment of segments) {
       const offset = this.memory.ramOffset(segment.physical, segment.bytes.length);
       if (offset === 0) throw new RangeError(`segment at ${segment.physical.toString(16)}H is outside RAM`);
@@ -324,8 +380,8 @@ export function placesOf({ board }: Assembly): string {
 }
 
 export interface SoftwareOptions {
-  /** Image of a multiboot, PVH or Linux kernel. */
-  readonly kernel: string | ImageFile;
+  /** Image of a multiboot, PVH or Linux kernel. Left out where the machine has firmware. */
+  readonly kernel?: string | ImageFile;
   readonly initrd?: string | ImageFile;
   /** The kernel's command line. */
   readonly append?: string;
@@ -333,20 +389,27 @@ export interface SoftwareOptions {
   readonly protocol?: BootProtocol;
 }
 
-/** What is in memory when the guest starts: firmware tables, kernel, modules. */
+/** What is in memory when the guest starts: firmware tables, kernel, modules. With firmware: nothing. */
 export interface Software {
-  readonly image: BootImage;
+  readonly image: BootImage | undefined;
   readonly segments: readonly { readonly physical: number; readonly bytes: Uint8Array }[];
 }
 
 /** Reads and lays out the images. Throws ImageError with the file's name when one is not what it must be. */
 export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): Software {
+  if (options.kernel === undefined) return { image: undefined, segments: [] };
   const kernel = typeof options.kernel === "string" ? readImage(options.kernel, "kernel") : options.kernel;
   const initrd = typeof options.initrd === "string" ? readImage(options.initrd, "initrd") : options.initrd;
   const identity = identityOf(hardware);
   const ram = { lowRam: hardware.ramBytes, highRam: 0 };
   const featureFlags = identity.cpuid.find(([leaf]) => leaf === 1)?.[5] ?? 0;
-  const firmware = buildFirmware({ ram, cpus: hardware.smp, signature: identity.signature, featureFlags });
+  const firmware = buildFirmware({
+    ram,
+    cpus: hardware.smp,
+    timers: hardware.timers,
+    signature: identity.signature,
+    featureFlags,
+  });
   const image = loadBootImage(
     {
       kernel,

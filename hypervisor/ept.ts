@@ -3,8 +3,10 @@ import type { MachineMemory } from "../emulator/host/core.ts";
 import { struct, u32, u53, type StateAllocator, type ViewOf } from "../layout/struct.ts";
 
 const PAGE = 4096;
-/** Read, write, execute; write-back memory type in a leaf. */
-const RIGHTS_ALL = 7;
+/** What a leaf allows. */
+export const EptRights = { READ: 1, WRITE: 2, EXECUTE: 4, ALL: 7 } as const;
+const RIGHTS_ALL = EptRights.ALL;
+/** Write-back memory type in a leaf. */
 const LEAF_WRITE_BACK = 6 << 3;
 
 /** Index in a table of `level` (3: the root) of the entry for an address. */

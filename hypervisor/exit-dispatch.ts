@@ -2,6 +2,7 @@
 import { setIoValue, ioValueLow } from "../emulator/machine/board.ts";
 import { CPUID_APIC_ON, CPUID_CR4_FLAGS } from "../emulator/host/cpuid-answer.ts";
 import * as X from "../layout/vmx.ts";
+import { EptRights } from "./ept.ts";
 import { walkGuest } from "./guest-walk.ts";
 import { PhaseCode } from "./ledger.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -483,14 +484,17 @@ export class ExitDispatch {
     const address = vmcs.read(F.GUEST_PHYSICAL_ADDRESS);
     const page = address - (address % PAGE);
     const isDelivering = this.#injectAgain();
-    if (vm.memory.isRam(page)) {
+    const place = vm.placeOf(page);
+    // EXIT_QUALIFICATION, bits 2:0: read, write, fetch. SDM Vol. 3C, "Exit Qualification for EPT Violations".
+    const wanted = vmcs.read32(F.EXIT_QUALIFICATION) & EptRights.ALL;
+    if (place !== undefined && (wanted & ~place.rights) === 0) {
       if (vcpu.shadowIdt.covers(page)) {
         this.#writeToIdtPage(page, isDelivering);
         return;
       }
       vcpu.handler = "memory";
       vcpu.charge(vm.costs.eptFault);
-      vm.ept.map(page, vm.memory.machineAddress(page));
+      vm.ept.map(page, place.machineAddress, place.rights);
       return;
     }
     if (isDelivering) {
@@ -510,7 +514,8 @@ export class ExitDispatch {
     if (page === vcpu.apic.page) {
       vcpu.handler = (address & 0xff0) === 0xb0 ? "eoi" : "apic";
       if (vcpu.handler === "eoi") vcpu.phase = PhaseCode.COMPLETION;
-    } else {
+    } else if (vm.rom?.covers(page) === true) vcpu.handler = "rom";
+    else {
       const owner = vm.owners.mmio(address);
       vcpu.handler = owner.label;
       this.#chargeDevice(owner.isInKernel);

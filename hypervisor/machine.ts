@@ -12,7 +12,9 @@ import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { parseCostProfile, type CostProfile } from "../emulator/machine/cost-profile.ts";
+import { parseBootOrder, readBios, type BootOrder } from "../emulator/machine/firmware/bios.ts";
 import type { BootImage } from "../emulator/machine/loaders/boot-image.ts";
+import type { ImageFile } from "../emulator/machine/read-image.ts";
 import { Scheduler } from "../emulator/machine/scheduler.ts";
 import { StateAllocator } from "../layout/struct.ts";
 import {
@@ -24,12 +26,14 @@ import {
   prepareSoftware,
   wallProfile,
   type DriveOptions,
+  type FirmwareHardware,
   type Hardware,
   type OpenDrive,
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
+import { FirmwareLog } from "./firmware-log.ts";
 import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { planDumps, planNetdevs, type FilterDumpOptions, type NetdevOptions } from "./netdevs.ts";
@@ -56,6 +60,8 @@ export interface MachineOptions extends SoftwareOptions {
   /** A model of CPU_MODELS, with `,+feature` and `,-feature` as QEMU spells them. Default `nehalem`. */
   readonly cpu?: string;
   readonly drives?: readonly DriveOptions[];
+  /** Timers that the board has; by default both. */
+  readonly timers?: { readonly hpet?: boolean; readonly pit?: boolean };
   /** Cards, and what is attached to their buses. */
   readonly devices?: readonly DeviceOptions[];
   /** Networks, each for one device or (kind `peer`) as a port of a switch. */
@@ -67,6 +73,14 @@ export interface MachineOptions extends SoftwareOptions {
   readonly path?: RequestPath;
   readonly completion?: CompletionPath;
   readonly cost?: CostProfile;
+  /** A raw BIOS image that the machine starts in, instead of a kernel. */
+  readonly bios?: string | ImageFile;
+  /** Firmware's boot order: letters of c (hard disk), d (CD-ROM), a (floppy), n (network). Default `cd`. */
+  readonly bootOrder?: string;
+  /** Firmware shows its boot menu. Default false. */
+  readonly bootMenu?: boolean;
+  /** A file for what firmware writes to its debug port (402H). */
+  readonly biosLog?: string;
   /** Bytes the guest writes to its first serial port. */
   readonly onSerial?: (byte: number) => void;
   /** Every VM exit, as it is entered in the ledger. */
@@ -140,7 +154,8 @@ export class Machine {
   readonly scheduler: Scheduler;
   readonly profile: CostProfile;
   readonly mode: "metal" | "vm";
-  readonly bootImage: BootImage;
+  /** Undefined where the machine starts in firmware. */
+  readonly bootImage: BootImage | undefined;
   readonly #drives: readonly OpenDrive[];
   readonly #captures: readonly Capture[];
   readonly #hostNetwork: HostNetwork;
@@ -156,6 +171,7 @@ export class Machine {
     this.#hardware = hardware;
     this.#software = prepareSoftware(options, hardware);
     this.bootImage = this.#software.image;
+    if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
     this.#captures = openCaptures(hardware.dumps, true);
@@ -336,6 +352,7 @@ export class Machine {
     )
       throw new RangeError("this snapshot is of a machine with another configuration");
     bytes.set(snapshot.memory, this.memory.plan.cpuBase);
+    if (this.#hardware.firmware && this.mode === "metal") this.board.memoryMapChanged();
     this.#drives.forEach(({ overlay }, i) => {
       if (overlay) new Uint8Array(overlay).set(snapshot.overlays[i]!);
     });
@@ -445,7 +462,11 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const drives = options.drives ?? [];
   if (drives.filter((drive) => drive.interface === "ide").length > 4)
     throw new OptionError("-drive: at most 4 IDE drives");
+  const indices = drives.map((drive) => drive.index).filter((index) => index !== undefined);
+  if (new Set(indices).size !== indices.length)
+    throw new OptionError("-drive: two drives have the same index=");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
+  const firmware = checkFirmware(options);
   const netdevs = options.netdevs ?? [];
   return {
     mode,
@@ -457,8 +478,40 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     path: options.path ?? "user",
     completion: options.completion ?? "inject",
     drives,
+    timers: { hpet: true, pit: true, ...options.timers },
     cards: planCards(drives, options.devices ?? [], netdevs),
+    ...(firmware && { firmware }),
     netdevs: planNetdevs(netdevs, clock, profile.frequencyHz),
     dumps: planDumps(options.filterDumps ?? [], netdevs),
   };
 }
+
+function checkFirmware(options: MachineOptions): FirmwareHardware | undefined {
+  const { bios, kernel, biosLog } = options;
+  if (bios === undefined) {
+    if (kernel === undefined)
+      throw new OptionError("-kernel FILE or -bios FILE: one of the two must be given");
+    for (const name of ["bootOrder", "bootMenu", "biosLog"] as const)
+      if (options[name] !== undefined)
+        throw new OptionError(`${FIRMWARE_WORDS[name]} needs -bios: without it no firmware runs`);
+    return undefined;
+  }
+  if (kernel !== undefined)
+    throw new OptionError("-bios with -kernel: firmware starts from a disk or CD-ROM; name one of the two");
+  let bootOrder: BootOrder;
+  try {
+    bootOrder = parseBootOrder(options.bootOrder ?? "cd");
+  } catch (error) {
+    if (error instanceof RangeError) throw new OptionError(`-boot: ${error.message}`);
+    throw error;
+  }
+  return {
+    rom: readBios(bios),
+    bootOrder,
+    bootMenu: options.bootMenu ?? false,
+    ...(biosLog === undefined ? {} : { log: biosLog }),
+  };
+}
+
+/** Options of firmware as the command line spells them. */
+const FIRMWARE_WORDS = { bootOrder: "-boot order=", bootMenu: "-boot menu=", biosLog: "--bios-log" } as const;

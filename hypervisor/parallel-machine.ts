@@ -23,6 +23,7 @@ import {
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
+import { FirmwareLog } from "./firmware-log.ts";
 import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
@@ -48,7 +49,8 @@ export class ParallelMachine {
   readonly board: Board;
   readonly vm: Vm | undefined;
   readonly mode: "metal" | "vm";
-  readonly bootImage: BootImage;
+  /** Undefined where the machine starts in firmware. */
+  readonly bootImage: BootImage | undefined;
   readonly #hardware: Hardware;
   readonly #software: Software;
   readonly #assembly: Assembly;
@@ -76,6 +78,7 @@ export class ParallelMachine {
     this.bootImage = this.#software.image;
     this.#onSerial = options.onSerial ?? (() => undefined);
     this.#onExit = options.onExit;
+    if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
     this.#captures = openCaptures(hardware.dumps, true);

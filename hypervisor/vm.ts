@@ -18,12 +18,14 @@ import {
 import { cyclesOf, type ChargeName, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { Dma } from "../emulator/machine/dma.ts";
 import type { EntryState } from "../emulator/machine/loaders/entry-state.ts";
+import type { Firmware } from "../emulator/machine/firmware/bios.ts";
 import { Pc, type PcParts } from "../emulator/machine/pc.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { DeviceContext, MessageSink } from "../devices/ports.ts";
 import { interceptAllPorts, interceptMsrs } from "./bitmaps.ts";
 import { DeviceOwners } from "./device-owners.ts";
-import { EptView, ExtendedPageTables } from "./ept.ts";
+import { EptRights, EptView, ExtendedPageTables } from "./ept.ts";
+import { FirmwareRom, type PagePlace } from "./firmware-rom.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import type { HostThread, PollThread } from "./host-thread.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -54,6 +56,7 @@ export interface VmOptions {
   readonly parts: (context: DeviceContext) => PcParts;
   readonly cpuid: readonly CpuidRow[];
   readonly transmit: (byte: number) => void;
+  readonly firmware?: Firmware;
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -76,6 +79,8 @@ export class Vm {
   readonly costs: Readonly<Record<ChargeName, number>>;
   readonly onExit: ((entry: LedgerEntry) => void) | undefined;
   readonly memory: GuestMemory;
+  /** With firmware. */
+  readonly rom: FirmwareRom | undefined;
   readonly owners: DeviceOwners;
   readonly paths: RequestPaths;
   /** The virtual CPU whose instruction the emulator runs now. */
@@ -89,12 +94,13 @@ export class Vm {
   readonly #options: VmOptions;
 
   /** Machine-physical bytes that a VM with `ramBytes` of RAM takes from the machine. */
-  static machineBytes(ramBytes: number, vcpus: number): number {
-    return Vm.#ownBytes(ramBytes, vcpus) + ramBytes;
+  static machineBytes(ramBytes: number, vcpus: number, romBytes: number): number {
+    return Vm.#ownBytes(ramBytes, vcpus, romBytes) + ramBytes;
   }
 
-  static #ownBytes(ramBytes: number, vcpus: number): number {
-    const pages = PAGES_FIXED + PAGES_PER_VCPU * vcpus + ExtendedPageTables.pagesFor(ramBytes);
+  static #ownBytes(ramBytes: number, vcpus: number, romBytes: number): number {
+    const tables = ExtendedPageTables.pagesFor(ramBytes);
+    const pages = PAGES_FIXED + PAGES_PER_VCPU * vcpus + tables + romBytes / PAGE;
     return Math.ceil((pages * PAGE) / LARGE_PAGE) * LARGE_PAGE;
   }
 
@@ -116,9 +122,19 @@ export class Vm {
     };
     const perVcpu = machineBase + PAGES_FIXED * PAGE;
     const eptStart = perVcpu + vcpus * PAGES_PER_VCPU * PAGE;
-    const ramBase = machineBase + Vm.#ownBytes(ramBytes, vcpus);
+    const romBytes = options.firmware?.rom.length ?? 0;
+    const ramBase = machineBase + Vm.#ownBytes(ramBytes, vcpus, romBytes);
+    const romBase = ramBase - romBytes;
     this.memory = new GuestMemory({ memory: board.memory, ramBase, ramBytes });
-    this.ept = new ExtendedPageTables(board.memory, board.allocator, this.label, eptStart, ramBase);
+    this.ept = new ExtendedPageTables(board.memory, board.allocator, this.label, eptStart, romBase);
+    if (options.firmware)
+      this.rom = new FirmwareRom({
+        memory: board.memory,
+        romBase,
+        ramBase,
+        bytes: romBytes,
+        hostBridge: () => this.pc.hostBridge,
+      });
     this.vcpus = Array.from(
       { length: vcpus },
       (_, i) =>
@@ -164,6 +180,9 @@ export class Vm {
       memoryBelow4G: ramBytes,
       memoryAbove4G: 0,
       processors: vcpus,
+      ...(options.firmware && {
+        firmware: { ...options.firmware, memoryMapChanged: () => this.#memoryMapChanged() },
+      }),
     });
     this.paths.wire(this.pc.served);
     this.owners = new DeviceOwners(this.label, this.pc);
@@ -200,7 +219,24 @@ export class Vm {
     this.pollThread?.reset(this.board.clock.now());
     for (const vcpu of this.vcpus) vcpu.reset();
     this.pc.reset();
-    this.pc.setUpPci();
+    if (this.rom) this.rom.load(this.#options.firmware!.rom);
+    else this.pc.setUpPci();
+  }
+
+  /** The host bridge's attribute map has changed: its pages are mapped anew as they are touched. */
+  #memoryMapChanged(): void {
+    for (const page of FirmwareRom.SHADOWED_PAGES) this.ept.unmap(page);
+    for (const vcpu of this.vcpus) {
+      vcpu.state.flush = 1;
+      vcpu.notify();
+    }
+  }
+
+  /** Where a guest-physical page lies and what the guest may do there; undefined where a device answers, or nobody. */
+  placeOf(page: number): PagePlace | undefined {
+    if (this.rom?.covers(page) === true) return this.rom.place(page);
+    if (!this.memory.isRam(page)) return undefined;
+    return { machineAddress: this.memory.machineAddress(page), rights: EptRights.ALL };
   }
 
   /** Puts an image in the VM's memory and its first virtual CPU at the entry. */
@@ -237,6 +273,10 @@ export class Vm {
   access(core: Core): void {
     const cpu = core.state;
     const address = cpu.ioAddress;
+    if (this.rom?.covers(address) === true) {
+      this.#romAccess(this.rom, core);
+      return;
+    }
     if (cpu.ioWrite === 0) {
       readMmio(this.pc.mmio, address, cpu.ioSize, core);
       return;
@@ -244,6 +284,21 @@ export class Vm {
     // A processor's write to FEExxxxxH is no message: those come from devices.
     writeMmio(this.pc.mmio, address, cpu.ioSize, ioValueLow(core), ioValueHigh(core));
     this.paths.silenceQueues();
+  }
+
+  #romAccess(rom: FirmwareRom, core: Core): void {
+    const { ioAddress: address, ioSize: size, ioWrite } = core.state;
+    if (ioWrite === 0) {
+      const low = rom.read(address, Math.min(size, 4) as 1 | 2 | 4);
+      setIoValue(core, low, size === 8 ? rom.read(address + 4, 4) : 0);
+      return;
+    }
+    const offset = rom.writeOffset(address, size);
+    if (offset === 0) return;
+    const { bytes } = this.board.memory.state;
+    const [low, high] = [ioValueLow(core), ioValueHigh(core)];
+    for (let i = 0; i < size; i++) bytes[offset + i] = (i < 4 ? low : high) >>> (8 * (i & 3));
+    this.board.noteWrite(offset, size);
   }
 
   #portAccess(core: Core): void {

@@ -85,6 +85,8 @@ export const CpuStruct = struct(
     canonicalShift: u32,
     /** Contexts have been forgotten since `asid` was looked up. */
     contextStale: u32,
+    /** The attribute map of C0000H–FFFFFH (mmu/rom.ts) that the translations were made by. */
+    memoryMap: u32,
 
     // --- run loop
     /** Executing a block stops when the record pointer reaches this; 0 stops after the current record. */

@@ -6,7 +6,7 @@
  *   CPU 0 …      per CPU: state block, TLBs, jump cache, block index, record cache
  *   page info    16 bytes per page of RAM: which parts hold decoded code, who wants to know of writes
  *   state        devices, hypervisor, event queue (StateAllocator)
- *   RAM          at the very top: an overrun traps
+ *   RAM          at the very top: an overrun traps. Behind it the firmware's ROM, where the machine has one
  */
 import { CpuStruct } from "./cpu.ts";
 import { struct, u32, u64 } from "./struct.ts";
@@ -20,7 +20,7 @@ export const MACHINE = 0x100000;
 /** {codeMask u64: one bit per 64 bytes that hold decoded code; flags u32: PAGE_*; reserved u32} */
 export const PAGE_INFO_SIZE = 16;
 
-/** What every CPU of the machine reads; written once at creation, except the lock words. */
+/** What every CPU of the machine reads; written once at creation, except the lock words and the attribute map. */
 export const MachineStruct = struct("Machine", {
   /** Wasm offset of machine-physical address 0. */
   ramBase: u32,
@@ -28,6 +28,16 @@ export const MachineStruct = struct("Machine", {
   lowRam: u32,
   /** Bytes of RAM from 4 GiB upwards. */
   highRam: u32,
+  /** Wasm offset and size of the firmware's ROM, which ends at 4 GiB; 0 bytes: there is none. */
+  romBase: u32,
+  romBytes: u32,
+  /**
+   * Where there is a ROM: bit n says that reads of the n-th 16 KiB from C0000H reach RAM, not ROM. What follows from the host
+   * bridge's registers, as the bits of `shadowWrites` do.
+   */
+  shadowReads: u32,
+  /** Bit n: writes reach RAM, and are not lost. */
+  shadowWrites: u32,
   pageInfo: u32,
   cpuCount: u32,
   cpuBase: u32,
@@ -72,6 +82,8 @@ export interface MemoryPlan {
   readonly ramBase: number;
   readonly lowRam: number;
   readonly highRam: number;
+  /** The firmware's ROM; 0 without one. */
+  readonly romBytes: number;
   readonly wasmPages: number;
 }
 
@@ -82,6 +94,7 @@ export const LOW_RAM_LIMIT = 0xb0000000;
  * Plans the memory of a machine.
  *
  * @param ramBytes machine-physical RAM, a multiple of 4 KiB
+ * @param romBytes the firmware's ROM, a multiple of 4 KiB
  * @throws RangeError when the whole does not fit in 4 GiB less one wasm page
  */
 export function planMemory(options: {
@@ -89,15 +102,17 @@ export function planMemory(options: {
   ramBytes: number;
   stateBytes: number;
   recordBytes: number;
+  romBytes?: number;
 }): MemoryPlan {
-  const { cpus, ramBytes, stateBytes, recordBytes } = options;
+  const { cpus, ramBytes, stateBytes, recordBytes, romBytes = 0 } = options;
   const cpuBase = align(MACHINE + MachineStruct.size, WASM_PAGE);
   const cpuStride = align(CPU_RECORDS + recordBytes, WASM_PAGE);
   const pageInfo = cpuBase + cpus * cpuStride;
-  const stateBase = align(pageInfo + (ramBytes / PAGE) * PAGE_INFO_SIZE, PAGE);
+  const stateBase = align(pageInfo + ((ramBytes + romBytes) / PAGE) * PAGE_INFO_SIZE, PAGE);
   const stateEnd = stateBase + align(stateBytes, PAGE);
-  const ramBase = align(stateEnd + ramBytes, WASM_PAGE) - ramBytes;
-  const wasmPages = (ramBase + ramBytes) / WASM_PAGE;
+  const memoryBytes = ramBytes + romBytes;
+  const ramBase = align(stateEnd + memoryBytes, WASM_PAGE) - memoryBytes;
+  const wasmPages = (ramBase + memoryBytes) / WASM_PAGE;
   if (wasmPages > 65535)
     throw new RangeError(
       `-m ${Math.floor(ramBytes / 1048576)}: RAM and state together must stay below 4096 MiB; ` +
@@ -115,6 +130,7 @@ export function planMemory(options: {
     ramBase,
     lowRam,
     highRam: ramBytes - lowRam,
+    romBytes,
     wasmPages,
   };
 }

@@ -27,7 +27,7 @@ const KERNELS = [
 /** Modules that a guest of ours may want; each kernel has some of them. */
 const MODULES = [
   "virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "virtio_rng", "virtio_console", "virtio_balloon",
-  "ata_piix", "ahci", "sd_mod", "sr_mod", "isofs", "ext4", "e1000", "psmouse", "kvm_intel", "ata_generic",
+  "ata_piix", "ahci", "sd_mod", "sr_mod", "isofs", "crc32c_generic", "ext4", "e1000", "psmouse", "kvm_intel", "ata_generic",
 ]; // prettier-ignore
 
 const XZ_MAGIC = 0xfd377a58;
@@ -62,7 +62,10 @@ function build() {
       join(folder, `${kernel.name}.initramfs.gz`),
       buildInitramfs({ busybox, sources, modules, names: MODULES, programs: ownPrograms() }),
     );
-    writeFileSync(join(folder, `${kernel.name}.tiny.gz`), buildInitramfs({ busybox, sources }));
+    writeFileSync(
+      join(folder, `${kernel.name}.tiny.gz`),
+      buildInitramfs({ busybox, sources, programs: ownPrograms() }),
+    );
     unpackXz(join(folder, `${kernel.name}.bzimage`), join(folder, `${kernel.name}.elf`));
   }
   for (const file of FILES)
@@ -72,7 +75,7 @@ function build() {
 }
 
 /** Static programs of ours, for /bin of the initramfs. */
-const PROGRAMS = ["kvm-guest"];
+const PROGRAMS = ["kvm-guest", "tsc"];
 
 function ownPrograms() {
   return Object.fromEntries(

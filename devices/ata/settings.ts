@@ -45,20 +45,11 @@ export function resetSettings(s: DriveSettings): void {
   s.currentSectorsPerTrack = DEFAULT_SECTORS_PER_TRACK;
 }
 
-/** Carries out a command of this kind; `undefined` when it is none of them. */
+/** Carries out a command of this kind that every device has; `undefined` when it is none of them. */
 export function executeSetting(c: SettingCommand, s: DriveSettings): SettingResult | undefined {
   switch (c.command) {
     case spec.SET_FEATURES:
       return setFeatures(c, s) ? DONE : ABORTED;
-    case spec.SET_MULTIPLE_MODE:
-      if (c.count > spec.MOST_MULTIPLE_SECTORS || (c.count & (c.count - 1)) !== 0) return ABORTED;
-      s.multipleSectors = c.count;
-      return DONE;
-    case spec.INITIALIZE_DEVICE_PARAMETERS:
-      if (c.count === 0) return ABORTED;
-      s.currentSectorsPerTrack = c.count;
-      s.currentHeads = (c.device & 0x0f) + 1;
-      return DONE;
     case spec.CHECK_POWER_MODE:
       return { error: 0, count: s.standby ? spec.POWER_STANDBY : spec.POWER_ACTIVE };
     case spec.STANDBY:
@@ -69,6 +60,23 @@ export function executeSetting(c: SettingCommand, s: DriveSettings): SettingResu
     case spec.IDLE:
     case spec.IDLE_IMMEDIATE:
       s.standby = 0;
+      return DONE;
+    default:
+      return undefined;
+  }
+}
+
+/** As `executeSetting`, for commands of disks alone. */
+export function executeDiskSetting(c: SettingCommand, s: DriveSettings): SettingResult | undefined {
+  switch (c.command) {
+    case spec.SET_MULTIPLE_MODE:
+      if (c.count > spec.MOST_MULTIPLE_SECTORS || (c.count & (c.count - 1)) !== 0) return ABORTED;
+      s.multipleSectors = c.count;
+      return DONE;
+    case spec.INITIALIZE_DEVICE_PARAMETERS:
+      if (c.count === 0) return ABORTED;
+      s.currentSectorsPerTrack = c.count;
+      s.currentHeads = (c.device & 0x0f) + 1;
       return DONE;
     default:
       return c.command >= spec.RECALIBRATE_FIRST && c.command <= spec.RECALIBRATE_LAST ? DONE : undefined;

@@ -36,6 +36,7 @@ export const MOST_MULTIPLE_SECTORS = 16;
 export const MOST_LBA28 = 0x0fffffff;
 
 export const NOP = 0x00;
+export const DEVICE_RESET = 0x08;
 export const RECALIBRATE_FIRST = 0x10;
 export const RECALIBRATE_LAST = 0x1f;
 export const READ_SECTORS = 0x20;
@@ -49,6 +50,12 @@ export const WRITE_SECTORS_NO_RETRY = 0x31;
 export const WRITE_SECTORS_EXT = 0x34;
 export const WRITE_DMA_EXT = 0x35;
 export const WRITE_MULTIPLE_EXT = 0x39;
+/** Serial ATA and later. */
+export const DATA_SET_MANAGEMENT = 0x06;
+export const READ_LOG_EXT = 0x2f;
+export const WRITE_DMA_FUA_EXT = 0x3d;
+export const READ_FPDMA_QUEUED = 0x60;
+export const WRITE_FPDMA_QUEUED = 0x61;
 export const READ_VERIFY_SECTORS = 0x40;
 export const READ_VERIFY_SECTORS_NO_RETRY = 0x41;
 export const READ_VERIFY_SECTORS_EXT = 0x42;
@@ -56,6 +63,8 @@ export const SEEK_FIRST = 0x70;
 export const SEEK_LAST = 0x7f;
 export const EXECUTE_DEVICE_DIAGNOSTIC = 0x90;
 export const INITIALIZE_DEVICE_PARAMETERS = 0x91;
+export const PACKET = 0xa0;
+export const IDENTIFY_PACKET_DEVICE = 0xa1;
 export const READ_MULTIPLE = 0xc4;
 export const WRITE_MULTIPLE = 0xc5;
 export const SET_MULTIPLE_MODE = 0xc6;
@@ -87,6 +96,15 @@ export const FEATURE_DISABLE_REVERT = 0x66;
 export const FEATURE_DISABLE_WRITE_CACHE = 0x82;
 export const FEATURE_ENABLE_LOOK_AHEAD = 0xaa;
 export const FEATURE_ENABLE_REVERT = 0xcc;
+
+/** DATA SET MANAGEMENT: feature bit 0, TRIM. Each block holds ranges of 8 bytes: 48 bits of address, 16 of count. */
+export const DSM_TRIM = 1 << 0;
+export const DSM_RANGE_BYTES = 8;
+/** READ LOG EXT: the directory, and the log of the queue's error. */
+export const LOG_DIRECTORY = 0x00;
+export const LOG_NCQ_ERROR = 0x10;
+/** Commands in the queue of a drive with native command queuing. */
+export const NCQ_DEPTH = 32;
 
 /** Transfer modes, bits 7:3 of the sector count. */
 export const MODE_PIO_DEFAULT = 0x00;

@@ -6,8 +6,9 @@
 import type { ViewOf } from "../../layout/struct.ts";
 import type { DeviceContext, DmaMemory, InterruptLine, PortDevice, Resettable } from "../ports.ts";
 import { BusMaster } from "./bus-master.ts";
-import { IdeDrive } from "./drive.ts";
-import type { IdeDriveOptions } from "./drive.ts";
+import type { DriveWiring, IdeDevice, IdeDriveOptions } from "./device.ts";
+import { AtaDisk } from "./disk.ts";
+import { CdDrive } from "./cd-drive.ts";
 import * as spec from "./spec.ts";
 import { IdeChannelStruct } from "./state.ts";
 
@@ -24,7 +25,7 @@ export interface IdeChannelOptions {
 export class IdeChannel implements Resettable {
   readonly #state: ViewOf<typeof IdeChannelStruct>;
   readonly #irq: InterruptLine;
-  readonly #drives: readonly (IdeDrive | undefined)[];
+  readonly #drives: readonly (IdeDevice | undefined)[];
   readonly busMaster: BusMaster;
 
   /** Ports 1F0H–1F7H or 170H–177H. */
@@ -36,23 +37,21 @@ export class IdeChannel implements Resettable {
     this.#state = context.state.place(options.label, IdeChannelStruct);
     this.#irq = options.irq;
     this.busMaster = new BusMaster(this.#state, options.memory);
-    const drives: (IdeDrive | undefined)[] = [undefined, undefined];
+    const drives: (IdeDevice | undefined)[] = [undefined, undefined];
     options.drives.forEach((drive, number) => {
       if (drive === undefined) return;
-      drives[number] = new IdeDrive(
-        {
-          state: this.#state.drives[number]!,
-          channel: this.#state,
-          busMaster: this.busMaster,
-          memory: options.memory,
-          clock: context.clock,
-          timer: context.timer(`${options.label} drive ${number}`, () => drives[number]?.timerFired()),
-          number,
-          outputsChanged: () => this.syncOutputs(),
-          mayMaster: options.mayMaster,
-        },
-        drive,
-      );
+      const wiring: DriveWiring = {
+        state: this.#state.drives[number]!,
+        channel: this.#state,
+        busMaster: this.busMaster,
+        memory: options.memory,
+        clock: context.clock,
+        timer: context.timer(`${options.label} drive ${number}`, () => drives[number]?.timerFired()),
+        number,
+        outputsChanged: () => this.syncOutputs(),
+        mayMaster: options.mayMaster,
+      };
+      drives[number] = drive.media === "cdrom" ? new CdDrive(wiring, drive) : new AtaDisk(wiring, drive);
     });
     this.#drives = drives;
     this.commandBlock = {
@@ -100,7 +99,7 @@ export class IdeChannel implements Resettable {
     return this.#state.device & spec.DEVICE_DEV ? 1 : 0;
   }
 
-  #selected(): IdeDrive | undefined {
+  #selected(): IdeDevice | undefined {
     return this.#drives[this.#selectedNumber()];
   }
 
@@ -203,6 +202,8 @@ export class IdeChannel implements Resettable {
       for (const drive of this.#drives) drive?.diagnose();
       return;
     }
+    // DEVICE RESET is taken whatever a packet device is doing.
+    if (command === spec.DEVICE_RESET && this.#selected()?.deviceReset() === true) return;
     this.#selected()?.execute(command);
   }
 

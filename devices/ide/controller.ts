@@ -8,7 +8,7 @@ import { PciFunction } from "../pci/config-space.ts";
 import { COMMAND_IO_SPACE } from "../pci/spec.ts";
 import type { DeviceContext, DmaMemory, InterruptLine, PortDevice, Resettable } from "../ports.ts";
 import { IdeChannel } from "./channel.ts";
-import type { IdeDriveOptions } from "./drive.ts";
+import type { IdeDriveOptions } from "./device.ts";
 import * as spec from "./spec.ts";
 
 export interface IdeControllerOptions {

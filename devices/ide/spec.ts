@@ -17,6 +17,22 @@ export const DEVICE = 6;
 export const STATUS_COMMAND = 7;
 export const COMMAND_BLOCK_PORTS = 8;
 
+/** Features register of PACKET. */
+export const PACKET_DMA = 1 << 0;
+export const PACKET_OVERLAPPED = 1 << 1;
+/** Interrupt reason, in the sector count register of a packet device. */
+export const REASON_COMMAND = 1 << 0;
+/** Input, to the host. */
+export const REASON_INPUT = 1 << 1;
+export const PACKET_BYTES = 12;
+/** Cylinder registers of a packet device's signature. */
+export const PACKET_SIGNATURE_MID = 0x14;
+export const PACKET_SIGNATURE_HIGH = 0xeb;
+
+/** Device register. */
+export const DEVICE_LBA = 1 << 6;
+export const DEVICE_DEV = 1 << 4;
+
 /** Device control register. */
 export const CONTROL_NIEN = 1 << 1;
 export const CONTROL_HOB = 1 << 7;

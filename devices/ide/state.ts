@@ -24,6 +24,9 @@ export const PHASE_DMA = 7;
 /** BSY after a reset. */
 export const PHASE_RESET = 8;
 
+/** DRQ: the host writes a command packet. */
+export const PHASE_PACKET = 9;
+
 export const BUFFER_BYTES = spec.MOST_MULTIPLE_SECTORS * spec.SECTOR_BYTES;
 
 export const IdeDriveStruct = struct("IdeDrive", {
@@ -55,9 +58,22 @@ export const IdeDriveStruct = struct("IdeDrive", {
   bufferOnly: u8,
   bufferAt: u16,
   bufferEnd: u16,
+  /** End of the DRQ block under way. */
+  blockEnd: u16,
   /** The next sector of the running command, and how many are left. */
   lba: u53,
   remaining: u32,
+  /** Packet devices: fixed-format sense data, a condition that the next command reports, and a locked tray. */
+  senseKey: u8,
+  additionalSense: u8,
+  senseQualifier: u8,
+  unitAttention: u8,
+  locked: u8,
+  /** The tray is open. */
+  ejected: u8,
+  /** The command's data go by DMA, and else in DRQ blocks of so many bytes at most. */
+  packetDma: u8,
+  byteCountLimit: u16,
   buffer: bytes(BUFFER_BYTES, 4),
 });
 

@@ -9,6 +9,8 @@ export const DEVICE_82441FX = 0x1237;
 /** Programmable attribute map, 59H–5FH: read and write enables of C0000H–FFFFFH. */
 export const PAM0 = 0x59;
 export const PAM_REGISTERS = 7;
+/** 16-KiB parts of C0000H–FFFFFH. */
+export const PAM_PARTS = 16;
 export const SMRAM = 0x72;
 
 /** PIIX3 function 0, PCI to ISA bridge. */

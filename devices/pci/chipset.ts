@@ -13,6 +13,8 @@ import { PciFunction } from "./config-space.ts";
 
 export interface HostBridgeOptions {
   readonly label: string;
+  /** Subsystem vendor and device, by which firmware knows a virtual board. Default: none. */
+  readonly subsystem?: { readonly vendorId: number; readonly id: number };
   /** The attribute map (PAM) changed: the board re-reads `HostBridge.pam` and remaps C0000H–FFFFFH. */
   readonly memoryMapChanged?: () => void;
 }
@@ -20,14 +22,18 @@ export interface HostBridgeOptions {
 /** 82441FX, device 0. */
 export class HostBridge implements Resettable {
   readonly pci: PciFunction;
+  readonly #options: HostBridgeOptions;
 
   constructor(context: DeviceContext, options: HostBridgeOptions) {
+    this.#options = options;
+    const { subsystem } = options;
     this.pci = new PciFunction(context, {
       label: options.label,
       vendorId: chipset.VENDOR_INTEL,
       deviceId: chipset.DEVICE_82441FX,
       revisionId: 2,
       classCode: 0x060000,
+      ...(subsystem && { subsystemVendorId: subsystem.vendorId, subsystemId: subsystem.id }),
       registers: [
         {
           offset: chipset.PAM0,
@@ -45,6 +51,20 @@ export class HostBridge implements Resettable {
 
   reset(): void {
     this.pci.reset();
+    this.#options.memoryMapChanged?.();
+  }
+
+  /** The attribute map by 16-KiB parts from C0000H: bit n of `reads` (`writes`) sends part n's reads (writes) to RAM. */
+  get attributeMap(): { readonly reads: number; readonly writes: number } {
+    let reads = 0;
+    let writes = 0;
+    for (let part = 0; part < chipset.PAM_PARTS; part++) {
+      // Region 0 is the last four parts, F0000H–FFFFFH.
+      const { read, write } = this.pam(part < 12 ? part + 1 : 0);
+      if (read) reads |= 1 << part;
+      if (write) writes |= 1 << part;
+    }
+    return { reads, writes };
   }
 
   /**

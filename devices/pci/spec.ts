@@ -51,8 +51,17 @@ export const CONFIG_ADDRESS_WRITABLE = 0x80fffffc;
 export const ECAM_FUNCTION_BYTES = 4096;
 export const ECAM_BUS_BYTES = 1 << 20;
 
+export const CAPABILITY_MSI = 0x05;
 export const CAPABILITY_VENDOR_SPECIFIC = 0x09;
 export const CAPABILITY_MSIX = 0x11;
+
+/** With a 64-bit address and without masks. */
+export const MSI_CAPABILITY_BYTES = 14;
+export const MSI_MESSAGE_CONTROL = 2;
+export const MSI_ENABLE = 1 << 0;
+export const MSI_64_BIT = 1 << 7;
+export const MSI_ADDRESS = 4;
+export const MSI_DATA = 12;
 
 export const MSIX_CAPABILITY_BYTES = 12;
 export const MSIX_MESSAGE_CONTROL = 2;

@@ -4,6 +4,7 @@ export { vmEnter } from "./vmx/entry";
 export { resetForPowerOn, resetForInit } from "./state/reset";
 export { flushAllContexts, dropContextsOfEpt, invalidatePage } from "./mmu/contexts";
 export { updateContext, updateMode } from "./state/mode";
+export { forgetMemoryMap } from "./mmu/rom";
 export { updateMedia } from "./state/media";
 export { flushBlocks, answerShootdown, startRunning, stopRunning } from "./records/block-cache";
 export { noteWriteRange, noteWriteRangeFromOutside } from "./mmu/door";

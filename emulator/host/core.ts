@@ -85,6 +85,8 @@ export interface CoreExports {
   resetForPowerOn(): void;
   resetForInit(): void;
   flushAllContexts(): void;
+  /** The attribute map of C0000H–FFFFFH has changed: forgets what was translated by the old one. */
+  forgetMemoryMap(): void;
   dropContextsOfEpt(eptp: bigint): void;
   invalidatePage(linear: bigint): void;
   updateContext(): void;
@@ -129,6 +131,8 @@ export class MachineMemory {
       ramBase: plan.ramBase,
       lowRam: plan.lowRam,
       highRam: plan.highRam,
+      romBase: plan.ramBase + plan.lowRam + plan.highRam,
+      romBytes: plan.romBytes,
       pageInfo: plan.pageInfo,
       cpuCount: plan.cpus,
       cpuBase: plan.cpuBase,

@@ -13,6 +13,7 @@ import { BoardLock } from "./board-lock.ts";
 import { BoardClock } from "./clock.ts";
 import { leaveSoon } from "./cpu-actor.ts";
 import { Dma } from "./dma.ts";
+import type { Firmware } from "./firmware/bios.ts";
 import { EventQueue, NEVER } from "./events.ts";
 import { Pc, type PcParts } from "./pc.ts";
 
@@ -56,6 +57,7 @@ export interface BoardOptions {
   readonly transmit: (byte: number) => void;
   /** RAM that the machine's firmware reports: less than all when a hypervisor keeps some. */
   readonly processors: number;
+  readonly firmware?: Firmware;
 }
 
 /** Interrupt command: logical destination mode, or a shorthand. */
@@ -133,6 +135,9 @@ export class Board {
       memoryBelow4G: memory.plan.lowRam,
       memoryAbove4G: memory.plan.highRam,
       processors: options.processors,
+      ...(options.firmware && {
+        firmware: { ...options.firmware, memoryMapChanged: () => this.memoryMapChanged() },
+      }),
     });
   }
 
@@ -155,7 +160,19 @@ export class Board {
     this.state.request = BoardRequest.NONE;
     this.state.ipiCount = 0;
     this.pc.reset();
-    this.pc.setUpPci();
+    const { firmware } = this.#options;
+    if (firmware) this.memory.state.bytes.set(firmware.rom, this.memory.header.romBase);
+    else this.pc.setUpPci();
+  }
+
+  /** The host bridge's attribute map has changed, or comes from a restored memory: C0000H–FFFFFH is what it says now. */
+  memoryMapChanged(): void {
+    const { reads, writes } = this.pc.hostBridge.attributeMap;
+    Object.assign(this.memory.header, { shadowReads: reads, shadowWrites: writes });
+    for (const index of this.cores.keys()) {
+      if (this.#options.localCpus.includes(index)) this.core(index).exports.forgetMemoryMap();
+      else this.#signal(index, Attention.SHOOTDOWN);
+    }
   }
 
   /** RAM has been written by somebody other than a CPU's fast path. */

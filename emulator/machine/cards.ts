@@ -1,4 +1,5 @@
 /** The PCI cards of a PC: what can be plugged in, and how each kind is built and wired. */
+import { Ahci } from "../../devices/ahci/controller.ts";
 import { hostEntropy } from "../../devices/entropy/host.ts";
 import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
@@ -16,6 +17,7 @@ import type {
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
 import { VirtioNet } from "../../devices/virtio/net/device.ts";
 import { VirtioRng } from "../../devices/virtio/rng/device.ts";
+import { VirtioScsi } from "../../devices/virtio/scsi/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 
 /** Slots 0 and 1 are the chipset's, 2 is the display adapter's. */
@@ -39,6 +41,17 @@ export type CardOptions = CardPlace &
         readonly queues: number;
       }
     | { readonly kind: "virtio-rng" }
+    | {
+        readonly kind: "ahci";
+        /** By port: a drive, or nothing. */
+        readonly drives: readonly (number | undefined)[];
+      }
+    | {
+        readonly kind: "virtio-scsi";
+        /** Request queues. */
+        readonly queues: number;
+        readonly units: readonly { readonly target: number; readonly lun: number; readonly drive: number }[];
+      }
     | NetworkCardOptions
   );
 
@@ -111,6 +124,16 @@ function build(
     case "virtio-blk": {
       const { storage, timing } = backEnds.disks[card.drive]!;
       const device = new VirtioBlk(wiring.diskContext, { ...common, storage, timing, queues: card.queues });
+      return { pci: device.pci, devices: [device], served: device };
+    }
+    case "ahci": {
+      const disks = card.drives.map((drive) => (drive === undefined ? undefined : backEnds.disks[drive]));
+      const device = new Ahci(wiring.diskContext, { ...common, disks });
+      return { pci: device.pci, devices: [device] };
+    }
+    case "virtio-scsi": {
+      const units = card.units.map(({ drive, ...at }) => ({ ...at, ...backEnds.disks[drive]! }));
+      const device = new VirtioScsi(wiring.diskContext, { ...common, units, queues: card.queues });
       return { pci: device.pci, devices: [device], served: device };
     }
     case "virtio-rng": {

@@ -7,6 +7,7 @@ export const ECAM_SIZE = 0x100000;
 export const PCI_MEMORY_BASE = 0xe0000000;
 export const PCI_IO_BASE = 0xc000;
 export const IOAPIC_BASE = 0xfec00000;
+export const HPET_BASE = 0xfed00000;
 export const LOCAL_APIC_BASE = 0xfee00000;
 /** Writes here are message-signalled interrupts. */
 export const MSI_BASE = 0xfee00000;

@@ -6,6 +6,7 @@ import { AcpiPm } from "../../devices/acpi/pm.ts";
 import { ResetControl } from "../../devices/acpi/reset-control.ts";
 import { MmioBus } from "../../devices/bus/mmio-bus.ts";
 import { PortBus, type FixedPortRange } from "../../devices/bus/port-bus.ts";
+import { DEBUG_CONSOLE_PORT, DebugConsole } from "../../devices/debug/debug-console.ts";
 import { DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit } from "../../devices/debug/debug-exit.ts";
 import {
   TEST_IRQ_PORT,
@@ -16,6 +17,13 @@ import {
   TEST_MEMORY_BYTES,
   TestDevice,
 } from "../../devices/debug/test-device.ts";
+import { FwCfg } from "../../devices/firmware/fw-cfg.ts";
+import {
+  FW_CFG_DMA_PORT,
+  FW_CFG_DMA_PORTS,
+  FW_CFG_PORT,
+  FW_CFG_PORTS,
+} from "../../devices/firmware/fw-cfg-spec.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
 import { I8042 } from "../../devices/input/i8042.ts";
 import { FLOAT_ERROR_PORT, FloatErrorLatch } from "../../devices/interrupt/float-error.ts";
@@ -39,28 +47,51 @@ import type {
   SystemControl,
 } from "../../devices/ports.ts";
 import { Uart16550 } from "../../devices/serial/uart16550.ts";
+import { HPET_BYTES } from "../../devices/timer/hpet-spec.ts";
+import { Hpet } from "../../devices/timer/hpet.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 import { buildCards, type CardBackEnds, type CardOptions } from "./cards.ts";
+import type { Firmware } from "./firmware/bios.ts";
 import * as at from "./layout.ts";
 import { NO_NETWORK, Network, type NetworkParts } from "./network.ts";
+
+/** By which firmware knows a board with a firmware configuration device: Red Hat's IDs, as QEMU's i440FX board has them. */
+const BOARD_SUBSYSTEM = { vendorId: 0x1af4, id: 0x1100 } as const;
 
 export interface PcDisk {
   /** On the IDE controller; the others are a card's. */
   readonly isIde: boolean;
   readonly storage: Storage;
   readonly timing: DiskTiming;
+  /** IDE. Default "disk". */
+  readonly media?: "disk" | "cdrom";
+  /** IDE: 0 and 1 on the primary channel, 2 and 3 on the secondary one. */
+  readonly index?: number;
 }
 
 /** What is attached to a PC, with its back ends on this thread. */
 export interface PcParts extends Omit<CardBackEnds, "links"> {
+  readonly timers: PcTimers;
   readonly disks: readonly PcDisk[];
   readonly cards: readonly CardOptions[];
   readonly network: NetworkParts;
 }
 
-export const NO_PARTS: PcParts = { disks: [], cards: [], entropy: "seeded", network: NO_NETWORK };
+/** Which of the timers that a PC may be without it has. */
+export interface PcTimers {
+  readonly hpet: boolean;
+  readonly pit: boolean;
+}
+
+export const NO_PARTS: PcParts = {
+  timers: { hpet: false, pit: true },
+  disks: [],
+  cards: [],
+  entropy: "seeded",
+  network: NO_NETWORK,
+};
 
 export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
@@ -81,13 +112,24 @@ export interface PcOptions {
   readonly memoryBelow4G: number;
   readonly memoryAbove4G: number;
   readonly processors: number;
+  /** Without it the board is as firmware leaves it (`setUpPci`). */
+  readonly firmware?: Firmware & { readonly memoryMapChanged: () => void };
+}
+
+/** Drives by their places on the channels: what has none takes the first that is free. */
+function ideDrives(disks: readonly PcDisk[]): (PcDisk | undefined)[] {
+  const ide = disks.filter((disk) => disk.isIde);
+  const places: (PcDisk | undefined)[] = [undefined, undefined, undefined, undefined];
+  for (const disk of ide) if (disk.index !== undefined) places[disk.index] = disk;
+  for (const disk of ide) if (disk.index === undefined) places[places.indexOf(undefined)] = disk;
+  return places;
 }
 
 export class Pc {
   readonly ports = new PortBus();
   readonly mmio = new MmioBus();
   readonly pic: I8259Pair;
-  readonly pit: I8254;
+  readonly pit: I8254 | undefined;
   readonly ioapic: IoApic;
   readonly uart: Uart16550;
   readonly pci: PciBus;
@@ -97,6 +139,7 @@ export class Pc {
   readonly served: readonly ServedVirtio[];
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
+  readonly hostBridge: HostBridge;
   readonly #devices: readonly Resettable[];
 
   constructor(options: PcOptions) {
@@ -107,14 +150,27 @@ export class Pc {
     const pins = this.#isaPins(context, label);
     const irq = (n: number): InterruptLine => pins[n]!.source();
 
-    this.pit = new I8254(context, { label: name("PIT"), irq: irq(at.PIT_IRQ) });
+    const { timers } = options.parts;
+    const hpet = timers.hpet
+      ? new Hpet(context, {
+          label: name("HPET"),
+          irq0: irq(at.PIT_IRQ),
+          irq8: irq(at.RTC_IRQ),
+          route: (input) => this.ioapic.line(input),
+          messages: options.messages,
+        })
+      : undefined;
+    this.pit = timers.pit
+      ? new I8254(context, { label: name("PIT"), irq: hpet?.pit ?? irq(at.PIT_IRQ) })
+      : undefined;
     const rtc = new Mc146818(context, {
       label: name("RTC"),
-      irq: irq(at.RTC_IRQ),
+      irq: hpet?.rtc ?? irq(at.RTC_IRQ),
       cmos: {
         memoryBelow4G: options.memoryBelow4G,
         memoryAbove4G: options.memoryAbove4G,
         processors: options.processors,
+        ...(options.firmware && { bootOrder: options.firmware.bootOrder }),
       },
     });
     this.uart = new Uart16550(context, { label: name("COM1"), irq: irq(at.COM1_IRQ), sink: options.serial });
@@ -134,7 +190,11 @@ export class Pc {
       ),
     });
     this.pci = new PciBus(context, { label: name("PCI"), ports: this.ports, memory: this.mmio });
-    const hostBridge = new HostBridge(context, { label: name("host bridge") });
+    const { firmware } = options;
+    this.hostBridge = new HostBridge(context, {
+      label: name("host bridge"),
+      ...(firmware && { subsystem: BOARD_SUBSYSTEM, memoryMapChanged: firmware.memoryMapChanged }),
+    });
     const isaBridge = new IsaBridge(context, {
       label: name("ISA bridge"),
       irq,
@@ -146,14 +206,14 @@ export class Pc {
       memory: options.memory,
       ports: this.ports,
       irqs: [irq(at.IDE_IRQS[0]), irq(at.IDE_IRQS[1])],
-      drives: options.parts.disks.filter((disk) => disk.isIde),
+      drives: ideDrives(options.parts.disks),
     });
     const pmFunction = new PmFunction(context, {
       label: name("PM function"),
       pm: this.pm,
       ports: this.ports,
     });
-    this.pci.add(at.SLOT_HOST_BRIDGE, 0, hostBridge.pci);
+    this.pci.add(at.SLOT_HOST_BRIDGE, 0, this.hostBridge.pci);
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
@@ -182,9 +242,11 @@ export class Pc {
     fixed("PIC 1", 0x20, 2, this.pic.masterPorts, { maxAccess: 1, ...interrupts });
     fixed("PIC 2", 0xa0, 2, this.pic.slavePorts, { maxAccess: 1, ...interrupts });
     fixed("ELCR", 0x4d0, 2, this.pic.elcrPorts, { maxAccess: 1, ...interrupts });
-    fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
+    if (this.pit) {
+      fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
+      fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
+    }
     fixed("8042 data", 0x60, 1, keyboard.dataPort, { maxAccess: 1 });
-    fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
     fixed("8042 command", 0x64, 1, keyboard.commandPort, { maxAccess: 1 });
     fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
@@ -204,6 +266,13 @@ export class Pc {
       device: this.ioapic,
       ...interrupts,
     });
+    if (hpet)
+      this.mmio.addFixed({
+        label: name("HPET"),
+        base: at.HPET_BASE,
+        size: HPET_BYTES,
+        device: hpet,
+      });
     this.mmio.addFixed({
       label: name("test memory"),
       base: TEST_MEMORY_BASE,
@@ -217,11 +286,22 @@ export class Pc {
       device: this.pci.ecam,
     });
 
+    const fwCfg =
+      firmware &&
+      new FwCfg(context, { label: name("fw_cfg"), memory: options.memory, items: firmware.items });
+    if (fwCfg) {
+      fixed("fw_cfg", FW_CFG_PORT, FW_CFG_PORTS, fwCfg.ports);
+      fixed("fw_cfg DMA", FW_CFG_DMA_PORT, FW_CFG_DMA_PORTS, fwCfg.dmaPorts);
+    }
+    if (firmware?.log)
+      fixed("firmware log", DEBUG_CONSOLE_PORT, 1, new DebugConsole(firmware.log), { maxAccess: 1 });
+
     this.#devices = [
       this.pic,
       this.ioapic,
       ...pins,
-      this.pit,
+      ...(hpet ? [hpet] : []),
+      ...(this.pit ? [this.pit] : []),
       rtc,
       this.uart,
       keyboard,
@@ -230,13 +310,14 @@ export class Pc {
       resetControl,
       testDevice,
       this.pci,
-      hostBridge,
+      this.hostBridge,
       isaBridge,
       this.ide,
       pmFunction,
       // Before the cards, whose reset clears their links.
       this.network,
       ...cards.flatMap(({ devices }) => devices),
+      ...(fwCfg ? [fwCfg] : []),
     ];
   }
 

@@ -68,12 +68,13 @@ test.each([
 describe("usage errors say which option and what it must be", () => {
   test.each<[readonly string[], string]>([
     [["fly"], "unknown command 'fly'"],
-    [["boot"], "required option '--kernel <file>' not specified"],
+    [["boot"], "-kernel FILE or -bios FILE: one of the two must be given"],
+    [["boot", "-bios", "x", "-boot", "menu=perhaps"], '"menu=perhaps" must be order=LETTERS or menu=on|off'],
     [["boot", "-kernel", KERNEL, "--path", "fast"], "Allowed choices are user, in-vmm, poll"],
     [["boot", "-kernel", KERNEL, "-m", "0"], "must be an integer from 2 to 2600"],
     [["boot", "-kernel", KERNEL, "-smp", "9"], "must be an integer from 1 to 8"],
     [["boot", "-kernel", KERNEL, "-drive", "if=virtio"], "file= is missing"],
-    [["boot", "-kernel", KERNEL, "-drive", "file=x,if=nvme"], "if=nvme must be ide, virtio or none"],
+    [["boot", "-kernel", KERNEL, "-drive", "file=x,if=nvme"], "if=nvme must be ide, virtio, ahci or none"],
     [["boot", "-kernel", KERNEL, "-drive", "file=x,colour=red"], "colour= is not known"],
     [["boot", "-kernel", KERNEL, "-device", "floppy"], "floppy: no such model; known are virtio-blk-pci, "],
     [["boot", "-kernel", KERNEL, "-device", "virtio-blk-pci,drive=d"], "no unused drive has that id"],

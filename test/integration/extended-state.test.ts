@@ -1,5 +1,6 @@
 /** XCR0 and what hangs on it, as a guest sees them on the bare machine and in a virtual machine. */
 import { describe, expect, test } from "vitest";
+import { biosImage, step } from "../support/bios-image.ts";
 import { Machine, type RunResult } from "../../hypervisor/machine.ts";
 import { multiboot } from "../support/machine.ts";
 
@@ -93,4 +94,18 @@ describe.each(["metal", "vm"] as const)("%s", (mode) => {
     expect(first).not.toEqual(ended(0));
     expect(run(mode, code)).toEqual(first);
   });
+});
+
+test.each(["metal", "vm"] as const)("%s: IA32_XSS is there where XSAVES is, and takes 0", (mode) => {
+  const rdmsr = [0x66, 0xb9, 0xa0, 0x0d, 0, 0, 0x0f, 0x32];
+  const wrmsr = [0x66, 0x31, 0xc0, 0x66, 0x31, 0xd2, 0x0f, 0x30];
+  const bytes = biosImage([rdmsr, wrmsr, step.exit(5)]);
+  const machine = new Machine({
+    bios: { path: "x.bin", name: "x.bin", bytes },
+    mode,
+    cpu: "skylake",
+    memory: 4,
+  });
+  expect(machine.run()).toEqual({ end: "debug-exit", code: 5 });
+  machine.close();
 });

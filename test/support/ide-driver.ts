@@ -4,7 +4,7 @@
 import { MmioBus } from "../../devices/bus/mmio-bus.ts";
 import { PortBus } from "../../devices/bus/port-bus.ts";
 import { IdeController } from "../../devices/ide/controller.ts";
-import type { IdeDriveOptions } from "../../devices/ide/drive.ts";
+import type { IdeDriveOptions } from "../../devices/ide/device.ts";
 import { setUpPci } from "../../devices/pci/firmware-setup.ts";
 import { PciBus } from "../../devices/pci/pci-bus.ts";
 import type { DiskTiming, Storage } from "../../devices/ports.ts";
@@ -17,6 +17,8 @@ export interface IdeOptions {
   readonly second?: Storage;
   readonly secondary?: Storage;
   readonly empty?: boolean;
+  /** The first drive is a CD-ROM drive with that disc. */
+  readonly cdrom?: boolean;
   readonly context?: FakeContext;
   readonly memory?: FakeMemory;
 }
@@ -50,7 +52,11 @@ export class IdeMachine {
       ports: this.ports,
       irqs: [this.irq14, this.irq15],
       drives: [
-        options.empty === true ? undefined : drive(this.storage),
+        options.empty === true
+          ? undefined
+          : options.cdrom === true
+            ? { storage: this.storage, timing, media: "cdrom" }
+            : drive(this.storage),
         drive(options.second),
         drive(options.secondary),
         undefined,
@@ -116,6 +122,35 @@ export class IdeMachine {
   writeWords(bytes: Uint8Array): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     for (let i = 0; i < bytes.length; i += 2) this.out(0x1f0, view.getUint16(i, true), 2);
+  }
+
+  /** Issues a command packet, as a driver without DMA does, and gives the status with which it asks for data or ends. */
+  packet(bytes: readonly number[], byteCount = 0xfffe, features = 0): number {
+    this.out(0x1f6, 0xa0);
+    this.out(0x1f1, features);
+    this.out(0x1f4, byteCount & 0xff);
+    this.out(0x1f5, byteCount >> 8);
+    this.out(0x1f7, 0xa0);
+    if ((this.status & 0x88) !== 0x08 || this.in(0x1f2) !== 1) throw new Error("no packet is asked for");
+    this.writeWords(Uint8Array.from({ length: 12 }, (_, i) => bytes[i] ?? 0));
+    return features & 1 ? this.status : this.waitInterrupt();
+  }
+
+  /** The data of a packet command by PIO, block by block; the last status. */
+  packetData(
+    bytes: readonly number[],
+    byteCount = 0xfffe,
+  ): { data: Uint8Array; status: number; blocks: number[] } {
+    let status = this.packet(bytes, byteCount);
+    const data: number[] = [];
+    const blocks: number[] = [];
+    while ((status & 0x08) !== 0) {
+      const length = this.in(0x1f4) | (this.in(0x1f5) << 8);
+      blocks.push(length);
+      data.push(...this.readWords(Math.ceil(length / 2)).subarray(0, length));
+      status = this.waitInterrupt();
+    }
+    return { data: Uint8Array.from(data), status, blocks };
   }
 
   /** Writes a PRD table. */

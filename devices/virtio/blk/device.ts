@@ -6,7 +6,7 @@
  * moved, used ring written), and *signalled* (`signal`). By itself the device does all three: it starts requests
  * when notified and finishes them by a timer. A hypervisor's I/O path takes over by `setService`.
  */
-import { struct, u8 } from "../../../layout/struct.ts";
+import { struct, u53, u8 } from "../../../layout/struct.ts";
 import type { ViewOf } from "../../../layout/struct.ts";
 import type {
   DeviceContext,
@@ -24,8 +24,7 @@ import { DescriptorChain } from "../queue.ts";
 import type { ServedVirtio, VirtioService } from "../served.ts";
 import { VirtioPci } from "../transport-pci.ts";
 import type { VirtioDeviceType } from "../transport-pci.ts";
-import { InFlightStruct, InFlightTable } from "./in-flight.ts";
-import type { InFlightRequest } from "./in-flight.ts";
+import { InFlightTable, inFlightFields, inFlightStruct } from "../in-flight.ts";
 import { emptyRequest, parseRequest } from "./request.ts";
 import type { BlkLimits, BlkRequest } from "./request.ts";
 import * as spec from "./spec.ts";
@@ -34,6 +33,20 @@ export const VirtioBlkStruct = struct("VirtioBlk", {
   /** The driver's choice of cache mode, meaningful with CONFIG_WCE: 1 write-back. */
   writeback: u8,
 });
+
+const BlkRequestStruct = struct("BlkInFlight", {
+  ...inFlightFields,
+  type: u8,
+  status: u8,
+  mayUnmap: u8,
+  sector: u53,
+  byteLength: u53,
+  statusAddress: u53,
+});
+
+export const BlkInFlightStruct = inFlightStruct(BlkRequestStruct);
+
+type InFlightRequest = ViewOf<typeof BlkRequestStruct>;
 
 export interface VirtioBlkOptions {
   readonly label: string;
@@ -61,7 +74,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
   readonly pci: PciFunction;
   readonly #label: string;
   readonly #state: ViewOf<typeof VirtioBlkStruct>;
-  readonly #inFlight: InFlightTable;
+  readonly #inFlight: InFlightTable<InFlightRequest>;
   readonly #memory: DmaMemory;
   readonly #storage: Storage;
   readonly #timing: DiskTiming;
@@ -94,7 +107,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     this.features = offeredFeatures(options.storage.readOnly, queues);
     this.#config = configuration(options.storage.sectors, queues, queueSize);
     this.#state = context.state.place(`${options.label} block`, VirtioBlkStruct);
-    this.#inFlight = new InFlightTable(context.state.place(`${options.label} in flight`, InFlightStruct));
+    this.#inFlight = new InFlightTable(context.state.place(`${options.label} in flight`, BlkInFlightStruct));
     this.#timer = context.timer(`${options.label} completion`, () => this.#timerFired());
     this.transport = new VirtioPci(
       context,
@@ -264,6 +277,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     if (parsed.status === spec.VIRTIO_BLK_S_OK)
       this.#inFlight.keepSegments(
         request,
+        "data",
         this.#chain,
         parsed.dataWritable,
         parsed.dataOffset,
@@ -314,11 +328,8 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
   }
 
   #bytesWrittenToMemory(request: InFlightRequest): number {
-    if (request.type === spec.VIRTIO_BLK_T_IN) return request.byteLength;
-    if (request.type !== spec.VIRTIO_BLK_T_GET_ID) return 0;
-    let length = 0;
-    this.#inFlight.forEachSegment(request, (_address, part) => ((length += part), true));
-    return length;
+    const { type, byteLength } = request;
+    return type === spec.VIRTIO_BLK_T_IN || type === spec.VIRTIO_BLK_T_GET_ID ? byteLength : 0;
   }
 
   #execute(request: InFlightRequest): StorageResult {
@@ -343,70 +354,41 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     }
   }
 
-  /** Disk → segments, through the copy buffer: segments need not be whole sectors. */
   #readDisk(request: InFlightRequest): StorageResult {
-    let buffered = 0;
-    let taken = 0;
-    let position = 0;
-    let result = "ok" as StorageResult;
-    const scattered = this.#inFlight.forEachSegment(request, (address, length) => {
-      for (let done = 0; done < length;) {
-        if (taken === buffered) {
-          buffered = Math.min(COPY_BYTES, request.byteLength - position);
-          taken = 0;
-          result = this.#storage.read(
-            request.sector + position / SECTOR_BYTES,
-            this.#copy.subarray(0, buffered),
-          );
-          if (result !== "ok") return false;
-          position += buffered;
-        }
-        const part = Math.min(length - done, buffered - taken);
-        if (!this.#memory.write(address + done, this.#copy.subarray(taken, taken + part))) return false;
-        taken += part;
-        done += part;
-      }
-      return true;
+    const memory = this.#inFlight.stream(request.data, this.#memory);
+    return this.#chunks(request, (sector, chunk) => {
+      const result = this.#storage.read(sector, chunk);
+      return result !== "ok" || memory.write(chunk) ? result : "io-error";
     });
-    return scattered || result !== "ok" ? result : "io-error";
   }
 
-  /** Segments → disk, through the copy buffer. */
   #writeDisk(request: InFlightRequest): StorageResult {
-    let buffered = 0;
-    let position = 0;
-    let result = "ok" as StorageResult;
-    const gathered = this.#inFlight.forEachSegment(request, (address, length) => {
-      for (let done = 0; done < length;) {
-        const part = Math.min(length - done, COPY_BYTES - buffered);
-        if (!this.#memory.read(address + done, this.#copy.subarray(buffered, buffered + part))) return false;
-        buffered += part;
-        done += part;
-        if (buffered < COPY_BYTES && position + buffered < request.byteLength) continue;
-        result = this.#storage.write(
-          request.sector + position / SECTOR_BYTES,
-          this.#copy.subarray(0, buffered),
-        );
-        if (result !== "ok") return false;
-        position += buffered;
-        buffered = 0;
-      }
-      return true;
-    });
-    return gathered || result !== "ok" ? result : "io-error";
+    const memory = this.#inFlight.stream(request.data, this.#memory);
+    return this.#chunks(request, (sector, chunk) =>
+      memory.read(chunk) ? this.#storage.write(sector, chunk) : "io-error",
+    );
+  }
+
+  /** Calls `each` for the request's sectors, a copy buffer at a time, as long as all is well. */
+  #chunks(
+    request: InFlightRequest,
+    each: (sector: number, chunk: Uint8Array) => StorageResult,
+  ): StorageResult {
+    for (let done = 0; done < request.byteLength;) {
+      const chunk = this.#copy.subarray(0, Math.min(COPY_BYTES, request.byteLength - done));
+      const result = each(request.sector + done / SECTOR_BYTES, chunk);
+      if (result !== "ok") return result;
+      done += chunk.length;
+    }
+    return "ok";
   }
 
   #writeId(request: InFlightRequest): StorageResult {
-    this.#copy.fill(0, 0, spec.ID_BYTES);
-    for (let i = 0; i < Math.min(spec.ID_BYTES, this.#storage.serial.length); i++)
-      this.#copy[i] = this.#storage.serial.charCodeAt(i);
-    let at = 0;
-    const done = this.#inFlight.forEachSegment(request, (address, length) => {
-      const written = this.#memory.write(address, this.#copy.subarray(at, at + length));
-      at += length;
-      return written;
-    });
-    return done ? "ok" : "io-error";
+    const id = this.#copy.subarray(0, request.byteLength);
+    id.fill(0);
+    for (let i = 0; i < Math.min(id.length, this.#storage.serial.length); i++)
+      id[i] = this.#storage.serial.charCodeAt(i);
+    return this.#inFlight.stream(request.data, this.#memory).write(id) ? "ok" : "io-error";
   }
 
   /** For traces. */

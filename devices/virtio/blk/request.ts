@@ -25,7 +25,7 @@ export interface BlkRequest {
   type: number;
   status: number;
   sector: number;
-  /** Bytes moved to or from the disk (IN, OUT), else bytes of the range (DISCARD, WRITE_ZEROES). */
+  /** Bytes moved (IN, OUT, GET_ID), else bytes of the range (DISCARD, WRITE_ZEROES). */
   byteLength: number;
   mayUnmap: boolean;
   statusAddress: BusAddress;
@@ -93,6 +93,7 @@ export function parseRequest(
       request.dataWritable = true;
       request.dataOffset = 0;
       request.dataLength = Math.min(spec.ID_BYTES, chain.writableBytes - 1);
+      request.byteLength = request.dataLength;
       break;
     case spec.VIRTIO_BLK_T_DISCARD:
     case spec.VIRTIO_BLK_T_WRITE_ZEROES:

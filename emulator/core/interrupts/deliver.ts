@@ -111,6 +111,8 @@ export function deliver(vector: i32, source: u32, hasError: bool, error: u32, ne
   let previousError: bool = false;
   let previousCode: u32 = 0;
   for (;;) {
+    // There are no error codes in real-address mode: SDM Vol. 3C, "Information for VM Exits Due to Vectored Events".
+    if (!isProtected()) withError = false;
     const isException = from == SOURCE_EXCEPTION || from >= SOURCE_PRIVILEGED;
     if (cpu.vmxNonRoot != 0 && isException && !(first && cpu.injecting != 0)) {
       if (

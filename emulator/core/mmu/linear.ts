@@ -13,7 +13,8 @@ import { contextFlavor, isLongMode } from "../state/mode";
 import { CR0_AM, CR4_LA57, FLAG_AC, VECTOR_AC } from "../spec/architecture";
 import { FAULT_NON_CANONICAL, faultPending, raise, raiseWithError } from "../interrupts/raise";
 import { ACCESS_EXECUTE, ACCESS_READ, ACCESS_WRITE, NO_TRANSLATION, translate } from "./walk";
-import { isGuarded, noteWrite, ramAddress } from "./physical";
+import { isGuarded, noteWrite } from "./physical";
+import { readAddress, writeAddress } from "./rom";
 import { contextAsid } from "./contexts";
 import { readBus, writeBus } from "./bus";
 import { APIC_ACCESS, canWriteApicAccessPage, exitOnApicFetch } from "../vmx/virtual-apic";
@@ -225,9 +226,9 @@ export function readableSlow(linear: u64, size: u32): usize {
   if (first == NO_TRANSLATION) return 0;
   if (watchesData()) noteDataAccess(linear, size, false);
   if (size <= inPage) {
-    const host = ramAddress(first, size);
+    const host = readAddress(first, size);
     if (host != 0) {
-      if (keepsTranslations() && ramAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_READ, linear, host);
+      if (keepsTranslations() && readAddress(first & PAGE_MASK, 4096) != 0) fill(CPU_TLB_READ, linear, host);
       return host;
     }
     if (!readBus(first, size, scratch)) return 0;
@@ -241,7 +242,7 @@ export function readableSlow(linear: u64, size: u32): usize {
 }
 
 function readPart(physical: u64, size: u32, into: usize): bool {
-  const host = ramAddress(physical, size);
+  const host = readAddress(physical, size);
   if (host != 0) {
     copy(into, host, size);
     return true;
@@ -264,14 +265,16 @@ export function writableSlow(linear: u64, size: u32, wantOld: bool): usize {
   cpu.slowSize = size;
   cpu.slowSize1 = size <= inPage ? size : inPage;
   if (size <= inPage) {
-    const host = ramAddress(first, size);
-    if (host != 0) {
-      if (!isGuarded(host)) {
-        if (keepsTranslations() && ramAddress(first & PAGE_MASK, 4096) != 0)
+    const host = writeAddress(first, size);
+    const old = readAddress(first, size);
+    if (old != 0) {
+      // In a ROM's place reads and writes may reach different memory, and writes none.
+      if (host == old && !isGuarded(host)) {
+        if (keepsTranslations() && writeAddress(first & PAGE_MASK, 4096) != 0)
           fill(CPU_TLB_WRITE, linear, host);
         return host;
       }
-      copy(scratch, host, size);
+      copy(scratch, old, size);
       return scratch;
     }
     if ((first & APIC_ACCESS) != 0 && !canWriteApicAccessPage(first, size)) return 0;
@@ -298,7 +301,7 @@ export function commitSlow(): void {
 }
 
 function writePart(physical: u64, size: u32, from: usize): void {
-  const host = ramAddress(physical, size);
+  const host = writeAddress(physical, size);
   if (host != 0) {
     // One store where the width allows it: another CPU must not see half of an aligned value.
     if (size == 8) store<u64>(host, load<u64>(from));
@@ -330,7 +333,7 @@ export function fetchable(linear: u64): usize {
   cpu.fetchMisses++;
   const physical = translate(linear, ACCESS_EXECUTE, contextFlavor(cpu.cpl == 3));
   if (physical == NO_TRANSLATION) return 0;
-  const host = ramAddress(physical & PAGE_MASK, 4096);
+  const host = readAddress(physical & PAGE_MASK, 4096);
   if ((physical & APIC_ACCESS) != 0) {
     exitOnApicFetch(physical);
     return 0;

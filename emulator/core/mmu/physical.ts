@@ -1,9 +1,9 @@
 /**
  * Machine-physical memory: which addresses are RAM, and the one door for writes to it.
  *
- * SAFETY: `ramAddress` is the only place where a physical address becomes a wasm offset. It returns an offset
- * only when all of [physical, physical + size) is RAM; RAM is the top of the memory, so nothing below it can be
- * reached through a physical address.
+ * SAFETY: `ramAddress` and, for a machine with firmware, rom.ts are the only places where a physical address becomes a wasm
+ * offset. They return an offset only when all of [physical, physical + size) is RAM (or ROM); RAM is the top of the memory, so
+ * nothing below it can be reached through a physical address.
  */
 import { machine } from "../state/cpu";
 import { invalidateCode, invalidateCodeFromOutside } from "../records/block-cache";

@@ -38,7 +38,8 @@ import { APIC_ACCESS, exitOnApicWalk } from "../vmx/virtual-apic";
 import { FOR_DATA, FOR_WALK, eptTranslate } from "./ept-walk";
 import { forgetFaulting, noteLargePage } from "./contexts";
 import { cacheTable, cachedTable, guestTableOf, rightsOf, tableOf } from "./structure-cache";
-import { noteWrite, isGuarded, ramAddress } from "./physical";
+import { noteWrite, isGuarded } from "./physical";
+import { isRom, readAddress } from "./rom";
 
 export const ACCESS_READ: u32 = 0;
 export const ACCESS_WRITE: u32 = 1;
@@ -72,13 +73,14 @@ function entryAddress(guestPhysical: u64, linear: u64, size: u32): usize {
   cpu.walkReferences++;
   const at = machinePhysical(guestPhysical, linear, ACCESS_READ, FOR_WALK);
   if (at == NO_TRANSLATION) return 0;
-  return ramAddress(at, size);
+  return readAddress(at, size);
 }
 
 /** Sets bits of an entry, as the locked update of a processor. False when EPT forbids it (exit recorded). */
 function setEntryBits(address: usize, guestPhysical: u64, linear: u64, bits: u64, wide: bool): bool {
   if (cpu.eptp != 0 && eptTranslate(guestPhysical, linear, ACCESS_WRITE, FOR_WALK) == NO_TRANSLATION)
     return false;
+  if (isRom(address)) return true;
   if (wide) atomic.or<u64>(address, bits);
   else atomic.or<u32>(address, <u32>bits);
   if (isGuarded(address)) noteWrite(address, wide ? 8 : 4);

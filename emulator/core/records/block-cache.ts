@@ -37,6 +37,7 @@ import { CS } from "../state/cpu";
 import { fetchable } from "../mmu/linear";
 import { pageInfoAt } from "../mmu/physical";
 import { readBus } from "../mmu/bus";
+import { forgetMemoryMap, isMemoryMapStale } from "../mmu/rom";
 import { raise, raiseGp } from "../interrupts/raise";
 import { VECTOR_UD } from "../spec/architecture";
 import { DECODE_GP, DECODE_UD, bindBlockEnd, bindRecord, decodeAt, endsBlock } from "./bind";
@@ -144,6 +145,7 @@ export function answerShootdown(): void {
   const asked = atomic.load<u32>(CPU + CPU_SHOOTDOWNS_ASKED);
   memory.fill(CPU + CPU_TLB_WRITE, 0, TLB_ENTRIES << 4);
   flushBlocks();
+  if (isMemoryMapStale()) forgetMemoryMap();
   if (machine.parallel == 0) return;
   atomic.store<u32>(CPU + CPU_SHOOTDOWNS_ANSWERED, asked);
   atomic.notify(CPU + CPU_SHOOTDOWNS_ANSWERED, -1);

@@ -3,6 +3,7 @@
  * ACPI tables, MP table, and the memory map. No BIOS service is provided.
  */
 import type { BootSegment } from "../loaders/boot-memory.ts";
+import type { PcTimers } from "../pc.ts";
 import { COM1_PORT } from "../layout.ts";
 import { TableWriter } from "../table-writer.ts";
 import { buildAcpiTables } from "./acpi/tables.ts";
@@ -15,6 +16,8 @@ import { MP_MAX_CPUS, buildMpTable } from "./mptable.ts";
 export interface FirmwareOptions {
   readonly ram: RamSize;
   readonly cpus: number;
+  /** Timers that a PC may be without; by default both. */
+  readonly timers?: PcTimers;
   /** CPUID.1:EAX and EDX, for the MP table. */
   readonly signature: number;
   readonly featureFlags: number;

@@ -37,8 +37,8 @@ describe("unittests.cfg", () => {
   });
 
   test("QEMU's parameters become a machine; unknown features are left to the test to miss", () => {
-    expect(setupOf(first!)).toEqual({ cpu: "max,-x2apic", memory: 512 });
-    expect(setupOf(old!)).toEqual({ cpu: "max", memory: 256 });
+    expect(setupOf(first!)).toEqual({ cpu: "max,-x2apic", memory: 512, timers: {} });
+    expect(setupOf(old!)).toEqual({ cpu: "max", memory: 256, timers: {} });
     expect(setupOf({ ...old!, parameters: ["-device", "intel-iommu"] })).toEqual({
       reason: "-device intel-iommu",
     });

@@ -8,12 +8,15 @@
 import { PIRQRCA } from "../../../../devices/pci/chipset-spec.ts";
 import { IsaBridge } from "../../../../devices/pci/chipset.ts";
 import { PM_PORTS, SUS_TYP_SOFT_OFF } from "../../../../devices/acpi/pm-spec.ts";
+import { HPET_BYTES } from "../../../../devices/timer/hpet-spec.ts";
+import type { PcTimers } from "../../pc.ts";
 import { concatenate } from "../../table-writer.ts";
 import {
   COM1_IRQ,
   COM1_PORT,
   ECAM_BASE,
   ECAM_SIZE,
+  HPET_BASE,
   IOAPIC_BASE,
   KEYBOARD_IRQ,
   PIT_IRQ,
@@ -29,6 +32,7 @@ export interface DsdtOptions {
   readonly pmBase: number;
   /** Device number of the PIIX3 on bus 0; its function 0 is the ISA bridge. */
   readonly isaBridgeDevice: number;
+  readonly timers: PcTimers;
 }
 
 /** I/O APIC input of PIRQA#; the others follow. */
@@ -63,6 +67,7 @@ export function buildDsdtAml(options: DsdtOptions): Aml {
       ...PIRQ_LETTERS.map((letter, pirq) => ioApicLink(letter, pirq)),
       hostBridge(options),
       systemBoard(options),
+      ...(options.timers.hpet ? [highPrecisionTimers()] : []),
     ),
   ]);
 }
@@ -167,7 +172,7 @@ function hostBridge(options: DsdtOptions): Aml {
   );
 }
 
-function isaBridge({ isaBridgeDevice }: DsdtOptions): Aml {
+function isaBridge({ isaBridgeDevice, timers }: DsdtOptions): Aml {
   return aml.device(
     "ISA",
     aml.define("_ADR", aml.integer((isaBridgeDevice << 16) >>> 0)),
@@ -183,11 +188,7 @@ function isaBridge({ isaBridgeDevice }: DsdtOptions): Aml {
         resources.irq(1 << 2),
       ),
     ),
-    aml.device(
-      "TIMR",
-      identify("PNP0100"),
-      currentResources(resources.ioPorts(0x40, 4), resources.irq(1 << PIT_IRQ)),
-    ),
+    ...(timers.pit ? [intervalTimer()] : []),
     aml.device(
       "RTC",
       identify("PNP0B00"),
@@ -208,6 +209,23 @@ function isaBridge({ isaBridgeDevice }: DsdtOptions): Aml {
       identify("PNP0501", 1),
       currentResources(resources.ioPorts(COM1_PORT, 8), resources.irq(1 << COM1_IRQ)),
     ),
+  );
+}
+
+function intervalTimer(): Aml {
+  return aml.device(
+    "TIMR",
+    identify("PNP0100"),
+    currentResources(resources.ioPorts(0x40, 4), resources.irq(1 << PIT_IRQ)),
+  );
+}
+
+/** No interrupt is named: legacy replacement takes IRQ 0 and IRQ 8 from PIT and RTC. */
+function highPrecisionTimers(): Aml {
+  return aml.device(
+    "HPET",
+    identify("PNP0103", 0),
+    currentResources(resources.memory32Fixed(HPET_BASE, HPET_BYTES)),
   );
 }
 

@@ -13,9 +13,15 @@ import {
   RCR_SRST,
 } from "../../../../devices/acpi/pm-spec.ts";
 import { PIRQ_IRQ } from "../../../../devices/pci/firmware-setup.ts";
+import {
+  CAPABILITIES as HPET_CAPABILITIES,
+  COUNTER_HZ as HPET_HZ,
+} from "../../../../devices/timer/hpet-spec.ts";
+import type { PcTimers } from "../../pc.ts";
 import { TableWriter, concatenate } from "../../table-writer.ts";
 import {
   ECAM_BASE,
+  HPET_BASE,
   IOAPIC_BASE,
   LOCAL_APIC_BASE,
   PIT_GSI,
@@ -34,6 +40,10 @@ export interface AcpiOptions {
   readonly pmBase?: number;
   /** Device number of the PIIX3 on bus 0; the board's by default. */
   readonly isaBridgeDevice?: number;
+  /** The board has a VGA. */
+  readonly vga?: boolean;
+  /** Timers that a PC may be without; by default both. */
+  readonly timers?: PcTimers;
 }
 
 export interface AcpiTables {
@@ -45,6 +55,26 @@ export interface AcpiTables {
   readonly bytes: Uint8Array;
 }
 
+/** Where a pointer lies that has been written as an absolute address, and how many bytes it has. */
+export interface AcpiPointer {
+  readonly at: number;
+  readonly size: 4 | 8;
+}
+
+/** The tables at a base that may still move. */
+export interface AcpiLayout {
+  /** Contents from the base on; the RSDP comes first. */
+  readonly area: Uint8Array;
+  readonly rsdpBytes: number;
+  readonly addresses: Readonly<Record<string, number>>;
+  /** Offsets of all pointers to tables. */
+  readonly pointers: readonly AcpiPointer[];
+  /** The tables that hold pointers: their checksums depend on where they lie. */
+  readonly tables: readonly { readonly at: number; readonly length: number }[];
+}
+
+/** Offset of a table's checksum. */
+export const ACPI_CHECKSUM_AT = 9;
 const HEADER_BYTES = 36;
 const OEM_ID = "EXITLS";
 const OEM_TABLE_ID = "EXITLESS";
@@ -74,7 +104,12 @@ const PROC_C1 = 1 << 2;
 const SLP_BUTTON_NOT_FIXED = 1 << 5;
 const RESET_REG_SUP = 1 << 10;
 
+const SYSTEM_MEMORY = 0;
 const SYSTEM_IO = 1;
+
+const BOTH_TIMERS: PcTimers = { hpet: true, pit: true };
+/** The least period of a periodic timer in ticks: 10 microseconds. */
+const HPET_LEAST_TICKS = Math.ceil(HPET_HZ / 100_000);
 
 /** MADT flags and entry types. */
 const PCAT_COMPAT = 1;
@@ -106,7 +141,7 @@ function systemTable(signature: string, revision: number, body: Uint8Array): Uin
     .text(28, CREATOR_ID)
     .u32(32, OEM_REVISION)
     .put(HEADER_BYTES, body)
-    .checksum(9).bytes;
+    .checksum(ACPI_CHECKSUM_AT).bytes;
 }
 
 /** Generic Address Structure of an I/O port. */
@@ -119,7 +154,20 @@ function putPort(table: TableWriter, offset: number, port: number, bytes: number
     .u64(offset + 4, port);
 }
 
-function fadt(facs: number, dsdt: number, pmBase: number): Uint8Array {
+/** Pointers in the FADT: FIRMWARE_CTRL, DSDT, X_FIRMWARE_CTRL, X_DSDT. */
+const FADT_POINTERS: readonly AcpiPointer[] = [
+  { at: 36, size: 4 },
+  { at: 40, size: 4 },
+  { at: 132, size: 8 },
+  { at: 140, size: 8 },
+];
+/** Pointers in the RSDP: to RSDT and XSDT. */
+const RSDP_POINTERS: readonly AcpiPointer[] = [
+  { at: 16, size: 4 },
+  { at: 24, size: 8 },
+];
+
+function fadt(facs: number, dsdt: number, pmBase: number, vga: boolean): Uint8Array {
   // Offsets are those of the table, header included.
   const table = new TableWriter(FADT_BYTES);
   table.u32(36, facs).u32(40, dsdt);
@@ -133,7 +181,7 @@ function fadt(facs: number, dsdt: number, pmBase: number): Uint8Array {
   table.u8(88, 4).u8(89, 2).u8(91, 4).u8(92, 4); // lengths: PM1_EVT, PM1_CNT, PM_TMR, GPE0
   table.u16(96, NO_C2).u16(98, NO_C3);
   table.u8(108, CMOS_CENTURY);
-  table.u16(109, LEGACY_DEVICES | HAS_8042 | VGA_NOT_PRESENT);
+  table.u16(109, LEGACY_DEVICES | HAS_8042 | (vga ? 0 : VGA_NOT_PRESENT));
   table.u32(112, WBINVD | PROC_C1 | SLP_BUTTON_NOT_FIXED | RESET_REG_SUP);
   putPort(table, 116, RESET_PORT, 1);
   table.u8(128, RCR_RCPU | RCR_SRST);
@@ -171,17 +219,21 @@ function madt(cpus: number): Uint8Array {
   return systemTable("APIC", 3, concatenate(entries));
 }
 
+/** IA-PC HPET Specification, "The ACPI 2.0 HPET Description Table". */
+function hpet(): Uint8Array {
+  // Block ID; base address with its address space; number 0, least ticks, no page protection.
+  const table = new TableWriter(20).u32(0, HPET_CAPABILITIES).u8(4, SYSTEM_MEMORY).u64(8, HPET_BASE);
+  return systemTable("HPET", 1, table.u16(17, HPET_LEAST_TICKS).bytes);
+}
+
 function mcfg(): Uint8Array {
   // Eight reserved bytes; then base, segment group 0, first and last bus, four reserved bytes.
   return systemTable("MCFG", 1, new TableWriter(24).u64(8, ECAM_BASE).u8(19, ECAM_BUSES - 1).bytes);
 }
 
-/**
- * Builds all tables for the area from `base` (at the start of the BIOS area, so that a scan finds the RSDP first).
- * @throws RangeError when they do not fit below 1 MiB
- */
-export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTables {
-  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX } = options;
+/** Lays out all tables from `base` on. */
+export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout {
+  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, vga = false, timers = BOTH_TIMERS } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
@@ -193,11 +245,12 @@ export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTab
     return at;
   };
   const facsAt = place("FACS", facs(), 64);
-  const dsdtAt = place("DSDT", systemTable("DSDT", 2, buildDsdtAml({ pmBase, isaBridgeDevice })));
+  const dsdtAt = place("DSDT", systemTable("DSDT", 2, buildDsdtAml({ pmBase, isaBridgeDevice, timers })));
   const roots = [
-    place("FACP", fadt(facsAt, dsdtAt, pmBase)),
+    place("FACP", fadt(facsAt, dsdtAt, pmBase, vga)),
     place("APIC", madt(cpus)),
     place("MCFG", mcfg()),
+    ...(timers.hpet ? [place("HPET", hpet())] : []),
   ];
   const rsdt = new TableWriter(4 * roots.length);
   const xsdt = new TableWriter(8 * roots.length);
@@ -207,8 +260,6 @@ export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTab
   });
   const rsdtAt = place("RSDT", systemTable("RSDT", 1, rsdt.bytes));
   const xsdtAt = place("XSDT", systemTable("XSDT", 1, xsdt.bytes));
-  if (end > BIOS_AREA + BIOS_AREA_BYTES)
-    throw new RangeError(`ACPI tables end at ${end.toString(16)}H, beyond 1 MiB`);
 
   const rsdp = new TableWriter(RSDP_BYTES)
     .text(0, "RSD PTR ")
@@ -221,5 +272,35 @@ export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTab
     .checksum(32);
   const area = new TableWriter(end - base).put(0, rsdp.bytes);
   for (const { at, bytes } of pieces) area.put(at - base, bytes);
-  return { rsdp: base, addresses, bytes: area.bytes };
+  const inTable = (table: number, pointers: readonly AcpiPointer[]): AcpiPointer[] =>
+    pointers.map(({ at, size }) => ({ at: table - base + at, size }));
+  const entries = (size: 4 | 8): AcpiPointer[] =>
+    roots.map((_, i) => ({ at: HEADER_BYTES + size * i, size }));
+  return {
+    area: area.bytes,
+    rsdpBytes: RSDP_BYTES,
+    addresses,
+    pointers: [
+      ...inTable(roots[0]!, FADT_POINTERS),
+      ...inTable(rsdtAt, entries(4)),
+      ...inTable(xsdtAt, entries(8)),
+      ...RSDP_POINTERS,
+    ],
+    tables: [roots[0]!, rsdtAt, xsdtAt].map((table) => ({
+      at: table - base,
+      length: pieces.find(({ at }) => at === table)!.bytes.length,
+    })),
+  };
+}
+
+/**
+ * Builds all tables for the area from `base` (at the start of the BIOS area, so that a scan finds the RSDP first).
+ * @throws RangeError when they do not fit below 1 MiB
+ */
+export function buildAcpiTables(options: AcpiOptions, base = BIOS_AREA): AcpiTables {
+  const { area, addresses } = layOutAcpiTables(options, base);
+  const end = base + area.length;
+  if (end > BIOS_AREA + BIOS_AREA_BYTES)
+    throw new RangeError(`ACPI tables end at ${end.toString(16)}H, beyond 1 MiB`);
+  return { rsdp: base, addresses, bytes: area };
 }
