@@ -19,6 +19,7 @@ const QEMU_WORDS = new Set([
   "netdev",
   "object",
   "cdrom",
+  "vga",
   "no-reboot",
   "help",
   "version",

@@ -3,6 +3,8 @@ import { createWriteStream, writeFileSync, writeSync, type WriteStream } from "n
 import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
+import { encodePng } from "../hypervisor/png.ts";
+import { Shown, Typer, type Typing } from "./typing.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
@@ -12,6 +14,13 @@ export interface BootOptions {
   readonly timeoutSeconds: number | undefined;
   readonly stats: string | undefined;
   readonly trace: string | undefined;
+  /** Files for the screen at the end: as text ("-": stderr), and as a PNG. */
+  readonly screen?: string | undefined;
+  readonly screenshot?: string | undefined;
+  /** The run ends, with status 0, once the guest has shown this on its screen or serial port. */
+  readonly until?: string | undefined;
+  /** Keys to type. */
+  readonly typings?: readonly Typing[];
   readonly reboot: boolean;
 }
 
@@ -119,12 +128,19 @@ export function statusOf(result: RunResult): number {
 /** Runs the guest; returns the exit status. Words about the run go to stderr. */
 export async function boot(options: BootOptions): Promise<number> {
   const output = new SerialOutput();
+  const typer = new Typer(options.typings ?? []);
+  const shown = new Shown();
+  const hasShown = (): boolean => options.until !== undefined && shown.has(options.until, machine);
   const trace: WriteStream | undefined =
     options.trace === undefined ? undefined : createWriteStream(options.trace);
   const machineOptions: MachineOptions = {
     ...options.machine,
     cost: loadCostProfile(options.cost),
-    onSerial: (byte) => output.transmit(byte),
+    onSerial: (byte) => {
+      output.transmit(byte);
+      typer.heard(byte);
+      if (options.until !== undefined) shown.heard(byte);
+    },
     ...(trace ? { onExit: (entry) => trace.write(`${traceLine(entry)}\n`) } : {}),
   };
   const machine =
@@ -150,11 +166,13 @@ export async function boot(options: BootOptions): Promise<number> {
   let accepted = 0;
   const slice = async (): Promise<RunResult> => {
     accepted = input.feed(machine);
+    if (!typer.isDone) typer.look(machine);
     if (machine instanceof Machine) return machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
     const look = setInterval(() => {
       input.feed(machine);
+      if (!typer.isDone) typer.look(machine);
       output.flush();
-      if (signals.interrupted || input.quit || isTimeUp()) machine.pause();
+      if (signals.interrupted || input.quit || isTimeUp() || hasShown()) machine.pause();
     }, SLICE_MILLISECONDS);
     try {
       return await machine.run();
@@ -202,6 +220,7 @@ export async function boot(options: BootOptions): Promise<number> {
         if (input.quit) process.stderr.write("\r\nexitless: terminated by Ctrl-A X\n");
         break;
       }
+      if (hasShown()) break;
       if (isTimeUp()) {
         process.stderr.write(
           `exitless: timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}\n`,
@@ -213,6 +232,7 @@ export async function boot(options: BootOptions): Promise<number> {
       const wait = result.end === "idle" ? 10 : idleMilliseconds();
       await new Promise((resolve) => (wait > 0 ? setTimeout(resolve, wait) : setImmediate(resolve)));
     }
+    writeScreen(machine.screen, options);
     if (options.stats !== undefined) {
       const stats = {
         ...machine.stats(),
@@ -232,6 +252,21 @@ export async function boot(options: BootOptions): Promise<number> {
     if (trace) await new Promise((resolve) => trace.end(resolve));
   }
   return status;
+}
+
+function writeScreen(
+  screen: Machine["screen"],
+  { screen: textFile, screenshot }: Pick<BootOptions, "screen" | "screenshot">,
+): void {
+  if (textFile === undefined && screenshot === undefined) return;
+  if (screen === undefined) {
+    process.stderr.write("exitless: there is no screen to write: the machine has no VGA (-vga std)\n");
+    return;
+  }
+  const text = screen.text ?? [`(a picture of ${screen.width} x ${screen.height} pixels)`];
+  if (textFile === "-") process.stderr.write(`${text.join("\n")}\n`);
+  else if (textFile !== undefined) writeFileSync(textFile, `${text.join("\n")}\n`);
+  if (screenshot !== undefined) writeFileSync(screenshot, encodePng(screen));
 }
 
 function ripOf(machine: Machine | ParallelMachine): string {

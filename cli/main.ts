@@ -22,6 +22,7 @@ import { boot } from "./boot.ts";
 import { conformance, formatConformance } from "./conformance.ts";
 import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
+import { TypingOptions } from "./typing.ts";
 import { DEVICE_MODELS, parseDevice } from "./devices.ts";
 import { NETDEV_KINDS, parseFilterDump, parseNetdev } from "./netdevs.ts";
 import { Status } from "./status.ts";
@@ -48,6 +49,8 @@ const parsed =
     }
   };
 
+const typing = new TypingOptions();
+
 const clockOption = (): Option =>
   new Option("--clock <clock>", "virtual: deterministic, costs charged; wall: a thread per CPU, real time")
     .choices(["virtual", "wall"])
@@ -68,6 +71,10 @@ function machineOptions(command: Command): Command {
       "order=LETTERS[,menu=on]: firmware's boot order, c hard disk, d CD-ROM",
       parsed(parseBoot),
     )
+    .addOption(
+      new Option("--vga <model>", "a VGA; default: std with -bios, else none").choices(["none", "std"]),
+    )
+    .option("--vga-bios <file>", "its option ROM; default: vgabios-stdvga.bin beside the BIOS image")
     .option("--bios-log <file>", "write what firmware says on its debug port (402H)")
     .option("--initrd <file>", "initial RAM disk, or module")
     .option("--append <string>", "kernel command line", "")
@@ -134,6 +141,8 @@ interface MachineFlags {
   readonly bios?: string;
   readonly boot?: { order?: string; menu?: boolean };
   readonly biosLog?: string;
+  readonly vga?: "none" | "std";
+  readonly vgaBios?: string;
   readonly initrd?: string;
   readonly append: string;
   readonly protocol?: BootProtocol;
@@ -172,6 +181,8 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
     ...(flags.bios === undefined ? {} : { bios: flags.bios }),
     ...(flags.boot?.order === undefined ? {} : { bootOrder: flags.boot.order }),
     ...(flags.boot?.menu === undefined ? {} : { bootMenu: flags.boot.menu }),
+    ...(flags.vga === undefined ? {} : { vga: flags.vga }),
+    ...(flags.vgaBios === undefined ? {} : { vgaBios: flags.vgaBios }),
     ...(flags.biosLog === undefined ? {} : { biosLog: flags.biosLog }),
     ...(flags.initrd === undefined ? {} : { initrd: flags.initrd }),
     ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
@@ -200,6 +211,27 @@ machineOptions(
   .option("--timeout <seconds>", "end the run after so much wall time", integer(1, 86400 * 365))
   .option("--stats <file>", "write counters as JSON at the end ('-': stderr)")
   .option("--trace <file>", "write one JSON line per VM exit; RIP and qualification as hexadecimal strings")
+  .option("--screen <file>", "at the end, write the characters on the screen ('-': stderr)")
+  .option("--screenshot <file>", "at the end, write the screen as a PNG")
+  .option(
+    "--keys <text>",
+    "type on the guest's keyboard: characters, and QEMU's names of keys as in <ctrl-alt-delete> (repeatable)",
+    parsed((text) => typing.type(text)),
+  )
+  .option(
+    "--keys-at <seconds>",
+    "time of the guest at which the next --keys are typed",
+    parsed((text) => typing.at(text)),
+  )
+  .option(
+    "--keys-after <text>",
+    "text on the screen or serial port after which the next --keys are typed",
+    parsed((text) => typing.after(text)),
+  )
+  .option(
+    "--until <text>",
+    "end the run, with status 0, once the guest has shown this on screen or serial port",
+  )
   .option("--no-reboot", "end instead of resetting when the guest asks for a reset")
   .addHelpText(
     "after",
@@ -210,14 +242,31 @@ Examples:
   exitless boot -kernel kernel.elf -drive file=disk.img,if=virtio,snapshot=on --path poll --completion eli --stats -`,
   )
   .action(
-    async (flags: MachineFlags & { timeout?: number; stats?: string; trace?: string; reboot: boolean }) => {
+    async (
+      flags: MachineFlags & {
+        timeout?: number;
+        stats?: string;
+        trace?: string;
+        screen?: string;
+        screenshot?: string;
+        until?: string;
+        reboot: boolean;
+      },
+    ) => {
       status = await boot({
-        machine: machineOf(flags),
+        machine: {
+          ...machineOf(flags),
+          ...(typing.typings.length > 0 && { keyboard: true }),
+        },
         clock: flags.clock,
         cost: flags.cost,
         timeoutSeconds: flags.timeout,
         stats: flags.stats,
         trace: flags.trace,
+        screen: flags.screen,
+        screenshot: flags.screenshot,
+        typings: typing.typings,
+        until: flags.until,
         reboot: flags.reboot,
       });
     },

@@ -6,6 +6,9 @@ import { Capture, type CaptureOptions } from "../devices/net/capture.ts";
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
+import type { I8042 } from "../devices/input/i8042.ts";
+import { screenOf, textOf, type Screen } from "../devices/vga/screen.ts";
+import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
 import { cpuModel, hypervisorLeaves, type CpuIdentity } from "../emulator/host/cpu-models.ts";
@@ -83,6 +86,8 @@ export interface Hardware {
   readonly dumps: readonly DumpPlan[];
   readonly timers: PcTimers;
   readonly firmware?: FirmwareHardware;
+  readonly vga?: { readonly rom?: Uint8Array };
+  readonly keyboardAndMouse?: boolean;
 }
 
 /** A capture of the frames of a netdev, by its number. */
@@ -107,13 +112,13 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes, firmware, netdevs }: Hardware): MemoryPlan {
+export function planHardware({ mode, smp, ramBytes, firmware, netdevs, vga }: Hardware): MemoryPlan {
   const romBytes = firmware?.rom.length ?? 0;
   const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp, romBytes) : ramBytes;
   return planMemory({
     cpus: smp,
     ramBytes: machineRam,
-    stateBytes: STATE_BYTES + netdevs.length * NETDEV_BYTES,
+    stateBytes: STATE_BYTES + netdevs.length * NETDEV_BYTES + (vga ? VIDEO_MEMORY_BYTES : 0),
     recordBytes: RECORD_BYTES,
     // A VM's ROM is in its hypervisor's RAM.
     romBytes: mode === "vm" ? 0 : romBytes,
@@ -216,12 +221,14 @@ export class Assembly {
   readonly #timings: DiskServiceTime[] = [];
 
   constructor(hardware: Hardware, parts: ThreadParts) {
-    const { mode, smp, profile, cpu } = hardware;
+    const { mode, smp, profile, cpu, vga, keyboardAndMouse = false } = hardware;
     this.hardware = hardware;
     this.memory = parts.memory;
     const firmware = this.#firmware();
     const attached = (context: DeviceContext): PcParts => ({
       disks: parts.drives.map((drive, index) => this.#disk(drive, index, context)),
+      ...(vga && { vga }),
+      keyboardAndMouse,
       cards: hardware.cards,
       network: {
         plans: hardware.netdevs,
@@ -291,7 +298,7 @@ export class Assembly {
   }
 
   #firmware(): Firmware | undefined {
-    const { firmware, ramBytes, smp, timers } = this.hardware;
+    const { firmware, ramBytes, smp, timers, vga, keyboardAndMouse } = this.hardware;
     if (!firmware) return undefined;
     const { rom, bootOrder, bootMenu } = firmware;
     const log = firmware.log === undefined ? undefined : new FirmwareLog(firmware.log);
@@ -301,7 +308,8 @@ export class Assembly {
       items: firmwareItems({
         ram: { lowRam: ramBytes, highRam: 0 },
         cpus: smp,
-        vga: false,
+        vga: vga !== undefined,
+        mouse: keyboardAndMouse === true,
         timers,
         bootMenu,
       }),
@@ -321,6 +329,23 @@ export class Assembly {
     const timing = new DiskServiceTime(context, { label: `disk ${index} timing` });
     this.#timings.push(timing);
     return { ...disk, timing };
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && screenOf(vga.state);
+  }
+
+  /** The characters on the screen; undefined without a VGA, and where it shows a picture. */
+  get screenText(): readonly string[] | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && textOf(vga.state);
+  }
+
+  /** The 8042 with the keyboard and mouse behind it, where there are any. */
+  get input(): I8042 {
+    return (this.vm ?? this.board).pc.keyboard;
   }
 
   /** Every CPU has halted with interrupts off (or was never started), so that neither timers nor input can wake it. */
@@ -409,6 +434,8 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
     timers: hardware.timers,
     signature: identity.signature,
     featureFlags,
+    vga: hardware.vga !== undefined,
+    mouse: hardware.keyboardAndMouse === true,
   });
   const image = loadBootImage(
     {

@@ -556,7 +556,7 @@ export class ExitDispatch {
       linear,
     );
     vcpu.shadowIdt.locate(
-      at !== undefined && vm.memory.isRam(at) ? at : undefined,
+      at !== undefined && vm.isPlainRam(at) ? at : undefined,
       vmcs.read32(F.GUEST_IDTR_LIMIT),
     );
     vcpu.state.flush = 1;

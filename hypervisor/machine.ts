@@ -5,7 +5,8 @@
  * Everything volatile is in `memory` (and the disks' overlays), so a snapshot is a copy of them.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Capture } from "../devices/net/capture.ts";
 import type { MachineMemory } from "../emulator/host/core.ts";
 import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
@@ -14,7 +15,7 @@ import { BoardClock } from "../emulator/machine/clock.ts";
 import { parseCostProfile, type CostProfile } from "../emulator/machine/cost-profile.ts";
 import { parseBootOrder, readBios, type BootOrder } from "../emulator/machine/firmware/bios.ts";
 import type { BootImage } from "../emulator/machine/loaders/boot-image.ts";
-import type { ImageFile } from "../emulator/machine/read-image.ts";
+import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import { Scheduler } from "../emulator/machine/scheduler.ts";
 import { StateAllocator } from "../layout/struct.ts";
 import {
@@ -32,6 +33,8 @@ import {
   type Software,
   type SoftwareOptions,
 } from "./assembly.ts";
+import { keyEvents } from "../devices/input/scan-codes.ts";
+import type { Screen } from "../devices/vga/screen.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { HostNetwork, type FramePort } from "./host-network.ts";
@@ -81,6 +84,12 @@ export interface MachineOptions extends SoftwareOptions {
   readonly bootMenu?: boolean;
   /** A file for what firmware writes to its debug port (402H). */
   readonly biosLog?: string;
+  /** A VGA. Default: `std` with firmware, else `none`. */
+  readonly vga?: "none" | "std";
+  /** The VGA's option ROM (SeaVGABIOS). Default: `vgabios-stdvga.bin` beside the BIOS image, if it is there. */
+  readonly vgaBios?: string;
+  /** A PS/2 keyboard and mouse. Default: with firmware or a VGA. */
+  readonly keyboard?: boolean;
   /** Bytes the guest writes to its first serial port. */
   readonly onSerial?: (byte: number) => void;
   /** Every VM exit, as it is entered in the ledger. */
@@ -224,6 +233,11 @@ export class Machine {
     );
   }
 
+  /** Seconds since power-on of the machine's clock. */
+  get seconds(): number {
+    return this.cycles / this.profile.frequencyHz;
+  }
+
   #metalClocks(): number[] {
     return this.board.cores.map(
       (core) => core!.state.instructions * core!.state.cyclesPerInstruction + core!.state.charged,
@@ -294,6 +308,29 @@ export class Machine {
     this.board.cores.forEach((core, i) => Object.assign(core!.state, clocks[i]!));
     this.board.state.resets = resets + 1;
     this.#assembly.boot(this.#software);
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    return this.#assembly.screen;
+  }
+
+  /** The characters on it alone; undefined where it shows a picture. */
+  get screenText(): readonly string[] | undefined {
+    return this.#assembly.screenText;
+  }
+
+  /**
+   * Types on the guest's keyboard: characters of the US layout, names of QEMU's `sendkey` in angle brackets. Nothing happens
+   * without a keyboard. Throws RangeError where there is no such key.
+   */
+  type(keys: string): void {
+    this.#assembly.input.keyboard?.type(keyEvents(keys));
+  }
+
+  /** Moves the guest's mouse (right and up are positive) and sets its buttons: 1 left, 2 right, 4 middle. */
+  moveMouse(x: number, y: number, wheel = 0, buttons = 0): void {
+    this.#assembly.input.mouse?.move(x, y, wheel, buttons);
   }
 
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */
@@ -468,6 +505,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   const firmware = checkFirmware(options);
   const netdevs = options.netdevs ?? [];
+  const vga = checkVga(options);
   return {
     mode,
     clock,
@@ -483,7 +521,23 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     ...(firmware && { firmware }),
     netdevs: planNetdevs(netdevs, clock, profile.frequencyHz),
     dumps: planDumps(options.filterDumps ?? [], netdevs),
+    ...(vga && { vga }),
+    ...((options.keyboard ?? (firmware !== undefined || vga !== undefined)) && { keyboardAndMouse: true }),
   };
+}
+
+const VGA_BIOS = "vgabios-stdvga.bin";
+const MOST_ROM_BYTES = 256 * 1024;
+
+function checkVga({ bios, vga, vgaBios }: MachineOptions): Hardware["vga"] {
+  if ((vga ?? (bios === undefined ? "none" : "std")) === "none") {
+    if (vgaBios !== undefined) throw new OptionError("--vga-bios needs -vga std");
+    return undefined;
+  }
+  const beside =
+    bios === undefined ? undefined : join(dirname(typeof bios === "string" ? bios : bios.path), VGA_BIOS);
+  const path = vgaBios ?? (beside !== undefined && existsSync(beside) ? beside : undefined);
+  return path === undefined ? {} : { rom: readImage(path, "VGA option ROM", MOST_ROM_BYTES).bytes };
 }
 
 function checkFirmware(options: MachineOptions): FirmwareHardware | undefined {

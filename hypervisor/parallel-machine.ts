@@ -23,6 +23,8 @@ import {
   type OpenDrive,
   type Software,
 } from "./assembly.ts";
+import { keyEvents } from "../devices/input/scan-codes.ts";
+import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -187,6 +189,29 @@ export class ParallelMachine {
     const { resets } = this.board.state;
     this.#powerOn();
     this.board.state.resets = resets + 1;
+  }
+
+  /** What is on the guest's screen; undefined without a VGA. */
+  get screen(): Screen | undefined {
+    return this.#assembly.screen;
+  }
+
+  /** The characters on it alone; undefined where it shows a picture. */
+  get screenText(): readonly string[] | undefined {
+    return this.#assembly.screenText;
+  }
+
+  /**
+   * Types on the guest's keyboard: characters of the US layout, names of QEMU's `sendkey` in angle brackets. Nothing happens
+   * without a keyboard. Throws RangeError where there is no such key.
+   */
+  type(keys: string): void {
+    this.board.lock!.hold(() => this.#assembly.input.keyboard?.type(keyEvents(keys)));
+  }
+
+  /** Moves the guest's mouse (right and up are positive) and sets its buttons: 1 left, 2 right, 4 middle. */
+  moveMouse(x: number, y: number, wheel = 0, buttons = 0): void {
+    this.board.lock!.hold(() => this.#assembly.input.mouse?.move(x, y, wheel, buttons));
   }
 
   /** Hands bytes to the guest's first serial port; returns how many were accepted. */

@@ -232,6 +232,11 @@ export class Vm {
     }
   }
 
+  /** RAM whatever the attribute map says. */
+  isPlainRam(guestPhysical: number): boolean {
+    return this.memory.isRam(guestPhysical) && this.rom?.covers(guestPhysical) !== true;
+  }
+
   /** Where a guest-physical page lies and what the guest may do there; undefined where a device answers, or nobody. */
   placeOf(page: number): PagePlace | undefined {
     if (this.rom?.covers(page) === true) return this.rom.place(page);

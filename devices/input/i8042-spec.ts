@@ -10,12 +10,17 @@ export const STATUS_SYSTEM = 1 << 2;
 export const STATUS_COMMAND = 1 << 3;
 /** The keyboard is not inhibited. */
 export const STATUS_UNLOCKED = 1 << 4;
+/** The output buffer holds a byte of the auxiliary device. */
+export const STATUS_AUX = 1 << 5;
 export const STATUS_TIMEOUT = 1 << 6;
 
 export const COMMAND_BYTE_IRQ1 = 1 << 0;
+export const COMMAND_BYTE_IRQ12 = 1 << 1;
 export const COMMAND_BYTE_SYSTEM = 1 << 2;
 export const COMMAND_BYTE_KEYBOARD_DISABLED = 1 << 4;
 export const COMMAND_BYTE_AUX_DISABLED = 1 << 5;
+/** The keyboard's codes are translated to set 1. */
+export const COMMAND_BYTE_TRANSLATE = 1 << 6;
 
 export const READ_COMMAND_BYTE = 0x20;
 export const WRITE_COMMAND_BYTE = 0x60;
@@ -46,6 +51,7 @@ export const RESEND = 0xfe;
 export const OUTPUT_PORT_RESET_N = 1 << 0;
 export const OUTPUT_PORT_A20 = 1 << 1;
 export const OUTPUT_PORT_OBF = 1 << 4;
+export const OUTPUT_PORT_AUX_OBF = 1 << 5;
 
 /** Input port: keyboard not locked, manufacturing jumper open. */
 export const INPUT_PORT = 0xa0;

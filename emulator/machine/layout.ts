@@ -21,6 +21,7 @@ export const PIT_IRQ = 0;
 export const PIT_GSI = 2;
 export const KEYBOARD_IRQ = 1;
 export const RTC_IRQ = 8;
+export const MOUSE_IRQ = 12;
 export const SCI_IRQ = 9;
 export const FLOAT_ERROR_IRQ = 13;
 export const IDE_IRQS = [14, 15] as const;
@@ -28,3 +29,4 @@ export const IDE_IRQS = [14, 15] as const;
 /** PCI slots of bus 0. */
 export const SLOT_HOST_BRIDGE = 0;
 export const SLOT_PIIX = 1;
+export const SLOT_VGA = 2;

@@ -51,6 +51,7 @@ import { HPET_BYTES } from "../../devices/timer/hpet-spec.ts";
 import { Hpet } from "../../devices/timer/hpet.ts";
 import { I8254 } from "../../devices/timer/i8254.ts";
 import { Mc146818 } from "../../devices/timer/mc146818.ts";
+import { Vga } from "../../devices/vga/vga.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
 import { buildCards, type CardBackEnds, type CardOptions } from "./cards.ts";
 import type { Firmware } from "./firmware/bios.ts";
@@ -77,6 +78,10 @@ export interface PcParts extends Omit<CardBackEnds, "links"> {
   readonly disks: readonly PcDisk[];
   readonly cards: readonly CardOptions[];
   readonly network: NetworkParts;
+  /** A VGA, with its option ROM where there is one. */
+  readonly vga?: { readonly rom?: Uint8Array };
+  /** Behind the 8042, which is there in any case. */
+  readonly keyboardAndMouse?: boolean;
 }
 
 /** Which of the timers that a PC may be without it has. */
@@ -140,6 +145,8 @@ export class Pc {
   readonly pm: AcpiPm;
   readonly floatError: FloatErrorLatch;
   readonly hostBridge: HostBridge;
+  readonly vga: Vga | undefined;
+  readonly keyboard: I8042;
   readonly #devices: readonly Resettable[];
 
   constructor(options: PcOptions) {
@@ -174,7 +181,12 @@ export class Pc {
       },
     });
     this.uart = new Uart16550(context, { label: name("COM1"), irq: irq(at.COM1_IRQ), sink: options.serial });
-    const keyboard = new I8042(context, { label: name("8042"), irq: irq(at.KEYBOARD_IRQ), system });
+    this.keyboard = new I8042(context, {
+      label: name("8042"),
+      irq: irq(at.KEYBOARD_IRQ),
+      system,
+      ...(options.parts.keyboardAndMouse === true && { auxiliaryIrq: irq(at.MOUSE_IRQ) }),
+    });
     this.floatError = new FloatErrorLatch(context, {
       label: name("float error"),
       irq: irq(at.FLOAT_ERROR_IRQ),
@@ -217,6 +229,15 @@ export class Pc {
     this.pci.add(at.SLOT_PIIX, 0, isaBridge.pci);
     this.pci.add(at.SLOT_PIIX, 1, this.ide.pci);
     this.pci.add(at.SLOT_PIIX, 3, pmFunction.pci);
+    if (options.parts.vga) {
+      this.vga = new Vga(context, {
+        label: name("VGA"),
+        ports: this.ports,
+        memory: this.mmio,
+        ...options.parts.vga,
+      });
+      this.pci.add(at.SLOT_VGA, 0, this.vga.pci);
+    }
     this.network = new Network(context, diskContext, label, options.parts.network);
     const backEnds = { ...options.parts, links: this.network.links };
     const cards = buildCards(options.parts.cards, backEnds, {
@@ -246,8 +267,8 @@ export class Pc {
       fixed("PIT", 0x40, 4, this.pit, { maxAccess: 1, ...timer });
       fixed("port 61H", 0x61, 1, this.pit.port61, { maxAccess: 1, ...timer });
     }
-    fixed("8042 data", 0x60, 1, keyboard.dataPort, { maxAccess: 1 });
-    fixed("8042 command", 0x64, 1, keyboard.commandPort, { maxAccess: 1 });
+    fixed("8042 data", 0x60, 1, this.keyboard.dataPort, { maxAccess: 1 });
+    fixed("8042 command", 0x64, 1, this.keyboard.commandPort, { maxAccess: 1 });
     fixed("RTC", 0x70, 2, rtc, { maxAccess: 1 });
     fixed("port 92H", 0x92, 1, resetControl.systemControlPortA, { maxAccess: 1 });
     fixed("APM control", 0xb2, 2, this.pm.smiPorts, { maxAccess: 1 });
@@ -304,7 +325,7 @@ export class Pc {
       ...(this.pit ? [this.pit] : []),
       rtc,
       this.uart,
-      keyboard,
+      this.keyboard,
       this.floatError,
       this.pm,
       resetControl,
@@ -317,6 +338,7 @@ export class Pc {
       // Before the cards, whose reset clears their links.
       this.network,
       ...cards.flatMap(({ devices }) => devices),
+      ...(this.vga ? [this.vga] : []),
       ...(fwCfg ? [fwCfg] : []),
     ];
   }

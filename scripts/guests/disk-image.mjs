@@ -2,13 +2,13 @@
  * A disk image that a BIOS boots: GRUB's boot.img in the master boot record, its core behind it, and one ext2 partition with the
  * files given. Nothing is mounted and no privilege is needed: mke2fs fills the file system.
  *
- *   node scripts/guests/disk-image.mjs --grub FOLDER --output disk.img [--size MIB] --config grub.cfg [PATH=FILE …]
+ *   node scripts/guests/disk-image.mjs --grub FOLDERS --output disk.img [--size MIB] --config grub.cfg [PATH=FILE …]
  *
- * FOLDER holds the unpacked packages grub-common and grub-pc-bin (usr/bin/grub-mkimage, usr/lib/grub/i386-pc). Each PATH=FILE puts a
- * file into the image.
+ * FOLDERS, divided by colons, hold the unpacked packages grub-common (usr/bin/grub-mkimage) and grub-pc-bin (usr/lib/grub/i386-pc). Each
+ * PATH=FILE puts a file into the image.
  */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -34,17 +34,19 @@ export function run(command, args, options = {}) {
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}: ${stderr}`);
 }
 
-/** The shared libraries beside the tools of unpacked packages. */
-export const toolEnvironment = (grub) => ({
-  ...process.env,
-  LD_LIBRARY_PATH: [join(grub, "usr/lib/x86_64-linux-gnu"), join(grub, "lib/x86_64-linux-gnu")].join(":"),
-});
+/** A file of the unpacked packages in `folders`. */
+export function findFile(folders, path) {
+  const found = folders.map((folder) => join(folder, path)).find((file) => existsSync(file));
+  if (found === undefined) throw new Error(`${path} is in none of ${folders.join(", ")}`);
+  return found;
+}
+
+const I386_PC = "usr/lib/grub/i386-pc";
 
 /** GRUB's core for a format of grub-mkimage, which looks for its configuration at `prefix`. */
 export function makeCore({ grub, format, prefix, modules, output }) {
-  const library = join(grub, "usr/lib/grub/i386-pc");
-  const args = ["-O", format, "-d", library, "-p", prefix, "-o", output, ...modules];
-  run(join(grub, "usr/bin/grub-mkimage"), args, { env: toolEnvironment(grub) });
+  const args = ["-O", format, "-d", findFile(grub, I386_PC), "-p", prefix, "-o", output, ...modules];
+  run(findFile(grub, "usr/bin/grub-mkimage"), args);
   return readFileSync(output);
 }
 
@@ -71,7 +73,7 @@ export function fillFolder(folder, files, config) {
 }
 
 /**
- * @param {{ grub: string, output: string, sizeMib: number, files: Record<string, string>, config: string,
+ * @param {{ grub: string[], output: string, sizeMib: number, files: Record<string, string>, config: string,
  *   modules?: string[] }} options
  */
 export function buildDiskImage({ grub, output, sizeMib, files, config, modules = [] }) {
@@ -85,6 +87,7 @@ export function buildDiskImage({ grub, output, sizeMib, files, config, modules =
     // A fixed UUID and directory hash: equal files give equal images but for their times.
     const extended = `offset=${offset},hash_seed=6f1c9f1e-0a53-4d7b-9d3c-1b3a5c7e9f00,root_owner=0:0`;
     const uuid = "6f1c9f1e-0a53-4d7b-9d3c-1b3a5c7e9f01";
+    const search = { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } };
     run("mke2fs", [
       "-q",
       "-F",
@@ -106,7 +109,7 @@ export function buildDiskImage({ grub, output, sizeMib, files, config, modules =
       modules: ["biosdisk", "part_msdos", "ext2", ...COMMON_MODULES, ...modules],
       output: join(work, "core.img"),
     });
-    installGrub(output, readFileSync(join(grub, "usr/lib/grub/i386-pc/boot.img")), core, sizeMib);
+    installGrub(output, readFileSync(findFile(grub, join(I386_PC, "boot.img"))), core, sizeMib);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -162,8 +165,11 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { grub, output, size = "64", config } = options;
   if (!grub || !output || !config) {
     process.stderr.write(
-      "usage: disk-image.mjs --grub FOLDER --output FILE --config GRUB.CFG [--size MIB] PATH=FILE …\n",
+      "usage: disk-image.mjs --grub FOLDERS --output FILE --config GRUB.CFG [--size MIB] PATH=FILE …\n",
     );
     process.exitCode = 2;
-  } else buildDiskImage({ grub, output, sizeMib: Number(size), files, config: readFileSync(config, "utf8") });
+  } else {
+    const text = readFileSync(config, "utf8");
+    buildDiskImage({ grub: grub.split(":"), output, sizeMib: Number(size), files, config: text });
+  }
 }

@@ -2,7 +2,7 @@
  * An ISO image that a BIOS boots from a CD-ROM by El Torito without emulation: GRUB, a configuration and the files given. Made by
  * xorriso.
  *
- *   node scripts/guests/iso-image.mjs --grub FOLDER --output boot.iso --config grub.cfg [PATH=FILE …]
+ *   node scripts/guests/iso-image.mjs --grub FOLDERS --output boot.iso --config grub.cfg [PATH=FILE …]
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { COMMON_MODULES, fillFolder, makeCore, parseWords, run } from "./disk-image.mjs";
 
 /**
- * @param {{ grub: string, output: string, files: Record<string, string>, config: string, modules?: string[],
+ * @param {{ grub: string[], output: string, files: Record<string, string>, config: string, modules?: string[],
  *   xorriso?: string }} options
  */
 export function buildIsoImage({ grub, output, files, config, modules = [], xorriso = "xorriso" }) {
@@ -44,7 +44,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { options, files } = parseWords(process.argv.slice(2));
   const { grub, output, config } = options;
   if (!grub || !output || !config) {
-    process.stderr.write("usage: iso-image.mjs --grub FOLDER --output FILE --config GRUB.CFG PATH=FILE …\n");
+    process.stderr.write("usage: iso-image.mjs --grub FOLDERS --output FILE --config GRUB.CFG PATH=FILE …\n");
     process.exitCode = 2;
-  } else buildIsoImage({ grub, output, files, config: readFileSync(config, "utf8") });
+  } else buildIsoImage({ grub: grub.split(":"), output, files, config: readFileSync(config, "utf8") });
 }

@@ -142,7 +142,9 @@ export function hlt(record: usize): void {
 }
 
 export function pause(record: usize): void {
-  if (exitOnPause(record)) return;
+  // In virtual time others get the turn here, where a spin-wait loop expects them to go on: two CPUs with loops of equal length could
+  // meet for ever at its other instructions.
+  if (mustWait() || exitOnPause(record)) return;
   cpu.pauses++;
   // A spin-wait loop. In parallel mode the thread that it waits for may need this host processor: now and then it is
   // given away for a moment, or until this CPU has something to look at.

@@ -18,6 +18,7 @@ export interface FirmwareItemsOptions {
   readonly ram: RamSize;
   readonly cpus: number;
   readonly vga: boolean;
+  readonly mouse: boolean;
   readonly timers: PcTimers;
   /** Show the firmware's boot menu and wait for a key. */
   readonly bootMenu: boolean;
@@ -49,8 +50,8 @@ function e820(ram: RamSize): Uint8Array {
   return table.bytes;
 }
 
-export function firmwareItems({ ram, cpus, vga, timers, bootMenu }: FirmwareItemsOptions): FwCfgItems {
-  const files = new Map(acpiFiles({ cpus, vga, timers }));
+export function firmwareItems({ ram, cpus, vga, mouse, timers, bootMenu }: FirmwareItemsOptions): FwCfgItems {
+  const files = new Map(acpiFiles({ cpus, vga, mouse, timers }));
   files.set("etc/e820", e820(ram));
   files.set("etc/boot-fail-wait", u32(BOOT_FAIL_WAIT));
   // Without a VGA the firmware's screen is the serial port.

@@ -23,6 +23,8 @@ export interface FirmwareOptions {
   readonly featureFlags: number;
   readonly pmBase?: number;
   readonly isaBridgeDevice?: number;
+  readonly vga?: boolean;
+  readonly mouse?: boolean;
 }
 
 export interface Firmware {

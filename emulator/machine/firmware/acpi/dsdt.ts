@@ -19,6 +19,7 @@ import {
   HPET_BASE,
   IOAPIC_BASE,
   KEYBOARD_IRQ,
+  MOUSE_IRQ,
   PIT_IRQ,
   RTC_IRQ,
 } from "../../layout.ts";
@@ -32,6 +33,8 @@ export interface DsdtOptions {
   readonly pmBase: number;
   /** Device number of the PIIX3 on bus 0; its function 0 is the ISA bridge. */
   readonly isaBridgeDevice: number;
+  /** There is a mouse behind the 8042. */
+  readonly mouse?: boolean;
   readonly timers: PcTimers;
 }
 
@@ -172,7 +175,7 @@ function hostBridge(options: DsdtOptions): Aml {
   );
 }
 
-function isaBridge({ isaBridgeDevice, timers }: DsdtOptions): Aml {
+function isaBridge({ isaBridgeDevice, mouse, timers }: DsdtOptions): Aml {
   return aml.device(
     "ISA",
     aml.define("_ADR", aml.integer((isaBridgeDevice << 16) >>> 0)),
@@ -204,6 +207,9 @@ function isaBridge({ isaBridgeDevice, timers }: DsdtOptions): Aml {
         resources.irq(1 << KEYBOARD_IRQ),
       ),
     ),
+    ...(mouse === true
+      ? [aml.device("MOUS", identify("PNP0F13"), currentResources(resources.irq(1 << MOUSE_IRQ)))]
+      : []),
     aml.device(
       "COM1",
       identify("PNP0501", 1),

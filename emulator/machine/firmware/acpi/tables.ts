@@ -40,8 +40,9 @@ export interface AcpiOptions {
   readonly pmBase?: number;
   /** Device number of the PIIX3 on bus 0; the board's by default. */
   readonly isaBridgeDevice?: number;
-  /** The board has a VGA. */
+  /** The board has a VGA, and a mouse. */
   readonly vga?: boolean;
+  readonly mouse?: boolean;
   /** Timers that a PC may be without; by default both. */
   readonly timers?: PcTimers;
 }
@@ -233,7 +234,8 @@ function mcfg(): Uint8Array {
 
 /** Lays out all tables from `base` on. */
 export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout {
-  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, vga = false, timers = BOTH_TIMERS } = options;
+  const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, timers = BOTH_TIMERS } = options;
+  const { vga = false, mouse = false } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
@@ -245,7 +247,8 @@ export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout
     return at;
   };
   const facsAt = place("FACS", facs(), 64);
-  const dsdtAt = place("DSDT", systemTable("DSDT", 2, buildDsdtAml({ pmBase, isaBridgeDevice, timers })));
+  const aml = buildDsdtAml({ pmBase, isaBridgeDevice, mouse, timers });
+  const dsdtAt = place("DSDT", systemTable("DSDT", 2, aml));
   const roots = [
     place("FACP", fadt(facsAt, dsdtAt, pmBase, vga)),
     place("APIC", madt(cpus)),

@@ -204,6 +204,7 @@ test("the PM function places the ACPI block", () => {
 });
 
 test("PAM registers tell the board of changes", () => {
+  const before = w.mapChanges;
   expect(w.host.pam(0)).toEqual({ read: false, write: false });
   write(0, 0, 0x59, 1, 0x30);
   write(0, 0, 0x5a, 1, 0x21);
@@ -212,7 +213,7 @@ test("PAM registers tell the board of changes", () => {
     { read: true, write: false },
     { read: false, write: true },
   ]);
-  expect(w.mapChanges).toBe(2);
+  expect(w.mapChanges - before).toBe(2);
 });
 
 describe("MSI-X", () => {
