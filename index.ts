@@ -1,11 +1,17 @@
 /**
  * The library: `import { Machine } from "exitless"`, with the command line's words.
  */
+export { HostSwitch, type SwitchPort } from "./hypervisor/host-switch.ts";
+export type { FramePort } from "./hypervisor/host-network.ts";
 export { Machine, OptionError, loadCostProfile } from "./hypervisor/machine.ts";
 export type {
   CharacterOptions,
   CpuStats,
   DeviceOptions,
+  FilterDumpOptions,
+  HostForward,
+  NetdevOptions,
+  StreamAddress,
   DriveOptions,
   MachineOptions,
   MachineStats,

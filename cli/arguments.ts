@@ -17,6 +17,8 @@ const QEMU_WORDS = new Set([
   "machine",
   "device",
   "chardev",
+  "netdev",
+  "object",
   "cdrom",
   "vga",
   "no-reboot",

@@ -27,6 +27,8 @@ export interface BootOptions {
 /** Cycles between two looks at the terminal, the clock and signals in virtual time; milliseconds in wall time. */
 const SLICE_CYCLES = 5_000_000;
 const SLICE_MILLISECONDS = 10;
+/** Fewer instructions than this share of a slice's cycles: the guest is idle. */
+const IDLE_SHARE = 0.02;
 const CTRL_A = 1;
 
 /** Serial output, gathered and written to stdout in pieces; never lost, whatever ends the process. */
@@ -144,6 +146,13 @@ export async function boot(options: BootOptions): Promise<number> {
   const machine =
     options.clock === "wall" ? new ParallelMachine(machineOptions) : new Machine(machineOptions);
   for (const note of machine.bootImage?.notes ?? []) process.stderr.write(`exitless: ${note}\n`);
+  try {
+    await machine.networkReady();
+  } catch (error) {
+    await machine.close();
+    throw error;
+  }
+  for (const line of machine.describeNetwork()) process.stderr.write(`exitless: ${line}\n`);
   const input = new SerialInput();
   const signals = { interrupted: false };
   const onSignal = (): void => void (signals.interrupted = true);
@@ -171,6 +180,18 @@ export async function boot(options: BootOptions): Promise<number> {
       clearInterval(look);
     }
   };
+  /**
+   * What waits for something outside must not see its virtual time run away: a slice in which hardly anything was executed takes as
+   * long outside. Guests with no way out wait for nobody.
+   */
+  let executed = 0;
+  const idleMilliseconds = (): number => {
+    if (!(machine instanceof Machine) || !machine.hasOutsideNetwork) return 0;
+    const now = machine.board.cores.reduce((sum, core) => sum + core!.state.instructions, 0);
+    const isIdle = now - executed < SLICE_CYCLES * IDLE_SHARE;
+    executed = now;
+    return isIdle ? (SLICE_CYCLES / machine.profile.frequencyHz) * 1000 : 0;
+  };
   let status: number = Status.OK;
   try {
     for (;;) {
@@ -183,7 +204,7 @@ export async function boot(options: BootOptions): Promise<number> {
         (result.end === "idle" &&
           machine instanceof Machine &&
           !machine.isDead &&
-          (input.isOpen || accepted > 0));
+          (input.isOpen || accepted > 0 || machine.hasOutsideNetwork));
       if (result.end === "reset" && goesOn) machine.reset();
       if (!goesOn) {
         if (result.end === "triple-fault")
@@ -208,9 +229,8 @@ export async function boot(options: BootOptions): Promise<number> {
         break;
       }
       // Keys and signals arrive between slices; an idle guest waits for them without using the processor.
-      await new Promise((resolve) =>
-        result.end === "idle" ? setTimeout(resolve, 10) : setImmediate(resolve),
-      );
+      const wait = result.end === "idle" ? 10 : idleMilliseconds();
+      await new Promise((resolve) => (wait > 0 ? setTimeout(resolve, wait) : setImmediate(resolve)));
     }
     writeScreen(machine.screen, options);
     if (options.stats !== undefined) {

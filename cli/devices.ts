@@ -3,7 +3,7 @@ import { MOST_PORTS } from "../devices/virtio/console/device.ts";
 import type { CharacterOptions } from "../hypervisor/characters.ts";
 import type { DeviceOptions } from "../hypervisor/devices.ts";
 import { MOST_LUN, MOST_TARGET } from "../devices/virtio/scsi/device.ts";
-import { Properties } from "./properties.ts";
+import { optional, Properties } from "./properties.ts";
 
 type Model = DeviceOptions["model"];
 /** Reads a model's own properties; `id` and `addr` are every card's. */
@@ -15,6 +15,11 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
   "virtio-blk-pci": (p) => ({
     drive: p.required("drive"),
     ...optional("queues", p.integer("num-queues", 1, 16)),
+  }),
+  e1000: networkCard,
+  "virtio-net-pci": (p) => ({
+    ...networkCard(p),
+    ...optional("queuePairs", p.integer("queue-pairs", 1, 8)),
   }),
   "virtio-rng-pci": () => ({}),
   "virtio-balloon-pci": () => ({}),
@@ -32,9 +37,14 @@ const PARSERS: { readonly [M in Model]: Parser<M> } = {
   "ide-hd": (p) => ({ drive: p.required("drive"), ...optional("bus", p.take("bus")) }),
 };
 
+function networkCard(p: Properties): { readonly netdev: string; readonly mac?: string } {
+  return { netdev: p.required("netdev"), ...optional("mac", p.take("mac")) };
+}
+
 /** Other names of the same models, as QEMU has them. */
 const ALIASES: Readonly<Record<string, Model>> = {
   "virtio-blk": "virtio-blk-pci",
+  "virtio-net": "virtio-net-pci",
   "virtio-rng": "virtio-rng-pci",
   "virtio-scsi": "virtio-scsi-pci",
   "virtio-serial": "virtio-serial-pci",
@@ -60,9 +70,10 @@ export function parseDevice(text: string): DeviceOptions {
     ...optional("id", p.take("id")),
     ...(BUS_MODELS.has(model) ? {} : optional("slot", slotOf(p))),
   };
+  const packed = model.startsWith("virtio-") && p.isOn("packed") ? { packed: true } : {};
   const own = PARSERS[model](p);
   p.end();
-  return { model, ...common, ...own } as DeviceOptions;
+  return { model, ...common, ...packed, ...own } as DeviceOptions;
 }
 
 function portOptions(p: Properties): { chardev?: string; name?: string; bus?: string } {
@@ -90,9 +101,4 @@ function slotOf(p: Properties): number | undefined {
   const match = /^(?:0x)?([0-9a-f]{1,2})(?:\.0)?$/i.exec(text);
   const slot = match ? parseInt(match[1]!, 16) : NaN;
   return slot <= 31 ? slot : p.fail(`addr=${text} must be a PCI slot in hexadecimal, 0 to 1f`);
-}
-
-/** A property that may be absent, for spreading. */
-function optional<K extends string, V>(name: K, value: V | undefined): { [key in K]?: V } {
-  return value === undefined ? {} : ({ [name]: value } as { [key in K]?: V });
 }

@@ -13,6 +13,8 @@ import {
   type CharacterOptions,
   type DeviceOptions,
   type DriveOptions,
+  type FilterDumpOptions,
+  type NetdevOptions,
 } from "../hypervisor/machine.ts";
 import type { RequestPath } from "../hypervisor/request-paths.ts";
 import type { CompletionPath } from "../hypervisor/vm.ts";
@@ -23,6 +25,7 @@ import { compareDisk, formatCompare } from "./compare.ts";
 import { formatExits, measureExits } from "./exits.ts";
 import { DEVICE_MODELS, parseCharacter, parseDevice } from "./devices.ts";
 import { TypingOptions } from "./typing.ts";
+import { NETDEV_KINDS, parseFilterDump, parseNetdev } from "./netdevs.ts";
 import { Status } from "./status.ts";
 
 let status: number = Status.OK;
@@ -101,6 +104,18 @@ function machineOptions(command: Command): Command {
       [],
     )
     .option(
+      "--netdev <spec>",
+      `KIND,id=N[,loss=P][,duplicate=P][,reorder=P][,seed=N][,latency=US][,bandwidth=MBIT]… (repeatable); kinds: ${NETDEV_KINDS.join(", ")}`,
+      collect(parseNetdev),
+      [],
+    )
+    .option(
+      "--object <spec>",
+      "filter-dump,id=I,netdev=N,file=F[,maxlen=BYTES]: capture a network's frames (repeatable)",
+      collect(parseFilterDump),
+      [],
+    )
+    .option(
       "--machine <spec>",
       "hpet=on|off, pit=on|off: timers that the board has (repeatable)",
       collect(parseMachine),
@@ -141,6 +156,8 @@ interface MachineFlags {
   readonly device: readonly DeviceOptions[];
   readonly balloon?: number;
   readonly chardev: readonly CharacterOptions[];
+  readonly netdev: readonly NetdevOptions[];
+  readonly object: readonly FilterDumpOptions[];
   readonly cdrom?: string;
   readonly machine: readonly { readonly hpet?: boolean; readonly pit?: boolean }[];
   readonly mode: "vm" | "metal";
@@ -162,6 +179,8 @@ function machineOf(flags: MachineFlags): Parameters<typeof boot>[0]["machine"] {
         : [...flags.drive, { file: flags.cdrom, interface: "ide", media: "cdrom", index: 2 }],
     devices: flags.device,
     characters: flags.chardev,
+    netdevs: flags.netdev,
+    filterDumps: flags.object,
     timers: Object.assign({}, ...flags.machine) as (typeof flags.machine)[number],
     mode: flags.mode,
     ...(flags.balloon === undefined ? {} : { balloon: flags.balloon }),

@@ -6,6 +6,7 @@ const COMMA = "\0";
 export class Properties {
   readonly #option: string;
   readonly #values = new Map<string, string>();
+  readonly #lists: ReadonlyMap<string, string[]>;
 
   /**
    * Throws an Error that names the wrong part, as every method here does.
@@ -13,9 +14,11 @@ export class Properties {
    * @param option the text with the option's name, for messages: `-drive file=…`
    * @param text the properties
    * @param first name of a first property that may be given as its value alone
+   * @param many names of properties that may be given more than once
    */
-  constructor(option: string, text: string, first?: string) {
+  constructor(option: string, text: string, first?: string, many: readonly string[] = []) {
     this.#option = option;
+    this.#lists = new Map(many.map((name) => [name, []]));
     text
       .replaceAll(",,", COMMA)
       .split(",")
@@ -28,8 +31,11 @@ export class Properties {
   }
 
   #put(name: string, value: string): void {
-    if (this.#values.has(name)) this.fail(`${name}= is given twice`);
-    this.#values.set(name, value.replaceAll(COMMA, ","));
+    const plain = value.replaceAll(COMMA, ",");
+    const list = this.#lists.get(name);
+    if (list !== undefined) list.push(plain);
+    else if (this.#values.has(name)) this.fail(`${name}= is given twice`);
+    else this.#values.set(name, plain);
   }
 
   /** Refuses the option. */
@@ -41,6 +47,11 @@ export class Properties {
     const value = this.#values.get(name);
     this.#values.delete(name);
     return value;
+  }
+
+  /** The values of a property that may be given more than once. */
+  all(name: string): readonly string[] {
+    return this.#lists.get(name)?.splice(0) ?? [];
   }
 
   /** A value that must be there and not empty. */
@@ -66,17 +77,36 @@ export class Properties {
   }
 
   integer(name: string, least: number, most: number): number | undefined {
+    return this.#numeric(name, least, most, Number.isInteger);
+  }
+
+  number(name: string, least: number, most: number): number | undefined {
+    return this.#numeric(name, least, most, Number.isFinite);
+  }
+
+  #numeric(
+    name: string,
+    least: number,
+    most: number,
+    isKind: (value: number) => boolean,
+  ): number | undefined {
     const text = this.take(name);
     if (text === undefined) return undefined;
     const value = text.trim() === "" ? NaN : Number(text);
-    return Number.isInteger(value) && value >= least && value <= most
+    return isKind(value) && value >= least && value <= most
       ? value
       : this.fail(`${name}=${text} must be ${least} to ${most}`);
   }
 
   /** Everything has been taken, or the rest is not known. */
   end(): void {
-    const [unknown] = this.#values.keys();
+    const lists = [...this.#lists].filter(([, values]) => values.length > 0);
+    const [unknown] = [...this.#values.keys(), ...lists.map(([name]) => name)];
     if (unknown !== undefined) this.fail(`${unknown}= is not known`);
   }
+}
+
+/** A property that may be absent, for spreading. */
+export function optional<K extends string, V>(name: K, value: V | undefined): { [key in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { [key in K]?: V });
 }

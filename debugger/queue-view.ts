@@ -68,6 +68,10 @@ function queueStateLines(
   const s = queue.state;
   if (s.enabled === 0) return [`queue ${q}: not enabled, size ${s.size}`];
   const table = s.descHigh * 2 ** 32 + s.descLow;
+  if (s.packed !== 0)
+    return [
+      `queue ${q}: packed, size ${s.size}, ring at ${hex(table)}; next to take ${s.lastAvail} (wrap ${s.availWrap}), next used ${s.usedIndex} (wrap ${s.usedWrap})`,
+    ];
   const driver = s.driverHigh * 2 ** 32 + s.driverLow;
   const device = s.deviceHigh * 2 ** 32 + s.deviceLow;
   const available = read(driver, spec.RING_ENTRIES + 2 * s.size + 2);

@@ -186,3 +186,64 @@ export interface DiskTiming {
   /** Registers a request issued now and returns the cycle at which it completes. */
   complete(operation: StorageOperation, sector: number, byteLength: number): number;
 }
+
+/**
+ * What the sender of a frame has left to be done by whoever needs it done: the meaning of the header that virtio puts before a frame
+ * (virtio 1.2, "struct virtio_net_hdr"). All zero: the frame is as it goes over a wire.
+ */
+export interface FrameOffload {
+  /** Where the bytes begin whose ones' complement sum is to be completed; 0 when the frame's checksums are complete. */
+  readonly checksumStart: number;
+  /** Where the sum belongs, from `checksumStart`. It holds the pseudo-header's sum already. */
+  readonly checksumOffset: number;
+  /** TCP payload bytes of each frame that this one stands for; 0 when it stands for itself. */
+  readonly segmentBytes: number;
+  /** With `segmentBytes`: TCP over IPv4 or IPv6. */
+  readonly segmentation: 0 | 4 | 6;
+  /** The first segment alone keeps CWR. */
+  readonly ecn: boolean;
+  /** Somebody trustworthy made or checked the transport checksum. */
+  readonly checked: boolean;
+}
+
+/** What a receiver takes undone; see `FrameOffload`. */
+export interface OffloadsTaken {
+  readonly checksum: boolean;
+  readonly tcp4: boolean;
+  readonly tcp6: boolean;
+  readonly ecn: boolean;
+}
+
+/** The device at the end of a link. */
+export interface NetworkReceiver {
+  /** Frames have arrived: `peek` and `take`. */
+  arrived(): void;
+  /** `isUp` has changed. */
+  carrierChanged(): void;
+  /** What may arrive undone; undefined: nobody listens, frames are dropped. */
+  listens(): OffloadsTaken | undefined;
+}
+
+export interface ReceivedFrame {
+  /** A view on the link's memory, valid until `take`. */
+  readonly bytes: Uint8Array;
+  readonly offload: FrameOffload;
+}
+
+/**
+ * A network device's way to the network. Frames begin with the destination address and end before the frame check
+ * sequence. Frames on their way are data in shared memory; arrival is an event.
+ */
+export interface NetworkLink {
+  /** Sends a frame; it is copied. What the network has no room for is dropped. */
+  send(frame: Uint8Array, offload: FrameOffload): void;
+  /** The oldest frame that has arrived and was not taken. */
+  peek(): ReceivedFrame | undefined;
+  /** Takes the frame that `peek` returned. */
+  take(): void;
+  /** Forgets what has arrived and what is on its way to this device. */
+  clear(): void;
+  readonly isUp: boolean;
+  /** Configuration: once, while building. */
+  connect(receiver: NetworkReceiver): void;
+}

@@ -3,6 +3,7 @@
  * on the same memory, from the same options: construction touches no state, so equal options give the same machine.
  */
 import { BALLOON_PAGE } from "../devices/virtio/balloon/device.ts";
+import { Capture, type CaptureOptions } from "../devices/net/capture.ts";
 import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.ts";
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
@@ -28,6 +29,7 @@ import { applyEntryState } from "../emulator/machine/loaders/entry-state.ts";
 import type { BootImage, BootProtocol } from "../emulator/machine/loaders/boot-image.ts";
 import { readImage, type ImageFile } from "../emulator/machine/read-image.ts";
 import type { Actor } from "../emulator/machine/scheduler.ts";
+import type { NetdevPlan, Network, NetworkParts } from "../emulator/machine/network.ts";
 import { NO_PARTS, type Pc, type PcDisk, type PcParts, type PcTimers } from "../emulator/machine/pc.ts";
 import { planMemory, type MemoryPlan } from "../layout/memory-map.ts";
 import { Pin } from "../layout/vmx.ts";
@@ -43,6 +45,8 @@ const MIB = 1024 * 1024;
 /** Where the hypervisor's pages begin: its VM's memory is in large pages. */
 const MACHINE_BASE = 2 * MIB;
 const STATE_BYTES = 16 * MIB;
+/** Frames under way to and from one netdev. */
+const NETDEV_BYTES = 3 * MIB;
 const RECORD_BYTES = 4 * MIB;
 const RFLAGS_IF = 1n << 9n;
 const WAKING_PIN_CONTROLS = Pin.PREEMPTION_TIMER | Pin.EXTERNAL_INTERRUPT_EXITING;
@@ -83,10 +87,17 @@ export interface Hardware {
   readonly characters: readonly CharacterOptions[];
   /** What the balloon is to leave the guest, bytes. */
   readonly balloon?: number;
+  readonly netdevs: readonly NetdevPlan[];
+  readonly dumps: readonly DumpPlan[];
   readonly timers: PcTimers;
   readonly firmware?: FirmwareHardware;
   readonly vga?: { readonly rom?: Uint8Array };
   readonly keyboardAndMouse?: boolean;
+}
+
+/** A capture of the frames of a netdev, by its number. */
+export interface DumpPlan extends CaptureOptions {
+  readonly netdev: number;
 }
 
 /** The machine starts in firmware: the ROM, and what is asked of it. */
@@ -106,13 +117,13 @@ export function wallProfile(profile: CostProfile): CostProfile {
 }
 
 /** Where everything lies in the memory of such a machine. Throws RangeError when it does not fit. */
-export function planHardware({ mode, smp, ramBytes, firmware, vga }: Hardware): MemoryPlan {
+export function planHardware({ mode, smp, ramBytes, firmware, netdevs, vga }: Hardware): MemoryPlan {
   const romBytes = firmware?.rom.length ?? 0;
   const machineRam = mode === "vm" ? MACHINE_BASE + Vm.machineBytes(ramBytes, smp, romBytes) : ramBytes;
   return planMemory({
     cpus: smp,
     ramBytes: machineRam,
-    stateBytes: STATE_BYTES + (vga ? VIDEO_MEMORY_BYTES : 0),
+    stateBytes: STATE_BYTES + netdevs.length * NETDEV_BYTES + (vga ? VIDEO_MEMORY_BYTES : 0),
     recordBytes: RECORD_BYTES,
     // A VM's ROM is in its hypervisor's RAM.
     romBytes: mode === "vm" ? 0 : romBytes,
@@ -181,6 +192,11 @@ export function openDrives(drives: readonly DriveOptions[], overlays?: Overlays)
   return open;
 }
 
+/** Opens the captures of this thread; `begin` on the one that is first. */
+export function openCaptures(dumps: readonly DumpPlan[], begin: boolean): Capture[] {
+  return dumps.map((dump) => new Capture(dump, begin));
+}
+
 /** What one thread brings to the machine. */
 export interface ThreadParts {
   readonly module: WebAssembly.Module;
@@ -191,6 +207,11 @@ export interface ThreadParts {
   readonly drives: readonly OpenDrive[];
   /** A byte of the guest's first serial port. */
   readonly transmit: (byte: number) => void;
+  /** Frames for the host, and its timers: see `NetworkParts`. */
+  readonly toHost: NetworkParts["toHost"];
+  readonly hostTimer: NetworkParts["hostTimer"];
+  /** Captures opened by this thread, as `hardware.dumps` has them. */
+  readonly captures: readonly Capture[];
   readonly onExit?: (entry: LedgerEntry) => void;
 }
 
@@ -225,6 +246,12 @@ export class Assembly {
       ...(vga && { vga }),
       keyboardAndMouse,
       cards: hardware.cards,
+      network: {
+        plans: hardware.netdevs,
+        toHost: parts.toHost,
+        hostTimer: parts.hostTimer,
+        capture: (netdev) => this.#capture(netdev, parts),
+      },
       timers: hardware.timers,
       characters: hardware.characters.map((one) => openCharacter(one, parts.transmit)),
       entropy: hardware.clock === "virtual" ? "seeded" : "host",
@@ -261,6 +288,30 @@ export class Assembly {
     }
     const shutdown = (): void => this.board.request(BoardRequest.TRIPLE_FAULT);
     this.actors = this.vm?.actors ?? this.board.cores.map((core) => new CpuActor(core!, { shutdown }));
+  }
+
+  /** The guest's networks. */
+  get network(): Network {
+    return (this.vm?.pc ?? this.board.pc).network;
+  }
+
+  /** Plugs a netdev's cable in or pulls it. Throws RangeError for a netdev that does not exist. */
+  setLink(id: string, up: boolean): void {
+    const index = this.hardware.netdevs.findIndex((netdev) => netdev.id === id);
+    if (index < 0) throw new RangeError(`no netdev has the id ${id}`);
+    this.network.links[index]!.setUp(up);
+  }
+
+  #capture(netdev: number, { captures, clock }: ThreadParts): ((frame: Uint8Array) => void) | undefined {
+    const own = captures.filter((_, index) => this.hardware.dumps[index]!.netdev === netdev);
+    if (own.length === 0) return undefined;
+    return (frame) => {
+      const now = clock.now();
+      const seconds = Math.floor(now / clock.frequencyHz);
+      const rest = now - seconds * clock.frequencyHz;
+      const nanoseconds = Math.floor((rest * 1e9) / clock.frequencyHz);
+      for (const capture of own) capture.add(clock.epochSeconds + seconds, nanoseconds, frame);
+    };
   }
 
   #firmware(): Firmware | undefined {

@@ -3,11 +3,13 @@
  * every name is resolved, every default filled in, and every card has a slot.
  */
 import { PORTS as AHCI_PORTS } from "../devices/ahci/spec.ts";
+import { parseMac } from "../devices/net/ethernet.ts";
 import { MOST_LUN, MOST_TARGET, MOST_UNITS } from "../devices/virtio/scsi/device.ts";
 import { MOST_PORTS } from "../devices/virtio/console/device.ts";
 import { FIRST_CARD_SLOT, LAST_CARD_SLOT, type CardOptions } from "../emulator/machine/cards.ts";
 import type { DriveOptions } from "./assembly.ts";
 import type { CharacterOptions } from "./characters.ts";
+import type { NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
 
 /**
@@ -36,16 +38,35 @@ interface SerialPort extends Named {
   readonly bus?: string;
 }
 
+interface VirtioCard extends Card {
+  /** Offers packed virtqueues. Default: no. */
+  readonly packed?: boolean;
+}
+
+interface NetworkCard {
+  /** The id of a netdev. */
+  readonly netdev: string;
+  /** `52:54:00:12:34:56`. Default: that, counted up by card. */
+  readonly mac?: string;
+}
+
 /** A device by its QEMU model: a card, or what is attached to a card's bus. `drive` is the id of one with `if=none`. */
 export type DeviceOptions =
-  | (Card & {
+  | (VirtioCard & {
       readonly model: "virtio-blk-pci";
       readonly drive: string;
       /** Request queues. Default 1. */
       readonly queues?: number;
     })
-  | (Card & { readonly model: "virtio-rng-pci" })
-  | (Card & {
+  | (VirtioCard & { readonly model: "virtio-rng-pci" })
+  | (VirtioCard &
+      NetworkCard & {
+        readonly model: "virtio-net-pci";
+        /** Pairs of receive and transmit queues. Default 1. */
+        readonly queuePairs?: number;
+      })
+  | (Card & NetworkCard & { readonly model: "e1000" })
+  | (VirtioCard & {
       readonly model: "virtio-scsi-pci";
       /** Request queues. Default 1. */
       readonly queues?: number;
@@ -59,8 +80,8 @@ export type DeviceOptions =
       readonly target?: number;
       readonly lun?: number;
     })
-  | (Card & { readonly model: "virtio-balloon-pci" })
-  | (Card & {
+  | (VirtioCard & { readonly model: "virtio-balloon-pci" })
+  | (VirtioCard & {
       readonly model: "virtio-serial-pci";
       /** 1: the simple device, without control queues. Default 8. */
       readonly maxPorts?: number;
@@ -75,15 +96,6 @@ export type DeviceOptions =
       readonly bus?: string;
     });
 
-/** Kinds of work that the thread of a request path has room for, beside those of the IDE controller. */
-const MOST_TASKS = 26;
-/** A card of each kind posts so many. */
-const TASKS: Readonly<Partial<Record<CardOptions["kind"], number>>> = {
-  "virtio-blk": 2,
-  "virtio-scsi": 2,
-  ahci: 1,
-};
-
 /**
  * The machine's cards: those of drives with `if=virtio` first, as QEMU places them, then the controller of those with `if=ahci`.
  * Throws OptionError, naming the device, when a name or a slot is not to be had.
@@ -91,9 +103,13 @@ const TASKS: Readonly<Partial<Record<CardOptions["kind"], number>>> = {
 export function planCards(
   drives: readonly DriveOptions[],
   devices: readonly DeviceOptions[],
-  characters: readonly CharacterOptions[] = [],
+  backEnds: {
+    readonly characters?: readonly CharacterOptions[];
+    readonly netdevs?: readonly NetdevOptions[];
+  } = {},
 ): CardOptions[] {
-  const plan = new CardPlan(drives, devices, characters);
+  const { characters = [], netdevs = [] } = backEnds;
+  const plan = new CardPlan(drives, devices, characters, netdevs);
   drives.forEach((drive, index) => {
     if (drive.interface === "virtio")
       plan.add("-drive if=virtio", undefined, {
@@ -119,6 +135,9 @@ export function planCards(
 const nameOf = ({ model, id }: DeviceOptions): string =>
   `-device ${model}${id === undefined ? "" : `,id=${id}`}`;
 
+/** Where addresses that nobody chose begin: QEMU's. */
+const FIRST_MAC = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56] as const;
+
 class CardPlan {
   readonly cards: CardOptions[] = [];
   /** Places in `cards` by the cards' ids. */
@@ -126,13 +145,16 @@ class CardPlan {
   readonly #unusedDrives = new Map<string, number>();
   readonly #unusedCharacters = new Map<string, number>();
   readonly #takenSlots = new Set<number>();
-  #tasks = 0;
+  readonly #netdevs: readonly NetdevOptions[];
+  readonly #usedNetdevs = new Set<string>();
 
   constructor(
     drives: readonly DriveOptions[],
     devices: readonly DeviceOptions[],
     characters: readonly CharacterOptions[],
+    netdevs: readonly NetdevOptions[],
   ) {
+    this.#netdevs = netdevs;
     characters.forEach(({ id }, index) => {
       if (this.#unusedCharacters.has(id))
         throw new OptionError(`-chardev id=${id}: there are two of that name`);
@@ -161,21 +183,36 @@ class CardPlan {
           kind: "virtio-blk",
           drive: this.#drive(who, device.drive),
           queues: device.queues ?? 1,
-          slot: device.slot ?? this.slot(who),
+          ...this.#virtioPlace(who, device),
         });
         break;
       case "virtio-rng-pci":
-        this.add(who, device.id, { kind: "virtio-rng", slot: device.slot ?? this.slot(who) });
+        this.add(who, device.id, { kind: "virtio-rng", ...this.#virtioPlace(who, device) });
+        break;
+      case "virtio-net-pci":
+        this.add(who, device.id, {
+          kind: "virtio-net",
+          queuePairs: device.queuePairs ?? 1,
+          ...this.#netdev(who, device),
+          ...this.#virtioPlace(who, device),
+        });
+        break;
+      case "e1000":
+        this.add(who, device.id, {
+          kind: "e1000",
+          ...this.#netdev(who, device),
+          slot: device.slot ?? this.slot(who),
+        });
         break;
       case "virtio-balloon-pci":
-        this.add(who, device.id, { kind: "virtio-balloon", slot: device.slot ?? this.slot(who) });
+        this.add(who, device.id, { kind: "virtio-balloon", ...this.#virtioPlace(who, device) });
         break;
       case "virtio-serial-pci": {
         const { maxPorts = MOST_PORTS } = device;
         if (maxPorts < 1 || maxPorts > MOST_PORTS)
           throw new OptionError(`${who}: max_ports=${maxPorts} must be 1 to ${MOST_PORTS}`);
-        const slot = device.slot ?? this.slot(who);
-        this.add(who, device.id, { kind: "virtio-console", multiport: maxPorts > 1, ports: [], slot });
+        const place = this.#virtioPlace(who, device);
+        this.add(who, device.id, { kind: "virtio-console", multiport: maxPorts > 1, ports: [], ...place });
         break;
       }
       case "virtconsole":
@@ -190,7 +227,7 @@ class CardPlan {
           kind: "virtio-scsi",
           queues: device.queues ?? 1,
           units: [],
-          slot: device.slot ?? this.slot(who),
+          ...this.#virtioPlace(who, device),
         });
         break;
       case "scsi-hd":
@@ -203,8 +240,6 @@ class CardPlan {
   }
 
   add(who: string, id: string | undefined, card: CardOptions): void {
-    this.#tasks += TASKS[card.kind] ?? 0;
-    if (this.#tasks > MOST_TASKS) throw new OptionError(`${who}: too many disks and adapters`);
     if (id !== undefined) {
       if (this.#byId.has(id)) throw new OptionError(`${who}: another device has that id`);
       this.#byId.set(id, this.cards.length);
@@ -240,6 +275,29 @@ class CardPlan {
       );
     if (this.#takenSlots.has(slot)) throw new OptionError(`${who}: slot ${slot} is taken`);
     this.#takenSlots.add(slot);
+  }
+
+  #virtioPlace(who: string, device: VirtioCard): { readonly slot: number; readonly packed?: boolean } {
+    const slot = device.slot ?? this.slot(who);
+    return device.packed === true ? { slot, packed: true } : { slot };
+  }
+
+  #netdev(
+    who: string,
+    { netdev: id, mac: text }: NetworkCard,
+  ): { readonly netdev: number; readonly mac: Uint8Array } {
+    const index = this.#netdevs.findIndex((netdev) => netdev.id === id);
+    if (index < 0)
+      throw new OptionError(`${who},netdev=${id}: no netdev has that id; give -netdev KIND,id=${id}`);
+    if (this.#usedNetdevs.has(id))
+      throw new OptionError(`${who},netdev=${id}: another device has that netdev`);
+    const counted = Uint8Array.from(FIRST_MAC);
+    counted[5]! += this.#usedNetdevs.size;
+    this.#usedNetdevs.add(id);
+    const mac = text === undefined ? counted : parseMac(text);
+    if (mac === undefined)
+      throw new OptionError(`${who},mac=${text ?? ""}: must be one station's, as 52:54:00:12:34:56`);
+    return { netdev: index, mac };
   }
 
   #drive(who: string, id: string): number {

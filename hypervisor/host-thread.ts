@@ -5,12 +5,16 @@
 import type { Actor } from "../emulator/machine/scheduler.ts";
 import type { BoardLock } from "../emulator/machine/board-lock.ts";
 import { NEVER } from "../emulator/machine/events.ts";
-import { struct, u32, u53, u8, type StateAllocator, type ViewOf } from "../layout/struct.ts";
+import { array, struct, u32, u53, u8, type StateAllocator, type ViewOf } from "../layout/struct.ts";
+
+const WORK_WORDS = 4;
+/** Kinds of work that a thread can have. */
+const MOST_TASKS = 32 * WORK_WORDS;
 
 export const HostThreadStruct = struct("HostThread", {
   clock: u53,
   /** One bit per kind of pending work. */
-  work: u32,
+  work: array("u32", WORK_WORDS),
   /** The polling thread alone: nothing can happen until somebody runs again. */
   parked: u8,
   steps: u53,
@@ -83,22 +87,31 @@ export class HostThread implements Actor {
 
   reset(): void {
     this.state.clock = this.#options.now();
-    this.state.work = 0;
+    this.state.work.fill(0);
     this.state.parked = 0;
   }
 
-  /** Adds a kind of work; returns its bit. Configuration. Lower bits are served first. */
+  /** Adds a kind of work; returns its number. Configuration. Lower numbers are served first. */
   addTask(task: ThreadTask): number {
-    if (this.#tasks.length >= 31) throw new RangeError(`${this.label}: too many kinds of work`);
-    this.#tasks.push(task);
-    return 1 << (this.#tasks.length - 1);
+    if (this.#tasks.length >= MOST_TASKS) throw new RangeError(`${this.label}: too many kinds of work`);
+    return this.#tasks.push(task) - 1;
+  }
+
+  /** Work `task` has been posted and not begun. */
+  isPosted(task: number): boolean {
+    return (this.state.work[task >> 5]! & (1 << (task & 31))) !== 0;
+  }
+
+  get #hasWork(): boolean {
+    for (const word of this.state.work) if (word !== 0) return true;
+    return false;
   }
 
   /** Posts work. A thread whose last work was over before now sleeps, and takes time to wake. */
-  post(bit: number): void {
+  post(task: number): void {
     const s = this.state;
-    const hadWork = s.work !== 0;
-    s.work |= bit;
+    const hadWork = this.#hasWork;
+    s.work[task >> 5]! |= 1 << (task & 31);
     if (this.#options.isParallel) {
       if (s.parked === 0) return;
       s.parked = 0;
@@ -123,11 +136,13 @@ export class HostThread implements Actor {
   /** Does one piece of pending work. False: there is none. */
   step(): boolean {
     const s = this.state;
-    if (s.work === 0) return false;
-    const index = 31 - Math.clz32(s.work & -s.work);
-    s.work &= ~(1 << index);
+    const index = s.work.findIndex((word) => word !== 0);
+    if (index < 0) return false;
+    const word = s.work[index]!;
+    const task = 32 * index + 31 - Math.clz32(word & -word);
+    s.work[index] = word & (word - 1);
     s.steps++;
-    this.#tasks[index]!.run(this);
+    this.#tasks[task]!.run(this);
     return true;
   }
 
@@ -154,7 +169,7 @@ export class HostThread implements Actor {
     return this.state.clock;
   }
   isIdle(): boolean {
-    return this.state.work === 0;
+    return !this.#hasWork;
   }
   wakeTime(): number {
     return NEVER;
@@ -226,7 +241,7 @@ export class PollThread implements Actor {
   reset(now: number): void {
     this.state.clock = now;
     this.state.parked = 1;
-    this.state.work = 0;
+    this.state.work.fill(0);
   }
 
   charge(cycles: number): void {

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Capture } from "../devices/net/capture.ts";
 import type { MachineMemory } from "../emulator/host/core.ts";
 import { parseCpuSpec } from "../emulator/host/cpu-spec.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
@@ -21,6 +22,7 @@ import {
   Assembly,
   VIRTUAL_EPOCH,
   createMemory,
+  openCaptures,
   openDrives,
   prepareSoftware,
   wallProfile,
@@ -37,7 +39,9 @@ import { planCards, type DeviceOptions } from "./devices.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
+import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
+import { planDumps, planNetdevs, type FilterDumpOptions, type NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
 import type { RequestPath } from "./request-paths.ts";
@@ -47,6 +51,7 @@ export type { DriveOptions } from "./assembly.ts";
 export type { CharacterOptions } from "./characters.ts";
 export type { MemoryReport } from "./assembly.ts";
 export type { DeviceOptions } from "./devices.ts";
+export type { FilterDumpOptions, HostForward, NetdevOptions, StreamAddress } from "./netdevs.ts";
 export { OptionError } from "./option-error.ts";
 export type { CpuStats, MachineStats } from "./stats.ts";
 
@@ -70,6 +75,10 @@ export interface MachineOptions extends SoftwareOptions {
   readonly timers?: { readonly hpet?: boolean; readonly pit?: boolean };
   /** Cards, and what is attached to their buses. */
   readonly devices?: readonly DeviceOptions[];
+  /** Networks, each for one device or (kind `peer`) as a port of a switch. */
+  readonly netdevs?: readonly NetdevOptions[];
+  /** Captures of networks' frames. */
+  readonly filterDumps?: readonly FilterDumpOptions[];
   /** `metal`: the guest owns the machine; `vm`: it runs under the hypervisor. Default `vm`. */
   readonly mode?: "metal" | "vm";
   readonly path?: RequestPath;
@@ -165,6 +174,8 @@ export class Machine {
   /** Undefined where the machine starts in firmware. */
   readonly bootImage: BootImage | undefined;
   readonly #drives: readonly OpenDrive[];
+  readonly #captures: readonly Capture[];
+  readonly #hostNetwork: HostNetwork;
   readonly #assembly: Assembly;
   readonly #software: Software;
   readonly #hardware: Hardware;
@@ -181,6 +192,17 @@ export class Machine {
     if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
+    this.#captures = openCaptures(hardware.dumps, true);
+    this.#hostNetwork = new HostNetwork(options.netdevs ?? [], {
+      deliver: (netdev, frame, offload) => {
+        const hadRoom = this.#assembly.network.links[netdev]!.deliver(frame, offload);
+        this.scheduler.interrupt();
+        return hadRoom;
+      },
+      now: () => this.board.clock.now() / profile.frequencyHz,
+      arm: (netdev, seconds) =>
+        this.#assembly.network.hostTimers[netdev]!.arm(Math.ceil(seconds * profile.frequencyHz)),
+    });
     try {
       const clock = new BoardClock(profile.frequencyHz, VIRTUAL_EPOCH);
       this.#assembly = new Assembly(hardware, {
@@ -190,6 +212,9 @@ export class Machine {
         localCpus: Array.from({ length: smp }, (_, i) => i),
         drives: this.#drives,
         transmit: options.onSerial ?? (() => undefined),
+        toHost: (netdev, frame, offload) => this.#hostNetwork.frame(netdev, frame, offload),
+        hostTimer: (netdev) => this.#hostNetwork.timer(netdev),
+        captures: this.#captures,
         ...(options.onExit ? { onExit: options.onExit } : {}),
       });
       const { board, vm, actors } = this.#assembly;
@@ -332,6 +357,31 @@ export class Machine {
     return this.#assembly.receive(input);
   }
 
+  /** Resolves when everything of `netdevs` that listens on the host does; rejects with OptionError. */
+  networkReady(): Promise<void> {
+    return this.#hostNetwork.ready();
+  }
+
+  /** Something outside, behind a netdev, may send at any time: a guest that waits is not the end. */
+  get hasOutsideNetwork(): boolean {
+    return this.#hostNetwork.reachesOut;
+  }
+
+  /** Where the host's side of the netdevs is to be found, one line each. */
+  describeNetwork(): string[] {
+    return this.#hostNetwork.describe();
+  }
+
+  /** The frames of a netdev of kind `host`. */
+  network(id: string): FramePort {
+    return this.#hostNetwork.port(id);
+  }
+
+  /** Plugs a netdev's cable in or pulls it. */
+  setLink(id: string, up: boolean): void {
+    this.#assembly.setLink(id, up);
+  }
+
   stats(): MachineStats {
     return collectStats(this.#assembly, this.cycles);
   }
@@ -443,9 +493,11 @@ export class Machine {
     return this.#hardware.ramBytes;
   }
 
-  /** Closes the image files. */
+  /** Closes image files, captures and sockets. */
   close(): void {
     for (const drive of this.#drives) drive.close();
+    for (const capture of this.#captures) capture.close();
+    this.#hostNetwork.close();
   }
 }
 
@@ -477,6 +529,7 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     throw new OptionError("--balloon needs -device virtio-balloon-pci");
   const profile = options.cost ?? loadCostProfile("nehalem-2010");
   const firmware = checkFirmware(options);
+  const netdevs = options.netdevs ?? [];
   const vga = checkVga(options);
   return {
     mode,
@@ -491,8 +544,10 @@ export function checkOptions(options: MachineOptions, clock: "virtual" | "wall")
     characters,
     ...(options.balloon === undefined ? {} : { balloon: options.balloon * MIB }),
     timers: { hpet: true, pit: true, ...options.timers },
-    cards: planCards(drives, options.devices ?? [], characters),
+    cards: planCards(drives, options.devices ?? [], { characters, netdevs }),
     ...(firmware && { firmware }),
+    netdevs: planNetdevs(netdevs, clock, profile.frequencyHz),
+    dumps: planDumps(options.filterDumps ?? [], netdevs),
     ...(vga && { vga }),
     ...((options.keyboard ?? (firmware !== undefined || vga !== undefined)) && { keyboardAndMouse: true }),
   };

@@ -6,6 +6,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import type { Capture } from "../devices/net/capture.ts";
 import type { MachineMemory } from "../emulator/host/core.ts";
 import { BoardRequest, type Board } from "../emulator/machine/board.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
@@ -14,6 +15,7 @@ import { wallClock, type Epoch } from "../emulator/machine/wall-clock.ts";
 import {
   Assembly,
   createMemory,
+  openCaptures,
   openDrives,
   placesOf,
   prepareSoftware,
@@ -26,6 +28,7 @@ import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { startCharacters } from "./characters.ts";
+import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { checkOptions, loadCore, type MachineOptions, type RunEnd, type RunResult } from "./machine.ts";
 import { ParallelChannels } from "./parallel-channels.ts";
@@ -57,6 +60,9 @@ export class ParallelMachine {
   readonly #assembly: Assembly;
   readonly #channels: ParallelChannels;
   readonly #drives: readonly OpenDrive[];
+  readonly #captures: readonly Capture[];
+  readonly #hostNetwork: HostNetwork;
+  readonly #networkTimers: (NodeJS.Timeout | undefined)[] = [];
   readonly #clock: BoardClock;
   readonly #onSerial: (byte: number) => void;
   readonly #onExit: ((entry: LedgerEntry) => void) | undefined;
@@ -80,6 +86,13 @@ export class ParallelMachine {
     if (hardware.firmware?.log !== undefined) FirmwareLog.start(hardware.firmware.log);
     this.memory = createMemory(hardware);
     this.#drives = openDrives(hardware.drives);
+    this.#captures = openCaptures(hardware.dumps, true);
+    this.#hostNetwork = new HostNetwork(options.netdevs ?? [], {
+      deliver: (netdev, frame, offload) =>
+        this.#hold(() => this.#assembly.network.links[netdev]!.deliver(frame, offload)),
+      now: () => this.seconds,
+      arm: (netdev, seconds) => this.#armTimer(netdev, seconds),
+    });
     try {
       this.#epoch = process.hrtime();
       this.#clock = new BoardClock(hardware.profile.frequencyHz, Math.floor(Date.now() / 1000));
@@ -91,11 +104,15 @@ export class ParallelMachine {
         localCpus: [],
         drives: this.#drives,
         transmit: (byte) => this.#onSerial(byte),
+        // No device runs on this thread but where it delivers a frame, and a frame that comes back at once waits for its turn.
+        toHost: (netdev, frame, offload) => this.#channels.sendFrame(netdev, frame, offload),
+        hostTimer: () => undefined,
+        captures: this.#captures,
       });
       const { board, vm } = this.#assembly;
       this.board = board;
       this.vm = vm;
-      this.#channels = new ParallelChannels(board.allocator);
+      this.#channels = new ParallelChannels(board.allocator, hardware.netdevs.length);
       board.stopping = () => this.#assembly.signalHostThreads();
       board.kicked = (index) => board.kick(index);
       this.#assembly.clearPlacedState();
@@ -135,6 +152,7 @@ export class ParallelMachine {
     if (this.#settle) throw new Error("the machine is running");
     const drain = setInterval(() => this.#drain(), DRAIN_INTERVAL);
     this.#isRunning = true;
+    void this.#watchFrames();
     this.#isPausing = false;
     try {
       if (!this.#workers) await this.#start();
@@ -211,7 +229,7 @@ export class ParallelMachine {
 
   /** Hands keys to the guest: to its console on the terminal, or to the first serial port. Returns how many were accepted. */
   receive(input: Uint8Array): number {
-    return this.board.lock!.hold(() => this.#assembly.receive(input));
+    return this.#hold(() => this.#assembly.receive(input));
   }
 
   /** The counters; exact between two runs. */
@@ -232,6 +250,9 @@ export class ParallelMachine {
 
   #closeDrives(): void {
     for (const drive of this.#drives) drive.close();
+    for (const capture of this.#captures) capture.close();
+    for (const timer of this.#networkTimers) clearTimeout(timer);
+    this.#hostNetwork.close();
   }
 
   #roles(): Role[] {
@@ -297,6 +318,56 @@ export class ParallelMachine {
 
   #drain(): void {
     this.#channels.serial.drain(this.#onSerial);
+    this.#drainFrames();
+  }
+
+  /** Under the board's lock; who has it may be waiting for room in the ring of serial output, which only this thread makes. */
+  #hold<T>(act: () => T): T {
+    return this.board.lock!.hold(act, () => this.#channels.serial.drain(this.#onSerial));
+  }
+
+  /** Hands frames for the host to its side of the network. They are taken under the lock and handed on outside of it. */
+  #drainFrames(): void {
+    for (let netdev = 0; netdev < this.#hardware.netdevs.length; netdev++) {
+      if (!this.#channels.hasFrames(netdev)) continue;
+      const frames = this.#hold(() => this.#channels.takeFrames(netdev));
+      for (const { bytes, offload } of frames) this.#hostNetwork.frame(netdev, bytes, offload);
+    }
+  }
+
+  /** While the machine runs: takes frames as soon as a thread says that there are some. */
+  async #watchFrames(): Promise<void> {
+    if (this.#hardware.netdevs.length === 0) return;
+    while (this.#isRunning) {
+      await this.#channels.moreFrames(DRAIN_INTERVAL);
+      this.#drainFrames();
+    }
+  }
+
+  #armTimer(netdev: number, seconds: number): void {
+    clearTimeout(this.#networkTimers[netdev]);
+    const milliseconds = Math.max(1, (seconds - this.seconds) * 1000);
+    this.#networkTimers[netdev] = setTimeout(() => this.#hostNetwork.timer(netdev), milliseconds);
+  }
+
+  /** Resolves when everything of `netdevs` that listens on the host does; rejects with OptionError. */
+  networkReady(): Promise<void> {
+    return this.#hostNetwork.ready();
+  }
+
+  /** Where the host's side of the netdevs is to be found, one line each. */
+  describeNetwork(): string[] {
+    return this.#hostNetwork.describe();
+  }
+
+  /** The frames of a netdev of kind `host`. */
+  network(id: string): FramePort {
+    return this.#hostNetwork.port(id);
+  }
+
+  /** Plugs a netdev's cable in or pulls it. */
+  setLink(id: string, up: boolean): void {
+    this.#hold(() => this.#assembly.setLink(id, up));
   }
 
   #result(): RunResult {

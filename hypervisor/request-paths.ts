@@ -22,7 +22,7 @@ export interface RequestPathsOptions {
 /** A queue's device and the task that serves it. */
 interface Served {
   readonly device: ServedVirtio;
-  readonly serveBit: number;
+  readonly serveTask: number;
 }
 
 export class RequestPaths {
@@ -70,7 +70,7 @@ export class RequestPaths {
       state: context.state,
       clock: context.clock,
       timer: (label, fire) => {
-        const bit = this.ioThread.addTask({
+        const task = this.ioThread.addTask({
           label,
           run: (thread) => {
             this.#onThread(thread, () => {
@@ -80,7 +80,7 @@ export class RequestPaths {
             });
           },
         });
-        return context.timer(label, () => this.ioThread.post(bit));
+        return context.timer(label, () => this.ioThread.post(task));
       },
     };
   }
@@ -98,7 +98,7 @@ export class RequestPaths {
     this.#devices = devices;
     const served = devices.map((device, index): Served => {
       const completions = board.events.timer(`${this.#label} virtio ${index} disk`, () =>
-        this.ioThread.post(completeBit),
+        this.ioThread.post(completeTask),
       );
       const serve = (thread: HostThread): void => {
         this.#onThread(thread, () => {
@@ -127,18 +127,18 @@ export class RequestPaths {
           armFor(device, completions);
         });
       };
-      const serveBit = this.ioThread.addTask({ label: `virtio ${index} requests`, run: serve });
-      const completeBit: number = this.ioThread.addTask({
+      const serveTask = this.ioThread.addTask({ label: `virtio ${index} requests`, run: serve });
+      const completeTask: number = this.ioThread.addTask({
         label: `virtio ${index} completions`,
         run: complete,
       });
       device.setService({
         notified: () => {
-          if (this.#path !== "poll") this.ioThread.post(serveBit);
-          else if (device.transport.isQueueLive(0)) this.ioThread.post(serveBit);
+          if (this.#path !== "poll") this.ioThread.post(serveTask);
+          else if (device.transport.isQueueLive(0)) this.ioThread.post(serveTask);
         },
       });
-      return { device, serveBit };
+      return { device, serveTask };
     });
     if (this.#path !== "poll") return;
     this.#pollThread = new PollThread(board.allocator, {
@@ -153,14 +153,14 @@ export class RequestPaths {
   /** One look at every queue: hands those with requests to the emulation thread. */
   #poll(thread: PollThread, devices: readonly Served[]): boolean {
     let found = false;
-    for (const { device, serveBit } of devices)
+    for (const { device, serveTask } of devices)
       for (let queue = 0; queue < device.queueCount; queue++) {
         if (!device.transport.isQueueLive(queue)) continue;
         // No notification, ever: asked for at each look, since the driver may have set the queue up again.
         device.setNotificationsEnabled(queue, false);
-        if (!device.hasWork(queue) || (this.ioThread.state.work & serveBit) !== 0) continue;
+        if (!device.hasWork(queue) || this.ioThread.isPosted(serveTask)) continue;
         thread.charge(this.#costs.queueHandOff);
-        this.#onThread(thread, () => this.ioThread.post(serveBit));
+        this.#onThread(thread, () => this.ioThread.post(serveTask));
         found = true;
       }
     return found;
@@ -168,8 +168,8 @@ export class RequestPaths {
 
   /** Without a lock: what it reads may be old, which the next look or `#poll` puts right. */
   #mayHaveRequests(devices: readonly Served[]): boolean {
-    for (const { device, serveBit } of devices) {
-      if ((this.ioThread.state.work & serveBit) !== 0) continue;
+    for (const { device, serveTask } of devices) {
+      if (this.ioThread.isPosted(serveTask)) continue;
       for (let queue = 0; queue < device.queueCount; queue++) if (device.hasWork(queue)) return true;
     }
     return false;

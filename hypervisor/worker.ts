@@ -7,7 +7,7 @@ import { MachineMemory } from "../emulator/host/core.ts";
 import { BoardClock } from "../emulator/machine/clock.ts";
 import { runCpuThread, runTimekeeper } from "../emulator/machine/threads.ts";
 import { wallClock } from "../emulator/machine/wall-clock.ts";
-import { Assembly, openDrives, placesOf } from "./assembly.ts";
+import { Assembly, openCaptures, openDrives, placesOf } from "./assembly.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { ParallelChannels } from "./parallel-channels.ts";
 import type { FromWorker, WorkerSetup } from "./worker-protocol.ts";
@@ -40,6 +40,10 @@ const assembly = new Assembly(hardware, {
   localCpus: role.kind === "cpu" ? [role.index] : [],
   drives: openDrives(hardware.drives, setup.overlays),
   transmit: (byte) => channels.serial.push(byte, () => board.isStopping),
+  toHost: (netdev, frame, offload) => channels.sendFrame(netdev, frame, offload),
+  // In wall time the owner's own timers serve.
+  hostTimer: () => undefined,
+  captures: openCaptures(hardware.dumps, false),
   ...(setup.traces
     ? {
         onExit: (entry: LedgerEntry) => {
@@ -50,7 +54,7 @@ const assembly = new Assembly(hardware, {
     : {}),
 });
 const { board, vm } = assembly;
-const channels = new ParallelChannels(board.allocator);
+const channels = new ParallelChannels(board.allocator, hardware.netdevs.length);
 board.stopping = () => assembly.signalHostThreads();
 board.kicked = (index) => board.kick(index);
 if (placesOf(assembly) !== setup.places)

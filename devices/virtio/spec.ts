@@ -15,6 +15,7 @@ export const STATUS_FAILED = 128;
 export const VIRTIO_F_INDIRECT_DESC = 28n;
 export const VIRTIO_F_EVENT_IDX = 29n;
 export const VIRTIO_F_VERSION_1 = 32n;
+export const VIRTIO_F_RING_PACKED = 34n;
 
 /** Split virtqueue. */
 export const VIRTQ_DESC_BYTES = 16;
@@ -28,6 +29,16 @@ export const RING_FLAGS = 0;
 export const RING_IDX = 2;
 export const RING_ENTRIES = 4;
 export const USED_ELEMENT_BYTES = 8;
+
+/** Packed virtqueue: flags, places in a descriptor, event suppression structures (offset and wrap counter, flags). */
+export const VIRTQ_DESC_F_AVAIL = 1 << 7;
+export const VIRTQ_DESC_F_USED = 1 << 15;
+export const PACKED_ID = 12;
+export const PACKED_FLAGS = 14;
+export const EVENT_SUPPRESSION_BYTES = 4;
+export const RING_EVENT_FLAGS_ENABLE = 0;
+export const RING_EVENT_FLAGS_DISABLE = 1;
+export const RING_EVENT_FLAGS_DESC = 2;
 
 /** PCI identification. */
 export const PCI_VENDOR_VIRTIO = 0x1af4;

@@ -44,6 +44,8 @@ export interface VirtioPciOptions {
   readonly classCode: number;
   /** Maximum size of each queue: powers of two. Its length is the number of queues. */
   readonly queueSizes: readonly number[];
+  /** Offers packed virtqueues. Default: no. */
+  readonly packed?: boolean;
   readonly memory: DmaMemory;
   readonly messages: MessageSink;
   /** INTA#, used while MSI-X is off. */
@@ -166,6 +168,12 @@ export class VirtioPci implements Resettable {
     return ((this.#driverFeatures() >> bit) & 1n) !== 0n;
   }
 
+  /** The features in force among bits 0 to 31, those of the device's type; 0 before FEATURES_OK. */
+  get acceptedLow(): number {
+    const s = this.#state;
+    return s.status & spec.STATUS_FEATURES_OK ? s.driverFeaturesLow : 0;
+  }
+
   /** Queue `queue` may be served. */
   isQueueLive(queue: number): boolean {
     return this.isLive && this.queues[queue]?.state.enabled === 1;
@@ -239,7 +247,8 @@ export class VirtioPci implements Resettable {
       this.#type.features |
       (1n << spec.VIRTIO_F_VERSION_1) |
       (1n << spec.VIRTIO_F_EVENT_IDX) |
-      (1n << spec.VIRTIO_F_INDIRECT_DESC)
+      (1n << spec.VIRTIO_F_INDIRECT_DESC) |
+      (this.#options.packed === true ? 1n << spec.VIRTIO_F_RING_PACKED : 0n)
     );
   }
 
@@ -401,6 +410,7 @@ export class VirtioPci implements Resettable {
           !queue.enable({
             eventIdx: this.hasFeature(spec.VIRTIO_F_EVENT_IDX),
             indirect: this.hasFeature(spec.VIRTIO_F_INDIRECT_DESC),
+            packed: this.hasFeature(spec.VIRTIO_F_RING_PACKED),
           })
         )
           this.needsReset();

@@ -26,6 +26,8 @@ const TAKEN = 1;
 const CONTENDED = 2;
 /** Looks at a taken lock before sleeping. Few: there may be more threads than processors. */
 const SPINS = 50;
+/** How often a thread that waits does something else in the meantime, milliseconds. */
+const MEANWHILE = 1;
 /** How often the timekeeper asks whether the machine has come to rest, milliseconds. */
 const QUIET_CHECK = 50;
 /** Events fired at one release; what is still due then is left to the timekeeper. */
@@ -58,13 +60,20 @@ export class BoardLock {
     Object.assign(this.state, { word: FREE, keeperUntil: NEVER, stop: 0, asleep: 0 });
   }
 
-  /** Takes the lock; waits while another thread has it. */
-  enter(): void {
+  /**
+   * Takes the lock; waits while another thread has it.
+   *
+   * @param meanwhile done now and then while waiting, by a thread for which the one that has the lock may itself be waiting
+   */
+  enter(meanwhile?: () => void): void {
     if (this.#depth++ > 0) return;
     const words = this.#words;
     const at = this.#word;
     for (let i = 0; i < SPINS; i++) if (Atomics.compareExchange(words, at, FREE, TAKEN) === FREE) return;
-    while (Atomics.exchange(words, at, CONTENDED) !== FREE) Atomics.wait(words, at, CONTENDED);
+    while (Atomics.exchange(words, at, CONTENDED) !== FREE) {
+      Atomics.wait(words, at, CONTENDED, meanwhile ? MEANWHILE : Infinity);
+      meanwhile?.();
+    }
   }
 
   /** Gives it back, after firing what is due. */
@@ -85,9 +94,9 @@ export class BoardLock {
     if (Atomics.exchange(words, at, FREE) === CONTENDED) Atomics.notify(words, at, 1);
   }
 
-  /** Runs `act` under the lock. */
-  hold<T>(act: () => T): T {
-    this.enter();
+  /** Runs `act` under the lock; see `enter`. */
+  hold<T>(act: () => T, meanwhile?: () => void): T {
+    this.enter(meanwhile);
     try {
       return act();
     } finally {

@@ -3,6 +3,7 @@ import { Ahci } from "../../devices/ahci/controller.ts";
 import { hostEntropy } from "../../devices/entropy/host.ts";
 import { SeededEntropy } from "../../devices/entropy/seeded.ts";
 import type { PciFunction } from "../../devices/pci/config-space.ts";
+import { E1000 } from "../../devices/net/e1000/device.ts";
 import type {
   CharacterSink,
   DeviceContext,
@@ -10,12 +11,14 @@ import type {
   DmaMemory,
   InterruptLine,
   MessageSink,
+  NetworkLink,
   Resettable,
   Storage,
 } from "../../devices/ports.ts";
 import { VirtioBalloon } from "../../devices/virtio/balloon/device.ts";
 import { VirtioBlk } from "../../devices/virtio/blk/device.ts";
 import { VirtioConsole } from "../../devices/virtio/console/device.ts";
+import { VirtioNet } from "../../devices/virtio/net/device.ts";
 import { VirtioRng } from "../../devices/virtio/rng/device.ts";
 import { VirtioScsi } from "../../devices/virtio/scsi/device.ts";
 import type { ServedVirtio } from "../../devices/virtio/served.ts";
@@ -27,6 +30,8 @@ export const LAST_CARD_SLOT = 31;
 /** Where a card is plugged in: slot of bus 0. */
 export interface CardPlace {
   readonly slot: number;
+  /** A virtio card offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 /** A card. Back ends are named by their place in `CardBackEnds`, so this is plain data and can be sent to another thread. */
@@ -61,7 +66,14 @@ export type CardOptions = CardPlace &
         readonly queues: number;
         readonly units: readonly { readonly target: number; readonly lun: number; readonly drive: number }[];
       }
+    | NetworkCardOptions
   );
+
+/** A network card. */
+export type NetworkCardOptions = {
+  readonly netdev: number;
+  readonly mac: Uint8Array;
+} & ({ readonly kind: "virtio-net"; readonly queuePairs: number } | { readonly kind: "e1000" });
 
 /** What stands behind the cards, on this thread. */
 export interface CardBackEnds {
@@ -69,6 +81,8 @@ export interface CardBackEnds {
   readonly disks: readonly { readonly storage: Storage; readonly timing: DiskTiming }[];
   /** By the number of the character device. */
   readonly characters: readonly CharacterSink[];
+  /** By the number of the netdev. */
+  readonly links: readonly NetworkLink[];
   /** Random numbers that a run can repeat, or the host's. */
   readonly entropy: "seeded" | "host";
 }
@@ -132,6 +146,7 @@ function build(
     memory: wiring.memory,
     messages: wiring.messages,
     intx: wiring.intx(card.slot, 1),
+    packed: card.packed === true,
   };
   switch (card.kind) {
     case "virtio-blk": {
@@ -174,6 +189,18 @@ function build(
       const entropy = new SeededEntropy(context, { label: `${common.label} entropy`, seed: card.slot });
       const device = new VirtioRng(context, { ...common, entropy });
       return { pci: device.pci, devices: [entropy, device] };
+    }
+    case "e1000": {
+      const { label, memory, intx } = common;
+      const link = backEnds.links[card.netdev]!;
+      const device = new E1000(wiring.diskContext, { label, memory, intx, link, mac: card.mac });
+      return { pci: device.pci, devices: [device] };
+    }
+    case "virtio-net": {
+      const { mac, queuePairs } = card;
+      const link = backEnds.links[card.netdev]!;
+      const device = new VirtioNet(wiring.diskContext, { ...common, link, mac, queuePairs });
+      return { pci: device.pci, devices: [device], served: device };
     }
   }
 }

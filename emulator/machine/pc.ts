@@ -57,6 +57,7 @@ import type { ServedVirtio } from "../../devices/virtio/served.ts";
 import { buildCards, type CardBackEnds, type CardOptions, type ConsoleInput } from "./cards.ts";
 import type { Firmware } from "./firmware/bios.ts";
 import * as at from "./layout.ts";
+import { NO_NETWORK, Network, type NetworkParts } from "./network.ts";
 
 /** By which firmware knows a board with a firmware configuration device: Red Hat's IDs, as QEMU's i440FX board has them. */
 const BOARD_SUBSYSTEM = { vendorId: 0x1af4, id: 0x1100 } as const;
@@ -73,10 +74,11 @@ export interface PcDisk {
 }
 
 /** What is attached to a PC, with its back ends on this thread. */
-export interface PcParts extends CardBackEnds {
+export interface PcParts extends Omit<CardBackEnds, "links"> {
   readonly timers: PcTimers;
   readonly disks: readonly PcDisk[];
   readonly cards: readonly CardOptions[];
+  readonly network: NetworkParts;
   /** A VGA, with its option ROM where there is one. */
   readonly vga?: { readonly rom?: Uint8Array };
   /** Behind the 8042, which is there in any case. */
@@ -95,13 +97,14 @@ export const NO_PARTS: PcParts = {
   cards: [],
   characters: [],
   entropy: "seeded",
+  network: NO_NETWORK,
 };
 
 export interface PcOptions {
   /** Prefix of the devices' labels: "board", "vm0". */
   readonly label: string;
   readonly context: DeviceContext;
-  /** For disks, when their completions are served elsewhere than the other timers. */
+  /** For disks and networks, when their completions and arrivals are served elsewhere than the other timers. */
   readonly diskContext?: DeviceContext;
   readonly memory: DmaMemory;
   readonly apicBus: ApicBus;
@@ -138,6 +141,7 @@ export class Pc {
   readonly uart: Uart16550;
   readonly pci: PciBus;
   readonly ide: IdeController;
+  readonly network: Network;
   /** The cards whose queues a request path can serve. */
   readonly served: readonly ServedVirtio[];
   readonly balloons: readonly VirtioBalloon[];
@@ -239,7 +243,9 @@ export class Pc {
       });
       this.pci.add(at.SLOT_VGA, 0, this.vga.pci);
     }
-    const cards = buildCards(options.parts.cards, options.parts, {
+    this.network = new Network(context, diskContext, label, options.parts.network);
+    const backEnds = { ...options.parts, links: this.network.links };
+    const cards = buildCards(options.parts.cards, backEnds, {
       context,
       diskContext,
       memory: options.memory,
@@ -336,6 +342,8 @@ export class Pc {
       isaBridge,
       this.ide,
       pmFunction,
+      // Before the cards, whose reset clears their links.
+      this.network,
       ...cards.flatMap(({ devices }) => devices),
       ...(this.vga ? [this.vga] : []),
       ...(fwCfg ? [fwCfg] : []),

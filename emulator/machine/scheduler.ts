@@ -151,6 +151,15 @@ export class Scheduler {
     return true;
   }
 
+  /**
+   * Ends a turn under way at the pause between two runs, so that what has come from outside is seen before it. Only of what can be
+   * cut anywhere.
+   */
+  interrupt(): void {
+    const s = this.#state;
+    if (s.current >= 0 && this.#actors[s.current]!.isDivisible === true) s.current = -1;
+  }
+
   /** Something that happened now woke an actor: its clock must not be behind it. */
   wake(actor: Actor): void {
     const time = this.now();

@@ -56,6 +56,8 @@ export interface VirtioBalloonOptions {
   readonly memory: DmaMemory;
   readonly messages: MessageSink;
   readonly intx: InterruptLine;
+  /** Offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 export class VirtioBalloon implements VirtioDeviceType, Resettable {
@@ -82,6 +84,7 @@ export class VirtioBalloon implements VirtioDeviceType, Resettable {
         memory: options.memory,
         messages: options.messages,
         intx: options.intx,
+        packed: options.packed === true,
       },
       this,
     );

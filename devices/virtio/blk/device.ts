@@ -59,6 +59,8 @@ export interface VirtioBlkOptions {
   readonly queues?: number;
   /** Size of each queue, a power of two from 4 to 1024. Default 256. */
   readonly queueSize?: number;
+  /** Offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 /** Most sectors in one DISCARD or WRITE_ZEROES request: 4 MiB, so that one request is bounded work. */
@@ -114,6 +116,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
         deviceId: spec.VIRTIO_ID_BLOCK,
         classCode: 0x010000,
         queueSizes: new Array<number>(queues).fill(queueSize),
+        packed: options.packed === true,
         memory: options.memory,
         messages: options.messages,
         intx: options.intx,

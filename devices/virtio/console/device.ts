@@ -58,6 +58,8 @@ export interface VirtioConsoleOptions {
   readonly memory: DmaMemory;
   readonly messages: MessageSink;
   readonly intx: InterruptLine;
+  /** Offers packed virtqueues. */
+  readonly packed?: boolean;
   readonly ports: readonly ConsolePort[];
   /** Control queues and several ports. Without, there is port 0 alone. */
   readonly multiport: boolean;
@@ -97,6 +99,7 @@ export class VirtioConsole implements VirtioDeviceType, Resettable {
         memory: options.memory,
         messages: options.messages,
         intx: options.intx,
+        packed: options.packed === true,
       },
       this,
     );

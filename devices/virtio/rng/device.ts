@@ -25,6 +25,8 @@ export interface VirtioRngOptions {
   readonly messages: MessageSink;
   readonly intx: InterruptLine;
   readonly entropy: EntropySource;
+  /** Offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 export class VirtioRng implements VirtioDeviceType, Resettable {
@@ -47,6 +49,7 @@ export class VirtioRng implements VirtioDeviceType, Resettable {
         deviceId: VIRTIO_ID_ENTROPY,
         classCode: 0x00ff00,
         queueSizes: [QUEUE_SIZE],
+        packed: options.packed === true,
         memory: options.memory,
         messages: options.messages,
         intx: options.intx,

@@ -77,6 +77,8 @@ export interface VirtioScsiOptions {
   readonly units: readonly ScsiUnitOptions[];
   /** Request queues, 1 to 16. */
   readonly queues: number;
+  /** Offers packed virtqueues. */
+  readonly packed?: boolean;
 }
 
 const QUEUE_SIZE = 256;
@@ -118,6 +120,7 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
         deviceId: spec.VIRTIO_ID_SCSI,
         classCode: 0x010000,
         queueSizes: new Array<number>(spec.FIRST_REQUEST_QUEUE + options.queues).fill(QUEUE_SIZE),
+        packed: options.packed === true,
         memory: options.memory,
         messages: options.messages,
         intx: options.intx,

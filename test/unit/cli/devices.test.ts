@@ -76,7 +76,9 @@ describe("cards", () => {
       { ...blk, drive: "b", slot: 9 },
     ];
     expect(() => planCards([drive("a"), drive("b")], both)).toThrow("slot 9 is taken");
-    expect(() => planCards(new Array(14).fill(virtio) as (typeof virtio)[], [])).toThrow("too many disks");
+    expect(() => planCards(new Array(30).fill(virtio) as (typeof virtio)[], [])).toThrow(
+      "all PCI slots are taken",
+    );
   });
 
   test("units, ports and drives on a card's bus", () => {
@@ -93,7 +95,7 @@ describe("cards", () => {
           { model: "virtconsole", chardev: "t" },
           { model: "virtserialport", name: "n" },
         ],
-        [{ kind: "stdio", id: "t" }],
+        { characters: [{ kind: "stdio", id: "t" }] },
       ),
     ).toEqual([
       {
@@ -142,4 +144,44 @@ describe("cards", () => {
       ],
     ],
   ])("%s", (message, devices) => expect(() => planCards([drive("a")], devices)).toThrow(message));
+});
+
+describe("network cards", () => {
+  const netdevs = [
+    { kind: "peer", id: "a" },
+    { kind: "loop", id: "b" },
+  ] as const;
+
+  test("a netdev by its id, an address that counts up or is given", () =>
+    expect(
+      planCards(
+        [],
+        [
+          { model: "virtio-net-pci", netdev: "b", queuePairs: 2 },
+          { model: "e1000", netdev: "a", mac: "02:00:00:00:00:09" },
+        ],
+        { netdevs },
+      ),
+    ).toEqual([
+      {
+        kind: "virtio-net",
+        netdev: 1,
+        mac: Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56),
+        queuePairs: 2,
+        slot: 3,
+      },
+      { kind: "e1000", netdev: 0, mac: Uint8Array.of(2, 0, 0, 0, 0, 9), slot: 4 },
+    ]));
+
+  test.each([
+    [[{ model: "e1000", netdev: "x" }], "no netdev has that id"],
+    [
+      [
+        { model: "e1000", netdev: "a" },
+        { model: "e1000", netdev: "a" },
+      ],
+      "another device has that netdev",
+    ],
+    [[{ model: "e1000", netdev: "a", mac: "01:00:00:00:00:09" }], "must be one station's"],
+  ] as const)("%j", (devices, message) => expect(() => planCards([], devices, { netdevs })).toThrow(message));
 });
