@@ -148,7 +148,7 @@ export class ExitDispatch {
         return;
       default:
         throw new Error(
-          `${vcpu.label}: exit reason ${reason} has no handler (RIP ${vcpu.vmcs.read(F.GUEST_RIP).toString(16)})`,
+          `${vcpu.label}: exit reason ${reason} has no handler (RIP ${vcpu.vmcs.readBig(F.GUEST_RIP).toString(16)})`,
         );
     }
   }
@@ -411,6 +411,10 @@ export class ExitDispatch {
     vcpu.handler = "msr write";
     vcpu.charge(vm.costs.msrEmulation);
     let done = false;
+    const { vmcs } = vcpu;
+    const rip = vmcs.readBig(F.GUEST_RIP);
+    const blocking = vmcs.read32(F.GUEST_INTERRUPTIBILITY);
+    const pendingDebug = vmcs.readBig(F.GUEST_PENDING_DEBUG);
     // RIP moves on first: what the write sets off may look at it.
     this.#skip();
     if (index >= MSR_X2APIC && index < MSR_X2APIC_END) {
@@ -419,7 +423,10 @@ export class ExitDispatch {
       done = apic.writeX2(index - MSR_X2APIC, low, high);
     } else done = this.#writeOtherMsr(index, (BigInt(high) << 32n) | BigInt(low));
     if (done) return;
-    vcpu.vmcs.write(F.GUEST_RIP, vcpu.vmcs.read(F.GUEST_RIP) - vcpu.vmcs.read32(F.EXIT_INSTRUCTION_LENGTH));
+    // The instruction has not been executed after all.
+    vmcs.writeBig(F.GUEST_RIP, rip);
+    vmcs.write(F.GUEST_INTERRUPTIBILITY, blocking);
+    vmcs.writeBig(F.GUEST_PENDING_DEBUG, pendingDebug);
     this.#inject(VECTOR_GP, 0);
   }
 

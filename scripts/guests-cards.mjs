@@ -43,7 +43,7 @@ const DISK_ROWS = [
   { name: "vm virtio-scsi in-vmm", kernel: "cloud", machine: [...VM, "--path", "in-vmm"], disk: SCSI, modules: SCSI_MODULES },
   { name: "vm virtio-scsi poll eli", kernel: "cloud", machine: [...VM, "--path", "poll", "--completion", "eli"], disk: SCSI, modules: SCSI_MODULES },
   { name: "metal ahci", kernel: "generic", machine: METAL, disk: AHCI, modules: AHCI_MODULES },
-  { name: "vm ahci", kernel: "generic", machine: [...VM, "-cpu", "nehalem"], disk: AHCI, modules: AHCI_MODULES },
+  { name: "vm ahci", kernel: "generic", machine: [...VM, "-cpu", "skylake"], disk: AHCI, modules: AHCI_MODULES },
 ]; // prettier-ignore
 
 /** The other cards, in one machine. */

@@ -51,6 +51,26 @@ static void expect_exception(const char *name, void (*function)(void *), void *a
   }
 }
 
+/* Writes an MSR that no processor has. */
+static void __attribute__((noinline)) do_bad_wrmsr(void *p) {
+  (void)p;
+  __asm__ volatile(".globl bad_wrmsr_at\nbad_wrmsr_at: wrmsr" ::"c"(0x150), "a"(0), "d"(0));
+}
+
+/* The same at an address in the upper half, as operating systems have it: what tells of RIP must have all of its bits. */
+static void test_upper_half(void) {
+  extern u8 bad_wrmsr_at[];
+  volatile u64 *pml4 = (volatile u64 *)PHYSICAL_TO_POINTER(read_cr3() & PTE_ADDRESS);
+  const u64 upper_half = 0xFFFFFF8000000000;
+  pml4[511] = pml4[0];
+  struct caught_exception caught = {0, 0, 0, 0};
+  try_call((void (*)(void *))((u64)do_bad_wrmsr + upper_half), 0, &caught);
+  report_equal("upper-half-vector", VECTOR_GP, caught.vector);
+  report_equal("upper-half-rip", (u64)bad_wrmsr_at + upper_half, caught.rip);
+  pml4[511] = 0;
+  write_cr3(read_cr3());
+}
+
 static void test_exceptions(void) {
   expect_exception("exception-ud", do_ud2, 0, VECTOR_UD, 0);
   expect_exception("exception-de", do_divide, 0, VECTOR_DE, 0);
@@ -186,6 +206,7 @@ static void test_interrupts(void) {
 void verb_selftest(const struct arguments *arguments) {
   (void)arguments;
   test_exceptions();
+  test_upper_half();
   test_paging();
   test_self_modifying_code();
   test_arithmetic();
