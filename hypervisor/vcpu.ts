@@ -153,6 +153,8 @@ export class Vcpu implements Actor {
     const s = this.state;
     if (s.run === VcpuRun.HALTED) {
       if (this.#hasDeliverable()) this.wake();
+      // INIT ends HLT whatever IF is; its clock must come up to now, as a wake-up's does.
+      else if (s.attention !== 0) this.vm.board.kicked(this.core.index);
       return;
     }
     if (s.run !== VcpuRun.RUNNING) {

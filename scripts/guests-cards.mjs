@@ -35,7 +35,7 @@ const AHCI = (disk) => ["-drive", `file=${disk},if=ahci`];
 const SCSI_MODULES = "virtio_pci,virtio_scsi,sd_mod,ext4";
 const AHCI_MODULES = "ahci,sd_mod,crc32c_generic,ext4";
 
-/** Rows whose guest does the job `disk` on sda. The generic kernel as VM wants another CPU (docs/known-gaps.md). */
+/** Rows whose guest does the job `disk` on sda. */
 const DISK_ROWS = [
   { name: "metal virtio-scsi", kernel: "cloud", machine: METAL, disk: SCSI, modules: SCSI_MODULES },
   { name: "metal virtio-scsi wall", kernel: "cloud", machine: [...METAL, "--clock", "wall"], disk: SCSI, modules: SCSI_MODULES },

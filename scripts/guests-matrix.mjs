@@ -46,7 +46,8 @@ const FACTORS = {
 
 const MODULES = {
   ide: { modules: "ata_piix,sd_mod", device: "sda" },
-  ahci: { modules: "ahci,sd_mod", device: "sda" },
+  // The generic kernel's ext4 is a module too.
+  ahci: { modules: "ahci,sd_mod,crc32c_generic,ext4", device: "sda" },
   virtio: { modules: "virtio_pci,virtio_blk", device: "vda" },
 };
 
