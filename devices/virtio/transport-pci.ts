@@ -36,20 +36,25 @@ export interface VirtioDeviceType {
   resetDevice(): void;
 }
 
-export interface VirtioPciOptions {
+/** How a virtio card is wired to its board; every device's options begin with it. */
+export interface VirtioWiring {
   readonly label: string;
+  readonly memory: DmaMemory;
+  readonly messages: MessageSink;
+  /** INTA#, used while MSI-X is off. */
+  readonly intx: InterruptLine;
+  /** Offers packed virtqueues. Default: no. */
+  readonly packed?: boolean;
+}
+
+/** What kind of virtio device a card is. */
+export interface VirtioIdentity {
   /** Virtio device ID: 1 network, 2 block … */
   readonly deviceId: number;
   /** PCI class code, 24 bits. */
   readonly classCode: number;
   /** Maximum size of each queue: powers of two. Its length is the number of queues. */
   readonly queueSizes: readonly number[];
-  /** Offers packed virtqueues. Default: no. */
-  readonly packed?: boolean;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  /** INTA#, used while MSI-X is off. */
-  readonly intx: InterruptLine;
 }
 
 const MEMORY_BAR = 4;
@@ -89,28 +94,35 @@ export class VirtioPci implements Resettable {
   readonly msix: Msix;
   readonly queues: readonly Virtqueue[];
   readonly #state: ViewOf<ReturnType<typeof transportStruct>>;
-  readonly #options: VirtioPciOptions;
+  readonly #wiring: VirtioWiring;
+  readonly #queueSizes: readonly number[];
   readonly #type: VirtioDeviceType;
   readonly #registers: MmioDevice;
   readonly #pciCfgAt: number;
 
-  constructor(context: DeviceContext, options: VirtioPciOptions, type: VirtioDeviceType) {
-    for (const size of options.queueSizes)
+  constructor(
+    context: DeviceContext,
+    wiring: VirtioWiring,
+    { deviceId, classCode, queueSizes }: VirtioIdentity,
+    type: VirtioDeviceType,
+  ) {
+    for (const size of queueSizes)
       if (size < 1 || size > MOST_QUEUE_SIZE || Math.log2(size) % 1 !== 0)
         throw new RangeError(
-          `${options.label}: queue size ${size}, must be a power of two up to ${MOST_QUEUE_SIZE}`,
+          `${wiring.label}: queue size ${size}, must be a power of two up to ${MOST_QUEUE_SIZE}`,
         );
-    this.#options = options;
+    this.#wiring = wiring;
+    this.#queueSizes = queueSizes;
     this.#type = type;
-    const layout = transportStruct(options.queueSizes.length);
-    const offset = placeAt(context.state, options.label, layout);
+    const layout = transportStruct(queueSizes.length);
+    const offset = placeAt(context.state, wiring.label, layout);
     this.#state = layout.at(context.state.memory, offset);
-    this.queues = options.queueSizes.map(
+    this.queues = queueSizes.map(
       (_, i) =>
         new Virtqueue(
           context.state.memory,
           offset + layout.offsets.queues + i * VirtqueueStruct.size,
-          options.memory,
+          wiring.memory,
         ),
     );
     this.#registers = {
@@ -118,16 +130,16 @@ export class VirtioPci implements Resettable {
       writeMmio: (at, size, value) => this.#writeRegisters(at, size, value),
     };
     // One vector a queue and one for configuration changes.
-    const vectors = options.queueSizes.length + 1;
-    this.msix = new Msix(context, { label: `${options.label} MSI-X`, vectors, sink: options.messages });
+    const vectors = queueSizes.length + 1;
+    this.msix = new Msix(context, { label: `${wiring.label} MSI-X`, vectors, sink: wiring.messages });
     const capabilities = layOutCapabilities(vectors);
     this.#pciCfgAt = capabilities[capabilities.length - 1]!.offset;
     this.pci = new PciFunction(context, {
-      label: options.label,
+      label: wiring.label,
       vendorId: spec.PCI_VENDOR_VIRTIO,
-      deviceId: spec.PCI_DEVICE_BASE + options.deviceId,
+      deviceId: spec.PCI_DEVICE_BASE + deviceId,
       revisionId: spec.PCI_REVISION_MODERN,
-      classCode: options.classCode,
+      classCode,
       subsystemVendorId: spec.PCI_VENDOR_VIRTIO,
       subsystemId: 0x1100,
       interruptPin: 1,
@@ -212,7 +224,7 @@ export class VirtioPci implements Resettable {
   syncOutputs(): void {
     const asserted = this.#state.isr !== 0;
     this.pci.setInterruptStatus(asserted);
-    this.#options.intx.set(asserted && !this.msix.enabled && !this.pci.isInterruptDisabled);
+    this.#wiring.intx.set(asserted && !this.msix.enabled && !this.pci.isInterruptDisabled);
   }
 
   #interrupt(vector: number, isr: number): void {
@@ -237,7 +249,7 @@ export class VirtioPci implements Resettable {
     s.driverFeaturesHigh = 0;
     s.queueSelect = 0;
     s.configVector = spec.VIRTIO_MSI_NO_VECTOR;
-    this.queues.forEach((queue, i) => queue.reset(this.#options.queueSizes[i]!));
+    this.queues.forEach((queue, i) => queue.reset(this.#queueSizes[i]!));
     this.#type.resetDevice();
     this.syncOutputs();
   }
@@ -248,7 +260,7 @@ export class VirtioPci implements Resettable {
       (1n << spec.VIRTIO_F_VERSION_1) |
       (1n << spec.VIRTIO_F_EVENT_IDX) |
       (1n << spec.VIRTIO_F_INDIRECT_DESC) |
-      (this.#options.packed === true ? 1n << spec.VIRTIO_F_RING_PACKED : 0n)
+      (this.#wiring.packed === true ? 1n << spec.VIRTIO_F_RING_PACKED : 0n)
     );
   }
 
@@ -397,11 +409,7 @@ export class VirtioPci implements Resettable {
     const q = queue.state;
     switch (offset) {
       case spec.COMMON_QUEUE_SIZE:
-        if (
-          value > 0 &&
-          value <= this.#options.queueSizes[this.#state.queueSelect]! &&
-          (value & (value - 1)) === 0
-        )
+        if (value > 0 && value <= this.#queueSizes[this.#state.queueSelect]! && (value & (value - 1)) === 0)
           q.size = value;
         break;
       case spec.COMMON_QUEUE_ENABLE:

@@ -5,10 +5,10 @@
  */
 import { array, struct, u32, u8, type ViewOf } from "../../../layout/struct.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
-import type { DeviceContext, DmaMemory, InterruptLine, MessageSink, Resettable } from "../../ports.ts";
+import type { DeviceContext, DmaMemory, Resettable } from "../../ports.ts";
 import { readChain } from "../chain-data.ts";
 import { DescriptorChain } from "../queue.ts";
-import { VirtioPci, type VirtioDeviceType } from "../transport-pci.ts";
+import { VirtioPci, type VirtioDeviceType, type VirtioWiring } from "../transport-pci.ts";
 
 export const VIRTIO_ID_BALLOON = 5;
 export const VIRTIO_BALLOON_F_MUST_TELL_HOST = 0n;
@@ -51,15 +51,6 @@ const VirtioBalloonStruct = struct("VirtioBalloon", {
   stats: array("f64", MOST_STATS),
 });
 
-export interface VirtioBalloonOptions {
-  readonly label: string;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  readonly intx: InterruptLine;
-  /** Offers packed virtqueues. */
-  readonly packed?: boolean;
-}
-
 export class VirtioBalloon implements VirtioDeviceType, Resettable {
   readonly features = (1n << VIRTIO_BALLOON_F_MUST_TELL_HOST) | (1n << VIRTIO_BALLOON_F_STATS_VQ);
   readonly transport: VirtioPci;
@@ -71,20 +62,16 @@ export class VirtioBalloon implements VirtioDeviceType, Resettable {
   readonly #bytes = new Uint8Array(4 * MOST_PAGES);
   readonly #zeroes = new Uint8Array(BALLOON_PAGE);
 
-  constructor(context: DeviceContext, options: VirtioBalloonOptions) {
+  constructor(context: DeviceContext, options: VirtioWiring) {
     this.#memory = options.memory;
     this.#state = context.state.place(`${options.label} balloon`, VirtioBalloonStruct);
     this.transport = new VirtioPci(
       context,
+      options,
       {
-        label: options.label,
         deviceId: VIRTIO_ID_BALLOON,
         classCode: 0x00ff00,
         queueSizes: [QUEUE_SIZE, QUEUE_SIZE, QUEUE_SIZE],
-        memory: options.memory,
-        messages: options.messages,
-        intx: options.intx,
-        packed: options.packed === true,
       },
       this,
     );

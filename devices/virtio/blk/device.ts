@@ -8,21 +8,12 @@
  */
 import { struct, u53, u8 } from "../../../layout/struct.ts";
 import type { ViewOf } from "../../../layout/struct.ts";
-import type {
-  DeviceContext,
-  DiskTiming,
-  DmaMemory,
-  InterruptLine,
-  MessageSink,
-  Storage,
-  StorageResult,
-  Timer,
-} from "../../ports.ts";
+import type { DeviceContext, DiskTiming, DmaMemory, Storage, StorageResult, Timer } from "../../ports.ts";
 import { SECTOR_BYTES } from "../../storage/sectors.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
 import { DescriptorChain } from "../queue.ts";
 import type { ServedVirtio, VirtioService } from "../served.ts";
-import { VirtioPci } from "../transport-pci.ts";
+import { VirtioPci, type VirtioWiring } from "../transport-pci.ts";
 import type { VirtioDeviceType } from "../transport-pci.ts";
 import { InFlightTable, inFlightFields, inFlightStruct } from "../in-flight.ts";
 import { emptyRequest, parseRequest } from "./request.ts";
@@ -48,19 +39,13 @@ export const BlkInFlightStruct = inFlightStruct(BlkRequestStruct);
 
 type InFlightRequest = ViewOf<typeof BlkRequestStruct>;
 
-export interface VirtioBlkOptions {
-  readonly label: string;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  readonly intx: InterruptLine;
+export interface VirtioBlkOptions extends VirtioWiring {
   readonly storage: Storage;
   readonly timing: DiskTiming;
   /** Request queues, 1–16. Default 1. */
   readonly queues?: number;
   /** Size of each queue, a power of two from 4 to 1024. Default 256. */
   readonly queueSize?: number;
-  /** Offers packed virtqueues. */
-  readonly packed?: boolean;
 }
 
 /** Most sectors in one DISCARD or WRITE_ZEROES request: 4 MiB, so that one request is bounded work. */
@@ -111,15 +96,11 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     this.#timer = context.timer(`${options.label} completion`, () => this.#timerFired());
     this.transport = new VirtioPci(
       context,
+      options,
       {
-        label: options.label,
         deviceId: spec.VIRTIO_ID_BLOCK,
         classCode: 0x010000,
         queueSizes: new Array<number>(queues).fill(queueSize),
-        packed: options.packed === true,
-        memory: options.memory,
-        messages: options.messages,
-        intx: options.intx,
       },
       this,
     );

@@ -5,17 +5,10 @@
  */
 import { bytes, nestedArray, struct, u16, u8, type ViewOf } from "../../../layout/struct.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
-import type {
-  CharacterSink,
-  DeviceContext,
-  DmaMemory,
-  InterruptLine,
-  MessageSink,
-  Resettable,
-} from "../../ports.ts";
+import type { CharacterSink, DeviceContext, DmaMemory, Resettable } from "../../ports.ts";
 import { readChain, writeChain } from "../chain-data.ts";
 import { DescriptorChain } from "../queue.ts";
-import { VirtioPci, type VirtioDeviceType } from "../transport-pci.ts";
+import { VirtioPci, type VirtioDeviceType, type VirtioWiring } from "../transport-pci.ts";
 import * as spec from "./spec.ts";
 
 /** Ports of one device at most. */
@@ -53,13 +46,7 @@ export interface ConsolePort {
   readonly sink: CharacterSink;
 }
 
-export interface VirtioConsoleOptions {
-  readonly label: string;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  readonly intx: InterruptLine;
-  /** Offers packed virtqueues. */
-  readonly packed?: boolean;
+export interface VirtioConsoleOptions extends VirtioWiring {
   readonly ports: readonly ConsolePort[];
   /** Control queues and several ports. Without, there is port 0 alone. */
   readonly multiport: boolean;
@@ -91,15 +78,11 @@ export class VirtioConsole implements VirtioDeviceType, Resettable {
     this.#state = context.state.place(`${options.label} ports`, VirtioConsoleStruct);
     this.transport = new VirtioPci(
       context,
+      options,
       {
-        label: options.label,
         deviceId: spec.VIRTIO_ID_CONSOLE,
         classCode: 0x078000,
         queueSizes: new Array<number>(multiport ? 2 * (ports.length + 1) : 2).fill(QUEUE_SIZE),
-        memory: options.memory,
-        messages: options.messages,
-        intx: options.intx,
-        packed: options.packed === true,
       },
       this,
     );

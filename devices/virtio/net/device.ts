@@ -13,8 +13,6 @@ import type {
   DeviceContext,
   DmaMemory,
   FrameOffload,
-  InterruptLine,
-  MessageSink,
   NetworkLink,
   NetworkReceiver,
   OffloadsTaken,
@@ -24,7 +22,7 @@ import { readChain } from "../chain-bytes.ts";
 import { DescriptorChain, MOST_DESCRIPTORS } from "../queue.ts";
 import type { Virtqueue } from "../queue.ts";
 import type { ServedVirtio, VirtioService } from "../served.ts";
-import { VirtioPci } from "../transport-pci.ts";
+import { VirtioPci, type VirtioWiring } from "../transport-pci.ts";
 import type { VirtioDeviceType } from "../transport-pci.ts";
 import { flowOf } from "./flow.ts";
 import { ReceiveFilter, ReceiveFilterStruct } from "./receive-filter.ts";
@@ -32,19 +30,13 @@ import * as spec from "./spec.ts";
 
 export const MOST_QUEUE_PAIRS = 8;
 
-export interface VirtioNetOptions {
-  readonly label: string;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  readonly intx: InterruptLine;
+export interface VirtioNetOptions extends VirtioWiring {
   readonly link: NetworkLink;
   readonly mac: Uint8Array;
   /** Pairs of receive and transmit queues, 1 to 8. Default 1. */
   readonly queuePairs?: number;
   /** Size of each of them, a power of two. Default 256. */
   readonly queueSize?: number;
-  /** Offers packed virtqueues. */
-  readonly packed?: boolean;
 }
 
 export const VirtioNetStruct = struct("VirtioNet", {
@@ -125,15 +117,11 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
     this.#filter = new ReceiveFilter(context.state.place(`${label} filter`, ReceiveFilterStruct));
     this.transport = new VirtioPci(
       context,
+      options,
       {
-        label,
         deviceId: spec.VIRTIO_ID_NETWORK,
         classCode: 0x020000,
         queueSizes: [...new Array<number>(2 * queuePairs).fill(queueSize), CONTROL_QUEUE_SIZE],
-        packed: options.packed === true,
-        memory: options.memory,
-        messages: options.messages,
-        intx: options.intx,
       },
       this,
     );

@@ -1,16 +1,9 @@
 /** A virtio entropy device: OASIS, "Virtual I/O Device (VIRTIO) Version 1.2", "Entropy Device". */
-import type {
-  DeviceContext,
-  DmaMemory,
-  EntropySource,
-  InterruptLine,
-  MessageSink,
-  Resettable,
-} from "../../ports.ts";
+import type { DeviceContext, DmaMemory, EntropySource, Resettable } from "../../ports.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
 import { writeChain } from "../chain-data.ts";
 import { DescriptorChain } from "../queue.ts";
-import { VirtioPci, type VirtioDeviceType } from "../transport-pci.ts";
+import { VirtioPci, type VirtioDeviceType, type VirtioWiring } from "../transport-pci.ts";
 
 export const VIRTIO_ID_ENTROPY = 4;
 
@@ -19,14 +12,8 @@ const QUEUE_SIZE = 8;
 /** Most bytes put into one buffer: "one or more random bytes" are enough, and one request is bounded work. */
 const MOST_BYTES = 4096;
 
-export interface VirtioRngOptions {
-  readonly label: string;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  readonly intx: InterruptLine;
+export interface VirtioRngOptions extends VirtioWiring {
   readonly entropy: EntropySource;
-  /** Offers packed virtqueues. */
-  readonly packed?: boolean;
 }
 
 export class VirtioRng implements VirtioDeviceType, Resettable {
@@ -44,15 +31,11 @@ export class VirtioRng implements VirtioDeviceType, Resettable {
     this.#entropy = options.entropy;
     this.transport = new VirtioPci(
       context,
+      options,
       {
-        label: options.label,
         deviceId: VIRTIO_ID_ENTROPY,
         classCode: 0x00ff00,
         queueSizes: [QUEUE_SIZE],
-        packed: options.packed === true,
-        memory: options.memory,
-        messages: options.messages,
-        intx: options.intx,
       },
       this,
     );

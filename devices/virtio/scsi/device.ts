@@ -4,16 +4,7 @@
  */
 import { bytes, nestedArray, struct, u16, u32, u8, type ViewOf } from "../../../layout/struct.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
-import type {
-  Clock,
-  DeviceContext,
-  DiskTiming,
-  DmaMemory,
-  InterruptLine,
-  MessageSink,
-  Storage,
-  Timer,
-} from "../../ports.ts";
+import type { Clock, DeviceContext, DiskTiming, DmaMemory, Storage, Timer } from "../../ports.ts";
 import { putBe } from "../../scsi/cdb.ts";
 import {
   ScsiDisk,
@@ -28,7 +19,7 @@ import { readChain, writeChain } from "../chain-data.ts";
 import { InFlightTable, inFlightFields, inFlightStruct } from "../in-flight.ts";
 import { DescriptorChain } from "../queue.ts";
 import type { ServedVirtio, VirtioService } from "../served.ts";
-import { VirtioPci, type VirtioDeviceType } from "../transport-pci.ts";
+import { VirtioPci, type VirtioDeviceType, type VirtioWiring } from "../transport-pci.ts";
 import { MOST_CDB_BYTES, ScsiRequest, unitAddress, type UnitAddress } from "./request.ts";
 import * as spec from "./spec.ts";
 
@@ -69,16 +60,10 @@ export interface ScsiUnitOptions extends UnitAddress {
   readonly timing: DiskTiming;
 }
 
-export interface VirtioScsiOptions {
-  readonly label: string;
-  readonly memory: DmaMemory;
-  readonly messages: MessageSink;
-  readonly intx: InterruptLine;
+export interface VirtioScsiOptions extends VirtioWiring {
   readonly units: readonly ScsiUnitOptions[];
   /** Request queues, 1 to 16. */
   readonly queues: number;
-  /** Offers packed virtqueues. */
-  readonly packed?: boolean;
 }
 
 const QUEUE_SIZE = 256;
@@ -115,15 +100,11 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     }));
     this.transport = new VirtioPci(
       context,
+      options,
       {
-        label: options.label,
         deviceId: spec.VIRTIO_ID_SCSI,
         classCode: 0x010000,
         queueSizes: new Array<number>(spec.FIRST_REQUEST_QUEUE + options.queues).fill(QUEUE_SIZE),
-        packed: options.packed === true,
-        memory: options.memory,
-        messages: options.messages,
-        intx: options.intx,
       },
       this,
     );
