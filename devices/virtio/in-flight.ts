@@ -49,7 +49,8 @@ export function inFlightStruct<F extends Fields>(request: StructType<F>) {
   });
 }
 
-interface InFlightState<R> {
+/** Shared state of the table: a view of `inFlightStruct`. */
+export interface InFlightState<R> {
   count: number;
   freeSegment: number;
   freeSegments: number;

@@ -3,19 +3,17 @@
  *
  * A request goes through three steps, each of which the owner may place where it likes: it is *started*
  * (`serveQueue`: parsed, checked, recorded with its completion time), *finished* when due (`completeDue`: data
- * moved, used ring written), and *signalled* (`signal`). By itself the device does all three: it starts requests
+ * moved, used ring written), and *signalled* (`signalCompleted`). By itself the device does all three: it starts requests
  * when notified and finishes them by a timer. A hypervisor's I/O path takes over by `setService`.
  */
 import { struct, u53, u8 } from "../../../layout/struct.ts";
 import type { ViewOf } from "../../../layout/struct.ts";
-import type { DeviceContext, DiskTiming, DmaMemory, Storage, StorageResult, Timer } from "../../ports.ts";
+import type { DeviceContext, DiskTiming, DmaMemory, Storage, StorageResult } from "../../ports.ts";
 import { SECTOR_BYTES } from "../../storage/sectors.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
-import { DescriptorChain } from "../queue.ts";
-import type { ServedVirtio, VirtioService } from "../served.ts";
-import { VirtioPci, type VirtioWiring } from "../transport-pci.ts";
-import type { VirtioDeviceType } from "../transport-pci.ts";
-import { InFlightTable, inFlightFields, inFlightStruct } from "../in-flight.ts";
+import { inFlightFields, inFlightStruct } from "../in-flight.ts";
+import { TimedRequests } from "../timed-requests.ts";
+import { VirtioPci, type VirtioDeviceType, type VirtioWiring } from "../transport-pci.ts";
 import { emptyRequest, parseRequest } from "./request.ts";
 import type { BlkLimits, BlkRequest } from "./request.ts";
 import * as spec from "./spec.ts";
@@ -53,36 +51,32 @@ const MAX_RANGE_SECTORS = 8192;
 /** Bytes moved at a time between disk and memory. */
 const COPY_BYTES = 64 * 1024;
 
-export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
+export class VirtioBlk extends TimedRequests<InFlightRequest> implements VirtioDeviceType {
   readonly features: bigint;
   readonly transport: VirtioPci;
   readonly pci: PciFunction;
   readonly #label: string;
   readonly #state: ViewOf<typeof VirtioBlkStruct>;
-  readonly #inFlight: InFlightTable<InFlightRequest>;
   readonly #memory: DmaMemory;
   readonly #storage: Storage;
   readonly #timing: DiskTiming;
   readonly #limits: BlkLimits;
   readonly #config: Uint8Array;
-  readonly #clock: DeviceContext["clock"];
-  readonly #timer: Timer;
   /** Scratch, valid inside one call only. */
-  readonly #chain = new DescriptorChain();
   readonly #request = emptyRequest();
   readonly #copy = new Uint8Array(COPY_BYTES);
-  #service: VirtioService | undefined;
 
   constructor(context: DeviceContext, options: VirtioBlkOptions) {
     const queues = options.queues ?? 1;
     const queueSize = options.queueSize ?? 256;
     if (queues < 1 || queues > 16) throw new RangeError(`${options.label}: ${queues} queues, must be 1-16`);
     if (queueSize < 4) throw new RangeError(`${options.label}: queue size ${queueSize}, must be at least 4`);
+    const table = context.state.place(`${options.label} in flight`, BlkInFlightStruct);
+    super(context, options.label, table);
     this.#label = options.label;
     this.#memory = options.memory;
     this.#storage = options.storage;
     this.#timing = options.timing;
-    this.#clock = context.clock;
     this.#limits = {
       sectors: options.storage.sectors,
       readOnly: options.storage.readOnly,
@@ -92,8 +86,6 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     this.features = offeredFeatures(options.storage.readOnly, queues);
     this.#config = configuration(options.storage.sectors, queues, queueSize);
     this.#state = context.state.place(`${options.label} block`, VirtioBlkStruct);
-    this.#inFlight = new InFlightTable(context.state.place(`${options.label} in flight`, BlkInFlightStruct));
-    this.#timer = context.timer(`${options.label} completion`, () => this.#timerFired());
     this.transport = new VirtioPci(
       context,
       options,
@@ -107,34 +99,6 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     this.pci = this.transport.pci;
   }
 
-  reset(): void {
-    this.transport.reset();
-  }
-
-  /** Hands the queues to `service`; the device then starts and finishes nothing by itself. */
-  setService(service: VirtioService | undefined): void {
-    this.#service = service;
-  }
-
-  get queueCount(): number {
-    return this.transport.queues.length;
-  }
-
-  /** Requests started and not finished. */
-  get inFlight(): number {
-    return this.#inFlight.count;
-  }
-
-  /** When the next request in flight is due, or `undefined`. */
-  get nextDue(): number | undefined {
-    return this.#inFlight.earliest()?.completeAt;
-  }
-
-  /** True when queue `queue` has chains that nobody started yet. */
-  hasWork(queue: number): boolean {
-    return this.transport.isQueueLive(queue) && this.transport.queues[queue]!.waiting !== 0;
-  }
-
   /**
    * Starts up to `budget` waiting requests of a queue.
    * @returns how many were started. Fewer than waiting when the budget is used up, or when the in-flight table is
@@ -146,13 +110,13 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     let started = 0;
     q.state.servePending = 0;
     for (; started < budget; started++) {
-      const found = q.peek(this.#chain);
+      const found = q.peek(this.chain);
       if (found === "empty") return started;
-      if (found === "broken" || !parseRequest(this.#chain, this.#memory, this.#limits, this.#request)) {
+      if (found === "broken" || !parseRequest(this.chain, this.#memory, this.#limits, this.#request)) {
         this.transport.needsReset();
         return started;
       }
-      if (!this.#inFlight.hasRoom(this.#chain.count)) break;
+      if (!this.requests.hasRoom(this.chain.count)) break;
       q.take();
       this.#start(queue);
     }
@@ -160,50 +124,11 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     return started;
   }
 
-  /** Finishes every request due by cycle `now`, in order of time. @returns how many. */
-  completeDue(now: number): number {
-    let finished = 0;
-    for (;;) {
-      const request = this.#inFlight.earliest(now);
-      if (request === undefined) return finished;
-      this.#finish(request);
-      finished++;
-    }
-  }
-
-  /** Interrupts the driver for completions on `queue` if it wants that. @returns whether it did. */
-  signal(queue: number): boolean {
-    return this.transport.isQueueLive(queue) && this.transport.signalQueue(queue);
-  }
-
-  /** Signals every queue with completions that were not signalled yet. @returns how many interrupts were sent. */
-  signalCompleted(): number {
-    let sent = 0;
-    for (let queue = 0; queue < this.queueCount; queue++)
-      if (this.transport.queues[queue]!.state.signalPending && this.signal(queue)) sent++;
-    return sent;
-  }
-
-  /** See `Virtqueue.setNotificationsEnabled`. */
-  setNotificationsEnabled(queue: number, on: boolean): boolean {
-    return this.transport.isQueueLive(queue) && this.transport.queues[queue]!.setNotificationsEnabled(on);
-  }
-
   // What the transport asks.
 
-  notified(queue: number): void {
-    if (this.#service !== undefined) {
-      this.#service.notified(queue);
-      return;
-    }
-    this.#serveSelf(queue);
-    this.#armTimer();
-  }
-
   resetDevice(): void {
-    this.#inFlight.clear();
+    this.forgetRequests();
     this.#state.writeback = 1;
-    this.#timer.disarm();
   }
 
   readConfig(offset: number, size: 1 | 2 | 4): number {
@@ -222,44 +147,22 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     if (this.transport.hasFeature(spec.VIRTIO_BLK_F_CONFIG_WCE)) this.#state.writeback = value & 1;
   }
 
-  /** Serving by the device itself: at most a queue's size of chains now, the rest by the timer. */
-  #serveSelf(queue: number): void {
-    this.serveQueue(queue, this.transport.queues[queue]!.state.size);
-  }
-
-  #timerFired(): void {
-    this.completeDue(this.#clock.now());
-    this.signalCompleted();
-    for (let queue = 0; queue < this.queueCount; queue++)
-      if (this.transport.queues[queue]!.state.servePending) this.#serveSelf(queue);
-    this.#armTimer();
-  }
-
-  #armTimer(): void {
-    let next = this.nextDue;
-    // What waits for room is taken up at the next completion; what only exceeded the bound, as soon as possible.
-    if (this.#inFlight.hasRoom(this.#chain.addresses.length))
-      for (const queue of this.transport.queues) if (queue.state.servePending) next = this.#clock.now();
-    if (next === undefined) this.#timer.disarm();
-    else this.#timer.arm(next);
-  }
-
   #start(queue: number): void {
     const parsed = this.#request;
-    const request = this.#inFlight.add(this.#completionTime(parsed));
+    const request = this.requests.add(this.#completionTime(parsed));
     request.type = parsed.type & 0xff;
     request.status = parsed.status;
     request.mayUnmap = parsed.mayUnmap ? 1 : 0;
     request.queue = queue;
-    request.head = this.#chain.head;
+    request.head = this.chain.head;
     request.sector = parsed.sector;
     request.byteLength = parsed.byteLength;
     request.statusAddress = parsed.statusAddress;
     if (parsed.status === spec.VIRTIO_BLK_S_OK)
-      this.#inFlight.keepSegments(
+      this.requests.keepSegments(
         request,
         "data",
-        this.#chain,
+        this.chain,
         parsed.dataWritable,
         parsed.dataOffset,
         parsed.dataLength,
@@ -268,7 +171,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
 
   /** A request that fails its checks, or asks for the ID, does not go to the disk and takes no disk time. */
   #completionTime(request: BlkRequest): number {
-    if (request.status !== spec.VIRTIO_BLK_S_OK) return this.#clock.now();
+    if (request.status !== spec.VIRTIO_BLK_S_OK) return this.clock.now();
     switch (request.type) {
       case spec.VIRTIO_BLK_T_IN:
         return this.#timing.complete("read", request.sector, request.byteLength);
@@ -283,7 +186,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
       case spec.VIRTIO_BLK_T_WRITE_ZEROES:
         return this.#timing.complete("write-zeroes", request.sector, request.byteLength);
       default:
-        return this.#clock.now();
+        return this.clock.now();
     }
   }
 
@@ -293,7 +196,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     return this.transport.hasFeature(spec.VIRTIO_BLK_F_FLUSH);
   }
 
-  #finish(request: InFlightRequest): void {
+  protected finish(request: InFlightRequest): void {
     let status = request.status;
     let written = 0;
     if (status === spec.VIRTIO_BLK_S_OK) {
@@ -304,7 +207,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     this.#copy[0] = status;
     this.#memory.write(request.statusAddress, this.#copy.subarray(0, 1));
     const { queue, head } = request;
-    this.#inFlight.remove(request);
+    this.requests.remove(request);
     this.transport.queues[queue]!.pushUsed(head, written + 1);
   }
 
@@ -336,7 +239,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
   }
 
   #readDisk(request: InFlightRequest): StorageResult {
-    const memory = this.#inFlight.stream(request.data, this.#memory);
+    const memory = this.requests.stream(request.data, this.#memory);
     return this.#chunks(request, (sector, chunk) => {
       const result = this.#storage.read(sector, chunk);
       return result !== "ok" || memory.write(chunk) ? result : "io-error";
@@ -344,7 +247,7 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
   }
 
   #writeDisk(request: InFlightRequest): StorageResult {
-    const memory = this.#inFlight.stream(request.data, this.#memory);
+    const memory = this.requests.stream(request.data, this.#memory);
     return this.#chunks(request, (sector, chunk) =>
       memory.read(chunk) ? this.#storage.write(sector, chunk) : "io-error",
     );
@@ -369,11 +272,11 @@ export class VirtioBlk implements VirtioDeviceType, ServedVirtio {
     id.fill(0);
     for (let i = 0; i < Math.min(id.length, this.#storage.serial.length); i++)
       id[i] = this.#storage.serial.charCodeAt(i);
-    return this.#inFlight.stream(request.data, this.#memory).write(id) ? "ok" : "io-error";
+    return this.requests.stream(request.data, this.#memory).write(id) ? "ok" : "io-error";
   }
 
   /** For traces. */
-  toString(): string {
+  override toString(): string {
     return `${this.#label}: ${this.#storage.sectors} sectors, ${this.inFlight} in flight`;
   }
 }

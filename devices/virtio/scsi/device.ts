@@ -4,7 +4,7 @@
  */
 import { bytes, nestedArray, struct, u16, u32, u8, type ViewOf } from "../../../layout/struct.ts";
 import type { PciFunction } from "../../pci/config-space.ts";
-import type { Clock, DeviceContext, DiskTiming, DmaMemory, Storage, Timer } from "../../ports.ts";
+import type { DeviceContext, DiskTiming, DmaMemory, Storage } from "../../ports.ts";
 import { putBe } from "../../scsi/cdb.ts";
 import {
   ScsiDisk,
@@ -16,9 +16,8 @@ import {
 } from "../../scsi/disk.ts";
 import * as scsi from "../../scsi/spec.ts";
 import { readChain, writeChain } from "../chain-data.ts";
-import { InFlightTable, inFlightFields, inFlightStruct } from "../in-flight.ts";
-import { DescriptorChain } from "../queue.ts";
-import type { ServedVirtio, VirtioService } from "../served.ts";
+import { inFlightFields, inFlightStruct } from "../in-flight.ts";
+import { TimedRequests } from "../timed-requests.ts";
 import { VirtioPci, type VirtioDeviceType, type VirtioWiring } from "../transport-pci.ts";
 import { MOST_CDB_BYTES, ScsiRequest, unitAddress, type UnitAddress } from "./request.ts";
 import * as spec from "./spec.ts";
@@ -68,32 +67,25 @@ export interface VirtioScsiOptions extends VirtioWiring {
 
 const QUEUE_SIZE = 256;
 
-export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
+export class VirtioScsi extends TimedRequests<InFlightRequest> implements VirtioDeviceType {
   readonly features = 0n;
   readonly transport: VirtioPci;
   readonly pci: PciFunction;
   readonly #state: ViewOf<typeof VirtioScsiStruct>;
-  readonly #inFlight: InFlightTable<InFlightRequest>;
   readonly #units: readonly { readonly at: UnitAddress; readonly disk: ScsiDisk }[];
   readonly #memory: DmaMemory;
-  readonly #clock: Clock;
-  readonly #timer: Timer;
   readonly #queues: number;
-  #service: VirtioService | undefined;
   /** Scratch, valid inside one call only. */
-  readonly #chain = new DescriptorChain();
   readonly #request = new ScsiRequest();
   readonly #control = new Uint8Array(spec.TMF_BYTES);
 
   constructor(context: DeviceContext, options: VirtioScsiOptions) {
     if (options.units.length > MOST_UNITS)
       throw new RangeError(`${options.label}: ${options.units.length} units, at most ${MOST_UNITS}`);
+    super(context, options.label, context.state.place(`${options.label} in flight`, InFlightStruct));
     this.#memory = options.memory;
-    this.#clock = context.clock;
     this.#queues = options.queues;
     this.#state = context.state.place(`${options.label} SCSI`, VirtioScsiStruct);
-    this.#inFlight = new InFlightTable(context.state.place(`${options.label} in flight`, InFlightStruct));
-    this.#timer = context.timer(`${options.label} completion`, () => this.#timerFired());
     this.#units = options.units.map(({ target, lun, storage, timing }, index) => ({
       at: { target, lun },
       disk: new ScsiDisk(this.#state.units[index]!, { storage, timing, clock: context.clock }),
@@ -111,34 +103,14 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     this.pci = this.transport.pci;
   }
 
-  reset(): void {
+  override reset(): void {
     for (const { disk } of this.#units) disk.reset();
-    this.transport.reset();
-  }
-
-  setService(service: VirtioService | undefined): void {
-    this.#service = service;
-  }
-
-  get queueCount(): number {
-    return this.transport.queues.length;
-  }
-
-  get inFlight(): number {
-    return this.#inFlight.count;
-  }
-
-  get nextDue(): number | undefined {
-    return this.#inFlight.earliest()?.completeAt;
+    super.reset();
   }
 
   /** Buffers on the event queue are no work: there is nothing to report, since nothing is plugged in while it runs. */
-  hasWork(queue: number): boolean {
-    return (
-      queue !== spec.EVENT_QUEUE &&
-      this.transport.isQueueLive(queue) &&
-      this.transport.queues[queue]!.waiting !== 0
-    );
+  override hasWork(queue: number): boolean {
+    return queue !== spec.EVENT_QUEUE && super.hasWork(queue);
   }
 
   serveQueue(queue: number, budget: number): number {
@@ -147,9 +119,9 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     let started = 0;
     q.state.servePending = 0;
     for (; started < budget; started++) {
-      const found = q.peek(this.#chain);
+      const found = q.peek(this.chain);
       if (found === "empty") break;
-      if (found === "ok" && !this.#inFlight.hasRoom(this.#chain.count)) {
+      if (found === "ok" && !this.requests.hasRoom(this.chain.count)) {
         q.state.servePending = 1;
         break;
       }
@@ -160,7 +132,7 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
         return started;
       }
       q.take();
-      if (queue === spec.CONTROL_QUEUE) q.pushUsed(this.#chain.head, this.#controlAnswer);
+      if (queue === spec.CONTROL_QUEUE) q.pushUsed(this.chain.head, this.#controlAnswer);
     }
     if (started === budget && q.waiting !== 0) q.state.servePending = 1;
     // Answers of the control queue, and requests that it ended, are told at once.
@@ -168,45 +140,12 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     return started;
   }
 
-  completeDue(now: number): number {
-    let finished = 0;
-    for (;;) {
-      const request = this.#inFlight.earliest(now);
-      if (request === undefined) return finished;
-      this.#finish(request);
-      finished++;
-    }
-  }
-
-  signalCompleted(): number {
-    let sent = 0;
-    this.transport.queues.forEach((queue, index) => {
-      if (queue.state.signalPending === 0 || !this.transport.isQueueLive(index)) return;
-      if (this.transport.signalQueue(index)) sent++;
-    });
-    return sent;
-  }
-
-  setNotificationsEnabled(queue: number, on: boolean): boolean {
-    return this.transport.isQueueLive(queue) && this.transport.queues[queue]!.setNotificationsEnabled(on);
-  }
-
   // What the transport asks.
 
-  notified(queue: number): void {
-    if (this.#service !== undefined) {
-      this.#service.notified(queue);
-      return;
-    }
-    this.serveQueue(queue, QUEUE_SIZE);
-    this.#armTimer();
-  }
-
   resetDevice(): void {
-    this.#inFlight.clear();
+    this.forgetRequests();
     this.#state.senseSize = spec.DEFAULT_SENSE_SIZE;
     this.#state.cdbSize = spec.DEFAULT_CDB_SIZE;
-    this.#timer.disarm();
   }
 
   readConfig(offset: number, size: 1 | 2 | 4): number {
@@ -236,38 +175,21 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     else if (offset === spec.CONFIG_CDB_SIZE && value >= 16) this.#state.cdbSize = value;
   }
 
-  #timerFired(): void {
-    this.completeDue(this.#clock.now());
-    this.signalCompleted();
-    for (let queue = 0; queue < this.queueCount; queue++)
-      if (this.transport.queues[queue]!.state.servePending !== 0) this.serveQueue(queue, QUEUE_SIZE);
-    this.#armTimer();
-  }
-
-  #armTimer(): void {
-    let next = this.nextDue;
-    // What waits for room is taken up at the next completion; what only exceeded the bound, as soon as possible.
-    if (this.#inFlight.hasRoom(this.#chain.addresses.length))
-      for (const queue of this.transport.queues) if (queue.state.servePending !== 0) next = this.#clock.now();
-    if (next === undefined) this.#timer.disarm();
-    else this.#timer.arm(next);
-  }
-
   // Requests.
 
   /** Starts the request in the chain; false when it cannot even be answered. */
   #start(queue: number): boolean {
     const parsed = this.#request;
     const { senseSize, cdbSize } = this.#state;
-    if (!parsed.parse(this.#chain, this.#memory, cdbSize, senseSize)) return false;
+    if (!parsed.parse(this.chain, this.#memory, cdbSize, senseSize)) return false;
     const unit = this.#find(parsed.unit);
     const disk = this.#units[unit]?.disk;
     const isUnknown = !this.#units.some(({ at }) => at.target === parsed.unit?.target);
     // REPORT LUNS is the target's; the others' time is the disk's to say.
     const isDisks = disk !== undefined && parsed.cdb[0] !== scsi.REPORT_LUNS;
-    const request = this.#inFlight.add(isDisks ? disk.plan(parsed.cdb) : this.#clock.now());
+    const request = this.requests.add(isDisks ? disk.plan(parsed.cdb) : this.clock.now());
     request.queue = queue;
-    request.head = this.#chain.head;
+    request.head = this.chain.head;
     request.unit = unit;
     request.target = parsed.unit?.target ?? 0;
     request.response = isUnknown ? spec.VIRTIO_SCSI_S_BAD_TARGET : spec.VIRTIO_SCSI_S_OK;
@@ -277,11 +199,11 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     request.outBytes = parsed.outBytes;
     request.answerBytes = parsed.inOffset;
     request.cdb.set(parsed.cdb);
-    this.#inFlight.keepSegments(request, "reply", this.#chain, true, 0, parsed.inOffset);
+    this.requests.keepSegments(request, "reply", this.chain, true, 0, parsed.inOffset);
     if (parsed.inBytes > 0)
-      this.#inFlight.keepSegments(request, "data", this.#chain, true, parsed.inOffset, parsed.inBytes);
+      this.requests.keepSegments(request, "data", this.chain, true, parsed.inOffset, parsed.inBytes);
     else if (parsed.outBytes > 0)
-      this.#inFlight.keepSegments(request, "data", this.#chain, false, parsed.outOffset, parsed.outBytes);
+      this.requests.keepSegments(request, "data", this.chain, false, parsed.outOffset, parsed.outBytes);
     return true;
   }
 
@@ -290,14 +212,14 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     return index < 0 ? NO_UNIT : index;
   }
 
-  #finish(request: InFlightRequest): void {
+  protected finish(request: InFlightRequest): void {
     let { response } = request;
     let result: ScsiResult = { status: scsi.GOOD, length: 0 };
     const { inBytes } = request;
     // Commands in both directions at once do not exist here: the readable bytes are then no data.
     const outBytes = inBytes > 0 ? 0 : request.outBytes;
     if (response === spec.VIRTIO_SCSI_S_OK) {
-      const stream = this.#inFlight.stream(request.data, this.#memory);
+      const stream = this.requests.stream(request.data, this.#memory);
       const data: ScsiData = {
         inBytes,
         outBytes,
@@ -310,7 +232,7 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     const moved = Math.min(result.length, inBytes + outBytes);
     this.#answer(request, response, result, inBytes + outBytes - moved);
     const { queue, head, answerBytes } = request;
-    this.#inFlight.remove(request);
+    this.requests.remove(request);
     this.transport.queues[queue]!.pushUsed(head, answerBytes + (inBytes > 0 ? moved : 0));
   }
 
@@ -340,7 +262,7 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
     answer[spec.ANSWER_STATUS] = result.status;
     answer[spec.ANSWER_RESPONSE] = response;
     if (sense) answer.set(sense, spec.ANSWER_SENSE);
-    this.#inFlight.stream(request.reply, this.#memory).write(answer);
+    this.requests.stream(request.reply, this.#memory).write(answer);
   }
 
   // Control queue.
@@ -351,15 +273,15 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
   /** Answers the control request in the chain; false when that cannot be done. */
   #serveControl(): boolean {
     const c = this.#control;
-    const readable = this.#chain.readableBytes;
-    if (readable < 4 || !readChain(this.#chain, this.#memory, 0, c.subarray(0, 4))) return false;
+    const readable = this.chain.readableBytes;
+    if (readable < 4 || !readChain(this.chain, this.#memory, 0, c.subarray(0, 4))) return false;
     const type = c[0]! | (c[1]! << 8);
     if (type === spec.VIRTIO_SCSI_T_TMF) {
-      if (readable < spec.TMF_BYTES || !readChain(this.#chain, this.#memory, 0, c)) return false;
+      if (readable < spec.TMF_BYTES || !readChain(this.chain, this.#memory, 0, c)) return false;
       return this.#answerControl(Uint8Array.of(this.#manageTasks()));
     }
     // Asynchronous notifications: none of the events that may be asked for is known.
-    if (readable < spec.AN_BYTES || !readChain(this.#chain, this.#memory, 0, c.subarray(0, spec.AN_BYTES)))
+    if (readable < spec.AN_BYTES || !readChain(this.chain, this.#memory, 0, c.subarray(0, spec.AN_BYTES)))
       return false;
     const isKnown = this.#find(unitAddress(c, spec.AN_LUN)) !== NO_UNIT;
     return this.#answerControl(
@@ -369,7 +291,7 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
 
   #answerControl(answer: Uint8Array): boolean {
     this.#controlAnswer = answer.length;
-    return writeChain(this.#chain, this.#memory, 0, answer);
+    return writeChain(this.chain, this.#memory, 0, answer);
   }
 
   /** A task management function: SAM-5, "Task management functions". Returns the response. */
@@ -405,11 +327,11 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
         return spec.VIRTIO_SCSI_S_FUNCTION_SUCCEEDED;
       // "FUNCTION_SUCCEEDED" says that such a task is there, "FUNCTION_COMPLETE" (OK) that there is none.
       case spec.TMF_QUERY_TASK:
-        return this.#inFlight.requests.some(isTask)
+        return this.requests.requests.some(isTask)
           ? spec.VIRTIO_SCSI_S_FUNCTION_SUCCEEDED
           : spec.VIRTIO_SCSI_S_OK;
       case spec.TMF_QUERY_TASK_SET:
-        return this.#inFlight.requests.some((request) => request.unit === unit)
+        return this.requests.requests.some((request) => request.unit === unit)
           ? spec.VIRTIO_SCSI_S_FUNCTION_SUCCEEDED
           : spec.VIRTIO_SCSI_S_OK;
       default:
@@ -419,10 +341,10 @@ export class VirtioScsi implements VirtioDeviceType, ServedVirtio {
 
   /** Ends requests without effect, with this response. */
   #endTasks(which: (request: InFlightRequest) => boolean, response: number): void {
-    for (const request of this.#inFlight.requests) {
+    for (const request of this.requests.requests) {
       if (!which(request)) continue;
       request.response = response;
-      this.#finish(request);
+      this.finish(request);
     }
   }
 }

@@ -399,7 +399,7 @@ describe("someone else serves", () => {
     });
     expect(m.context.sameAs(before)).toBe(true);
     expect(twin.disk.completeDue(twin.disk.nextDue!)).toBe(1);
-    expect(twin.disk.signal(0)).toBe(true);
+    expect(twin.disk.signalCompleted()).toBe(1);
     expect(twin.messages.sent.length).toBe(1);
     expect(ram(DATA, 512)).toEqual(diskBytes(9, 512));
     expect(m.disk.inFlight).toBe(0);
