@@ -5,6 +5,7 @@ import { Machine, loadCostProfile, type MachineOptions, type RunResult } from ".
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { encodePng } from "../hypervisor/png.ts";
 import { Shown, Typer, type Typing } from "./typing.ts";
+import { sliceLimits } from "./slice.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
@@ -167,7 +168,7 @@ export async function boot(options: BootOptions): Promise<number> {
   const slice = async (): Promise<RunResult> => {
     accepted = input.feed(machine);
     if (!typer.isDone) typer.look(machine);
-    if (machine instanceof Machine) return machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
+    if (machine instanceof Machine) return machine.run(sliceLimits(machine, SLICE_CYCLES));
     const look = setInterval(() => {
       input.feed(machine);
       if (!typer.isDone) typer.look(machine);

@@ -6,6 +6,7 @@ import type { ImageFile } from "../emulator/machine/read-image.ts";
 import { Machine, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { parseMachine } from "./arguments.ts";
+import { sliceLimits } from "./slice.ts";
 import { parseUnitTests, type UnitTest } from "./unittests-cfg.ts";
 
 export type Verdict = "pass" | "fail" | "skip" | "timeout" | "not built" | "unsupported";
@@ -171,7 +172,7 @@ async function runImage(
 
 /** A slice of virtual time; in wall time the machine runs until it ends, or the time is up. */
 async function slice(machine: Machine | ParallelMachine, isTimeUp: () => boolean): Promise<RunResult> {
-  if (machine instanceof Machine) return machine.run({ untilCycle: machine.cycles + SLICE_CYCLES });
+  if (machine instanceof Machine) return machine.run(sliceLimits(machine, SLICE_CYCLES));
   const look = setInterval(() => {
     if (isTimeUp()) machine.pause();
   }, SLICE_MILLISECONDS);

@@ -1,6 +1,6 @@
 /**
  * Parallel mode's one lock for everything that more than one thread may touch: chipset, cards, event queue, hypervisor.
- * It is taken before a device call (DESIGN, "Device rules"), so that the call itself never blocks.
+ * It is taken before a device call (devices/ports.ts), so that the call itself never blocks.
  *
  * A thread may take it again while it holds it. Whoever gives it back fires what has become due in the event queue.
  */

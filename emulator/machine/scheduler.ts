@@ -9,6 +9,12 @@
 import { i32, struct, u53, type StateAllocator, type ViewOf } from "../../layout/struct.ts";
 import { NEVER, type EventQueue } from "./events.ts";
 
+/**
+ * Cycles that a CPU may go on for before whoever runs the machine is asked again: one that is far behind the others would else go all
+ * the way to them at once.
+ */
+const LONGEST_STRETCH = 5_000_000;
+
 /** Something with a clock of its own that the scheduler runs. */
 export interface Actor {
   readonly label: string;
@@ -96,7 +102,8 @@ export class Scheduler {
       if (s.current < 0) continue;
       const actor = this.#actors[s.current]!;
       this.#acting = actor;
-      const limit = actor.isDivisible === true ? Math.min(s.limit, horizon) : s.limit;
+      const limit =
+        actor.isDivisible === true ? Math.min(s.limit, horizon, actor.clock() + LONGEST_STRETCH) : s.limit;
       const waits = actor.act(limit, s.others);
       this.#acting = undefined;
       if (waits || actor.isIdle() || actor.clock() >= s.limit) s.current = -1;
