@@ -5,7 +5,7 @@
  * only who supplies these ports differs. Devices import this file, `layout/`, and nothing else outside
  * their own room.
  *
- * Rules (DESIGN, "Device rules"):
+ * Rules:
  * - A device call is synchronous and never blocks. The caller holds the lock that covers the device.
  * - All volatile state lives in structs placed by `DeviceContext.state`; an object holds only
  *   configuration and handles. So a device built twice from the same configuration on two threads is the

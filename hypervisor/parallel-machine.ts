@@ -1,6 +1,6 @@
 /**
  * A machine in parallel mode: wall time, a worker thread per physical CPU, host threads that are threads, and one lock over
- * devices and hypervisor (DESIGN, "Parallel mode"). The thread that owns it only waits, so it stays free for input and
+ * devices and hypervisor (ARCHITECTURE.md, "Parallel mode"). The thread that owns it only waits, so it stays free for input and
  * signals. Counts of requests, kicks and port accesses are those of virtual time; times are the host's.
  */
 import { existsSync } from "node:fs";
