@@ -37,7 +37,7 @@ import {
 import { startCharacters, type CharacterOptions } from "./characters.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
-import type { Screen } from "../devices/vga/screen.ts";
+import type { Screen, TextScreen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { HostNetwork, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -332,6 +332,11 @@ export class Machine {
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
+  }
+
+  /** Characters with their colours, and the cursor; undefined where the screen shows a picture. */
+  get textScreen(): TextScreen | undefined {
+    return this.#assembly.textScreen;
   }
 
   /** The characters on it alone; undefined where it shows a picture. */
