@@ -103,7 +103,7 @@ async function userServices({ model, bytes, mode, dump }) {
   const offered = await services(outside, bytes);
   const names = await nameServer("known.example", "192.0.2.7");
   const { data, sum } = randomData(bytes);
-  const forwards = ["tcp::0-:22", "tcp::0-:23", "udp::0-:7"].map((forward) => `,hostfwd=${forward}`).join("");
+  const forwards = ["tcp::0-:40001", "tcp::0-:40002", "udp::0-:7"].map((forward) => `,hostfwd=${forward}`).join("");
   const options = [...mode, "-netdev", `user,id=n${forwards}`, "-device", `${MODELS[model].device},netdev=n`, ...dump("n")];
   // The name server is the process's own, as its user may set it.
   const setServers = `import { setServers } from "node:dns"; setServers(["127.0.0.1:${names.port}"]);`;
@@ -125,8 +125,8 @@ async function userServices({ model, bytes, mode, dump }) {
   };
   const forwarded = async () => {
     const answer = await askGuest(await portOf("udp", 7), "knock", () => isOver);
-    await callGuest(await portOf("tcp", 22), data, () => isOver || says("forwarded took"));
-    const taken = await callGuest(await portOf("tcp", 23), undefined, (one) => isOver || one?.bytes > 0);
+    await callGuest(await portOf("tcp", 40001), data, () => isOver || says("forwarded took"));
+    const taken = await callGuest(await portOf("tcp", 40002), undefined, (one) => isOver || one?.bytes > 0);
     return { answer, taken };
   };
   const [run, { answer, taken }] = await Promise.all([ended, forwarded()]);
