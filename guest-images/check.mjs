@@ -74,6 +74,7 @@ const RECIPES = [
     only: (source) => /build\.sh$|\/disk-boot\.S$/.test(source),
   },
   ...[
+    ["flow", "static Linux program that moves bytes over TCP and datagrams over UDP"],
     ["kvm-guest", "static Linux program that runs a guest by the KVM interface"],
     ["tsc", "static Linux program that prints the time-stamp counter"],
   ].map(([file, description]) => ({

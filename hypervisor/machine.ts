@@ -39,7 +39,7 @@ import { planCards, type DeviceOptions } from "./devices.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
 import type { Screen, TextScreen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
-import { HostNetwork, type FramePort } from "./host-network.ts";
+import { HostNetwork, cycleAt, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { planDumps, planNetdevs, type FilterDumpOptions, type NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
@@ -201,7 +201,7 @@ export class Machine {
       },
       now: () => this.board.clock.now() / profile.frequencyHz,
       arm: (netdev, seconds) =>
-        this.#assembly.network.hostTimers[netdev]!.arm(Math.ceil(seconds * profile.frequencyHz)),
+        this.#assembly.network.hostTimers[netdev]!.arm(cycleAt(seconds, profile.frequencyHz)),
     });
     try {
       const clock = new BoardClock(profile.frequencyHz, VIRTUAL_EPOCH);
