@@ -13,6 +13,7 @@ import { cpuTable } from "./cpu/table.ts";
 import { V86Engine } from "./cpu/v86-engine.ts";
 import { environment } from "./environment.ts";
 import { exitTripText, measureExitTrip } from "./exits/measure.ts";
+import { hotSpotsText, measureHotSpots } from "./linux/hot-spots.ts";
 import { linuxText, measureLinux } from "./linux/measure.ts";
 import { measureVmx, vmxText } from "./vmx/measure.ts";
 
@@ -108,6 +109,13 @@ function linux(options: ExitsOptions): void {
   reportMeasured(options, figures, linuxText(figures));
 }
 
+function hotSpots(options: Omit<ExitsOptions, "rounds">): void {
+  const spots = measureHotSpots(root);
+  const { exitless, qemu } = spots;
+  const asObjects = { exitless: Object.fromEntries(exitless), qemu: Object.fromEntries(qemu) };
+  reportMeasured({ ...options, rounds: 1 }, asObjects, hotSpotsText(spots));
+}
+
 /** A measurement with what it was made on. */
 function reportMeasured(options: ExitsOptions, figures: object, text: string): void {
   const measuredOn = { ...environment(root), rounds: options.rounds };
@@ -141,7 +149,8 @@ Examples:
   npm run bench -- cpu --rounds 5 --json --out results.json
   npm run bench -- exits                       what an exit costs the host
   npm run bench -- vmx                         what one costs inside the machine
-  npm run bench -- linux                       Debian's kernel to /init (after npm run guests:debian)`,
+  npm run bench -- linux                       Debian's kernel to /init (after npm run guests:debian)
+  npm run bench -- hot-spots                   where QEMU executes other numbers of instructions for it`,
   );
 program
   .command("cpu")
@@ -182,6 +191,12 @@ program
   .option("--json", "print JSON")
   .option("--out <file>", "write the report to a file instead of stdout")
   .action(linux);
+program
+  .command("hot-spots")
+  .description("instructions of the same boot by the kernel's functions, beside QEMU's (needs gcc and QEMU)")
+  .option("--json", "print JSON")
+  .option("--out <file>", "write the report to a file instead of stdout")
+  .action(hotSpots);
 program.command("cpu-once <engine> <kernel>", { hidden: true }).action(cpuOnce);
 
 try {

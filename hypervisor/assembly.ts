@@ -326,7 +326,7 @@ export class Assembly {
         ram: { lowRam: ramBytes, highRam: 0 },
         cpus: smp,
         vga: vga !== undefined,
-        mouse: keyboardAndMouse === true,
+        keyboardAndMouse: keyboardAndMouse === true,
         timers,
         bootMenu,
       }),
@@ -484,7 +484,7 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
     signature: identity.signature,
     featureFlags,
     vga: hardware.vga !== undefined,
-    mouse: hardware.keyboardAndMouse === true,
+    keyboardAndMouse: hardware.keyboardAndMouse === true,
   });
   const image = loadBootImage(
     {

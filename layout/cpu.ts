@@ -57,6 +57,11 @@ export const CpuStruct = struct(
     featureControl: u64,
     miscEnable: u64,
     debugCtl: u64,
+    /** IA32_SPEC_CTRL, MSR_PKG_CST_CONFIG_CONTROL, MSR_POWER_CTL, and IA32_MCi_CTL. */
+    specCtrl: u64,
+    packageCStates: u64,
+    powerCtl: u64,
+    machineCheckCtl: array("u64", 6),
     tscAdjust: u64,
     microcode: u64,
     mtrrDefType: u64,
@@ -206,6 +211,12 @@ export const CpuStruct = struct(
     walksCached: u32,
     /** Performance counters that the model has (state/performance.ts). */
     counters: u32,
+    /** Banks of the machine-check architecture, at most 6; 0: there is none. */
+    machineCheckBanks: u32,
+    /** 1: the model has MSR_PKG_CST_CONFIG_CONTROL and MSR_POWER_CTL. */
+    hasPowerMsrs: u32,
+    /** Bits that IA32_SPEC_CTRL has; 0: there is none. */
+    specCtrlMay: u32,
     clockMode: u32,
     cyclesPerInstruction: u32,
     /** What a VM exit and the entry behind it cost a hypervisor inside the machine; charged at the exit. */

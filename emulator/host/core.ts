@@ -327,6 +327,12 @@ export interface CpuConfiguration {
   readonly walksCached?: boolean;
   /** Performance counters, at most 4. Default 0. */
   readonly counters?: number;
+  /** Banks of the machine-check architecture, at most 6. Default 0: there is none. */
+  readonly machineCheckBanks?: number;
+  /** MSR_PKG_CST_CONFIG_CONTROL and MSR_POWER_CTL exist. Default: they do not. */
+  readonly hasPowerMsrs?: boolean;
+  /** Bits that IA32_SPEC_CTRL has. Default 0: there is no such register. */
+  readonly specCtrl?: number;
   readonly cr4Allowed: bigint;
   /** Features of the instruction table (emulator/isa/features.ts) that execute; all others raise #UD. */
   readonly instructionSets: ReadonlySet<string>;
@@ -349,6 +355,9 @@ export function configureCpu(memory: MachineMemory, index: number, configuration
   cpu.microcode = BigInt(configuration.microcode ?? 0) << 32n;
   cpu.walksCached = configuration.walksCached === false ? 0 : 1;
   cpu.counters = configuration.counters ?? 0;
+  cpu.machineCheckBanks = configuration.machineCheckBanks ?? 0;
+  cpu.hasPowerMsrs = configuration.hasPowerMsrs === true ? 1 : 0;
+  cpu.specCtrlMay = configuration.specCtrl ?? 0;
   cpu.cr4Allowed = configuration.cr4Allowed;
   cpu.features.set(featureBits(configuration.instructionSets));
   const { vmx } = configuration;

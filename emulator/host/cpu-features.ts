@@ -37,6 +37,7 @@ const LEAF_7_EBX =
 const LEAF_7_ECX =
   "PREFETCHWT1 AVX512_VBMI UMIP PKU - - AVX512_VBMI2 - GFNI VAES VPCLMULQDQ AVX512_VNNI AVX512_BITALG - " +
   "AVX512_VPOPCNTDQ - LA57 - - - - - RDPID";
+const LEAF_7_EDX = "- - - - - - - - - - - - - - - - - - - - - - - - - - IBRS-IBPB STIBP - - - SSBD";
 const LEAF_D_1_EAX = "XSAVEOPT XSAVEC XGETBV_ECX_1 XSAVES";
 const EXTENDED_1_ECX = "LAHF-SAHF - - - - LZCNT - - PREFETCHW";
 const EXTENDED_1_EDX =
@@ -50,6 +51,7 @@ export const FEATURES: ReadonlyMap<string, FeatureBit> = new Map([
   ...bits(0x6, "eax", LEAF_6_EAX),
   ...bits(0x7, "ebx", LEAF_7_EBX),
   ...bits(0x7, "ecx", LEAF_7_ECX),
+  ...bits(0x7, "edx", LEAF_7_EDX),
   ...bits(0xd, "eax", LEAF_D_1_EAX, 1),
   ...bits(0x80000001, "ecx", EXTENDED_1_ECX),
   ...bits(0x80000001, "edx", EXTENDED_1_EDX),

@@ -20,10 +20,10 @@ export type CpuidRow = CpuConfiguration["cpuid"][number];
 /** What the core executes, or has as state and behaviour. */
 export const IMPLEMENTED_FEATURES: ReadonlySet<string> = new Set(
   featureNames(`
-    FPU FXSR VME DE PSE TSC MSR PAE CX8 APIC SEP MTRR PGE CMOV PAT PSE-36 CLFSH HTT
+    FPU FXSR VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE-36 CLFSH HTT
     CMPXCHG16B MONITOR PCID x2APIC MOVBE POPCNT TSC-Deadline HYPERVISOR
     ARAT VMX
-    FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP PKU LA57 RDPID
+    FSGSBASE IA32_TSC_ADJUST SMEP ERMS INVPCID ADX SMAP CLFLUSHOPT CLWB UMIP PKU LA57 RDPID IBRS-IBPB STIBP SSBD
     MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 AESNI PCLMULQDQ SHA XSAVE XSAVEOPT XSAVEC XSAVES XGETBV_ECX_1 AVX AVX2 FMA F16C BMI1 BMI2
     RDRAND RDSEED
     LAHF-SAHF LZCNT PREFETCHW SYSCALL XD 1GB-PAGES RDTSCP INTEL64 INVARIANT-TSC
@@ -44,7 +44,7 @@ const SKYLAKE = [
   ...SANDY_BRIDGE,
   ...featureNames(`
     SDBG FMA MOVBE F16C RDRAND FSGSBASE IA32_TSC_ADJUST BMI1 AVX2 SMEP BMI2 ERMS INVPCID FCS_FDS_DEPRECATED RDSEED ADX SMAP
-    CLFLUSHOPT CLWB LZCNT PREFETCHW XSAVEC XGETBV_ECX_1 XSAVES PKU
+    CLFLUSHOPT CLWB LZCNT PREFETCHW XSAVEC XGETBV_ECX_1 XSAVES PKU IBRS-IBPB STIBP SSBD
   `),
 ];
 
@@ -62,6 +62,8 @@ interface CpuModel {
   /** Ways of the 32-KiB instruction cache; bytes and ways of level 2. */
   readonly instructionWays: number;
   readonly level2: { readonly kib: number; readonly ways: number };
+  /** MSR_PKG_CST_CONFIG_CONTROL and MSR_POWER_CTL, which came with Nehalem. */
+  readonly hasPowerMsrs: boolean;
   /** Features of VMX: vmx-features.ts. */
   readonly vmx: readonly string[];
 }
@@ -78,6 +80,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0a,
     instructionWays: 8,
     level2: { kib: 6144, ways: 24 },
+    hasPowerMsrs: false,
     vmx: VMX_TIERS.penryn,
   },
   // 06_1AH: Xeon 5500 series.
@@ -91,6 +94,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0b,
     instructionWays: 4,
     level2: { kib: 256, ways: 8 },
+    hasPowerMsrs: true,
     vmx: VMX_TIERS.nehalem,
   },
   // 06_2AH: second generation Core.
@@ -104,6 +108,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x0d,
     instructionWays: 8,
     level2: { kib: 256, ways: 8 },
+    hasPowerMsrs: true,
     vmx: VMX_TIERS.sandybridge,
   },
   // 06_55H: first generation Xeon Scalable.
@@ -117,6 +122,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x16,
     instructionWays: 8,
     level2: { kib: 1024, ways: 16 },
+    hasPowerMsrs: true,
     vmx: VMX_TIERS.all,
   },
   // Everything that is implemented, with the signature of a processor that has it all: 06_6AH, Ice Lake server.
@@ -130,6 +136,7 @@ const MODELS: Readonly<Record<CpuModelName, CpuModel>> = {
     highestLeaf: 0x16,
     instructionWays: 8,
     level2: { kib: 256, ways: 4 },
+    hasPowerMsrs: true,
     vmx: VMX_TIERS.all,
   },
 };
@@ -191,7 +198,17 @@ export interface CpuModelOptions {
 
 export type CpuIdentity = Pick<
   CpuConfiguration,
-  "signature" | "microcode" | "cr4Allowed" | "cpuid" | "instructionSets" | "vmx" | "walksCached" | "counters"
+  | "signature"
+  | "microcode"
+  | "cr4Allowed"
+  | "cpuid"
+  | "instructionSets"
+  | "vmx"
+  | "walksCached"
+  | "counters"
+  | "machineCheckBanks"
+  | "hasPowerMsrs"
+  | "specCtrl"
 >;
 
 /** What `-cpu` can turn on and off beside CPUID bits: performance counters (QEMU's name) and paging-structure caches. */
@@ -203,6 +220,11 @@ const COUNTER_BITS = 48;
 /** Leaf AH, EBX: architectural events that cannot be counted: of the last-level cache (3, 4) and of branches (5, 6). */
 const MISSING_EVENTS = 0b1111000;
 const ARCHITECTURAL_EVENTS = 7;
+
+/** Banks in IA32_MCG_CAP (emulator/core/state/machine-check.ts). */
+const MACHINE_CHECK_BANKS = 6;
+/** What brings each bit of IA32_SPEC_CTRL, from bit 0. */
+const SPEC_CTRL_OF_FEATURE = ["IBRS-IBPB", "STIBP", "SSBD"];
 
 /** Leaf AH, "Architectural Performance Monitoring": version 1, or nothing. */
 const performanceRow = (hasCounters: boolean): CpuidRow =>
@@ -269,7 +291,7 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
     ...cacheRows(model, cpus),
     features.has("MONITOR") ? MONITOR_ROW : [0x5, undefined, 0, 0, 0, 0],
     [0x6, undefined, word(6, "eax"), 0, 0, 0],
-    [0x7, 0, 0, word(7, "ebx"), word(7, "ecx"), 0],
+    [0x7, 0, 0, word(7, "ebx"), word(7, "ecx"), word(7, "edx")],
     performanceRow(hasCounters),
     ...topologyRows(cpus),
     ...xsaveRows(features, word(0xd, "eax", 1)),
@@ -300,6 +322,9 @@ export function cpuModel(options: CpuModelOptions): CpuIdentity {
     cr4Allowed,
     walksCached: !removed.has("WALK-CACHES"),
     counters: hasCounters ? COUNTERS : 0,
+    machineCheckBanks: features.has("MCA") ? MACHINE_CHECK_BANKS : 0,
+    hasPowerMsrs: model.hasPowerMsrs,
+    specCtrl: SPEC_CTRL_OF_FEATURE.reduce((may, name, bit) => may | (features.has(name) ? 1 << bit : 0), 0),
     cpuid,
     instructionSets: tableFeatures(features),
     vmx: features.has("VMX") ? vmxCapabilities(vmx) : undefined,

@@ -5,6 +5,7 @@ import { CPU_MTRR_FIXED, CPU_MTRR_VARIABLE } from "../layout.generated";
 import { CPU, FS, GS, RAX, RDX, cpu, setGpr } from "../state/cpu";
 import { guestTimeStamp, timeStamp } from "../state/clock";
 import { counterSelect, counterValue, setCounterSelect, setCounterValue } from "../state/performance";
+import { isMachineCheckBank, machineCheckValue, setMachineCheckValue } from "../state/machine-check";
 import { segBase, setSegBase, updateContext } from "../state/mode";
 import { faultPending, raiseGp } from "../interrupts/raise";
 import {
@@ -63,6 +64,7 @@ export function msrValue(index: u32): u64 {
     return load<u64>(CPU + CPU_MTRR_VARIABLE + ((<usize>(index - MSR.MTRR_PHYSBASE0)) << 3));
   if (isCounter(index, MSR.PMC0)) return counterValue(index - MSR.PMC0);
   if (isCounter(index, MSR.PERFEVTSEL0)) return counterSelect(index - MSR.PERFEVTSEL0);
+  if (isMachineCheckBank(index)) return machineCheckValue(index);
   const fixed = fixedMtrrIndex(index);
   if (fixed >= 0) return load<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3));
   switch (index) {
@@ -76,8 +78,14 @@ export function msrValue(index: u32): u64 {
       return cpu.featureControl;
     case MSR.TSC_ADJUST:
       return cpu.tscAdjust;
+    case MSR.SPEC_CTRL:
+      if (cpu.specCtrlMay == 0) raiseGp();
+      return cpu.specCtrl;
     case MSR.BIOS_SIGN_ID:
       return cpu.microcode;
+    case MSR.PKG_CST_CONFIG_CONTROL:
+      if (cpu.hasPowerMsrs == 0) raiseGp();
+      return cpu.packageCStates;
     case MSR.MTRRCAP:
       // Eight variable ranges, fixed ranges, write-combining.
       return 0x508;
@@ -88,12 +96,16 @@ export function msrValue(index: u32): u64 {
     case MSR.SYSENTER_EIP:
       return cpu.sysenterEip;
     case MSR.MCG_CAP:
+      return cpu.machineCheckBanks;
     case MSR.MCG_STATUS:
       return 0;
     case MSR.MISC_ENABLE:
       return cpu.miscEnable;
     case MSR.DEBUGCTL:
       return cpu.debugCtl;
+    case MSR.POWER_CTL:
+      if (cpu.hasPowerMsrs == 0) raiseGp();
+      return cpu.powerCtl;
     case MSR.PAT:
       return cpu.pat;
     case MSR.MTRR_DEF_TYPE:
@@ -184,6 +196,10 @@ export function setMsr(index: u32, value: u64): void {
     if (!setCounterSelect(index - MSR.PERFEVTSEL0, value)) raiseGp();
     return;
   }
+  if (isMachineCheckBank(index)) {
+    if (!setMachineCheckValue(index, value)) raiseGp();
+    return;
+  }
   const fixed = fixedMtrrIndex(index);
   if (fixed >= 0) {
     if (areMemoryTypesValid(value, false)) store<u64>(CPU + CPU_MTRR_FIXED + ((<usize>fixed) << 3), value);
@@ -204,6 +220,18 @@ export function setMsr(index: u32, value: u64): void {
       return;
     case MSR.TSC_ADJUST:
       cpu.tscAdjust = value;
+      return;
+    case MSR.SPEC_CTRL:
+      // What it forbids to predict is not predicted here.
+      if (cpu.specCtrlMay == 0 || (value & ~(<u64>cpu.specCtrlMay)) != 0) raiseGp();
+      else cpu.specCtrl = value;
+      return;
+    case MSR.PRED_CMD:
+      if (cpu.specCtrlMay == 0 || (value & ~MSR.PRED_CMD_IBPB) != 0) raiseGp();
+      return;
+    case MSR.PKG_CST_CONFIG_CONTROL:
+      if (cpu.hasPowerMsrs == 0 || value >> 32 != 0 || (cpu.packageCStates & MSR.CFG_LOCK) != 0) raiseGp();
+      else cpu.packageCStates = value;
       return;
     case MSR.BIOS_UPDATE_TRIGGER:
     case MSR.BIOS_SIGN_ID:
@@ -227,6 +255,10 @@ export function setMsr(index: u32, value: u64): void {
     case MSR.DEBUGCTL:
       if ((value & ~(<u64>3)) != 0) raiseGp();
       else cpu.debugCtl = value;
+      return;
+    case MSR.POWER_CTL:
+      if (cpu.hasPowerMsrs == 0 || value >> 32 != 0) raiseGp();
+      else cpu.powerCtl = value;
       return;
     case MSR.PAT:
       if (areMemoryTypesValid(value, true)) cpu.pat = value;

@@ -4,9 +4,16 @@ export const PLATFORM_ID: u32 = 0x17;
 export const APIC_BASE: u32 = 0x1b;
 export const FEATURE_CONTROL: u32 = 0x3a;
 export const TSC_ADJUST: u32 = 0x3b;
+export const SPEC_CTRL: u32 = 0x48;
+export const PRED_CMD: u32 = 0x49;
+/** Indirect-branch prediction barrier. */
+export const PRED_CMD_IBPB: u64 = 1 << 0;
 export const BIOS_UPDATE_TRIGGER: u32 = 0x79;
 export const BIOS_SIGN_ID: u32 = 0x8b;
 export const PMC0: u32 = 0xc1;
+/** MSR_PKG_CST_CONFIG_CONTROL, and its bit that makes it read-only. */
+export const PKG_CST_CONFIG_CONTROL: u32 = 0xe2;
+export const CFG_LOCK: u64 = 1 << 15;
 export const PERFEVTSEL0: u32 = 0x186;
 export const MTRRCAP: u32 = 0xfe;
 export const SYSENTER_CS: u32 = 0x174;
@@ -23,9 +30,13 @@ export const DEBUGCTL: u32 = 0x1d9;
 /** Last-branch records; single-step on branches. */
 export const DEBUGCTL_LBR: u64 = 1 << 0;
 export const DEBUGCTL_BTF: u64 = 1 << 1;
+/** MSR_POWER_CTL. */
+export const POWER_CTL: u32 = 0x1fc;
 export const MTRR_PHYSBASE0: u32 = 0x200;
 export const PAT: u32 = 0x277;
 export const MTRR_DEF_TYPE: u32 = 0x2ff;
+/** Of each machine-check bank four: CTL, STATUS, ADDR, MISC. */
+export const MC0_CTL: u32 = 0x400;
 export const TSC_DEADLINE: u32 = 0x6e0;
 export const XSS: u32 = 0xda0;
 export const X2APIC_FIRST: u32 = 0x800;

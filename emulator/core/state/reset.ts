@@ -7,6 +7,7 @@ import { NEVER } from "./clock";
 import { flushAllContexts } from "../mmu/contexts";
 import { resetCounters } from "./performance";
 import { disarmMonitor } from "../mmu/monitor";
+import { resetMachineCheck } from "./machine-check";
 import { MISC_ENABLE_FAST_STRINGS, MISC_ENABLE_MONITOR } from "../spec/msr";
 import { hasMonitor } from "../instructions/msr";
 import { flushBlocks } from "../records/block-cache";
@@ -109,6 +110,10 @@ export function resetForPowerOn(): void {
   cpu.featureControl = 0;
   cpu.miscEnable = MISC_ENABLE_FAST_STRINGS | (hasMonitor() ? MISC_ENABLE_MONITOR : 0);
   cpu.debugCtl = 0;
+  cpu.specCtrl = 0;
+  cpu.packageCStates = 0;
+  cpu.powerCtl = 0;
+  resetMachineCheck();
   resetCounters();
   cpu.tscAdjust = 0;
   cpu.pat = 0x0007040600070406;

@@ -18,7 +18,7 @@ export interface FirmwareItemsOptions {
   readonly ram: RamSize;
   readonly cpus: number;
   readonly vga: boolean;
-  readonly mouse: boolean;
+  readonly keyboardAndMouse: boolean;
   readonly timers: PcTimers;
   /** Show the firmware's boot menu and wait for a key. */
   readonly bootMenu: boolean;
@@ -50,8 +50,15 @@ function e820(ram: RamSize): Uint8Array {
   return table.bytes;
 }
 
-export function firmwareItems({ ram, cpus, vga, mouse, timers, bootMenu }: FirmwareItemsOptions): FwCfgItems {
-  const files = new Map(acpiFiles({ cpus, vga, mouse, timers }));
+export function firmwareItems({
+  ram,
+  cpus,
+  vga,
+  keyboardAndMouse,
+  timers,
+  bootMenu,
+}: FirmwareItemsOptions): FwCfgItems {
+  const files = new Map(acpiFiles({ cpus, vga, keyboardAndMouse, timers }));
   files.set("etc/e820", e820(ram));
   files.set("etc/boot-fail-wait", u32(BOOT_FAIL_WAIT));
   // Without a VGA the firmware's screen is the serial port.

@@ -24,7 +24,7 @@ export interface FirmwareOptions {
   readonly pmBase?: number;
   readonly isaBridgeDevice?: number;
   readonly vga?: boolean;
-  readonly mouse?: boolean;
+  readonly keyboardAndMouse?: boolean;
 }
 
 export interface Firmware {

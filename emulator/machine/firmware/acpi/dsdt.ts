@@ -33,8 +33,8 @@ export interface DsdtOptions {
   readonly pmBase: number;
   /** Device number of the PIIX3 on bus 0; its function 0 is the ISA bridge. */
   readonly isaBridgeDevice: number;
-  /** There is a mouse behind the 8042. */
-  readonly mouse?: boolean;
+  /** There are a keyboard and a mouse behind the 8042. */
+  readonly keyboardAndMouse?: boolean;
   readonly timers: PcTimers;
 }
 
@@ -175,7 +175,7 @@ function hostBridge(options: DsdtOptions): Aml {
   );
 }
 
-function isaBridge({ isaBridgeDevice, mouse, timers }: DsdtOptions): Aml {
+function isaBridge({ isaBridgeDevice, keyboardAndMouse, timers }: DsdtOptions): Aml {
   return aml.device(
     "ISA",
     aml.define("_ADR", aml.integer((isaBridgeDevice << 16) >>> 0)),
@@ -198,17 +198,19 @@ function isaBridge({ isaBridgeDevice, mouse, timers }: DsdtOptions): Aml {
       currentResources(resources.ioPorts(0x70, 2), resources.irq(1 << RTC_IRQ)),
     ),
     aml.device("SPKR", identify("PNP0800"), currentResources(resources.ioPorts(0x61, 1))),
-    aml.device(
-      "KBD",
-      identify("PNP0303"),
-      currentResources(
-        resources.ioPorts(0x60, 1),
-        resources.ioPorts(0x64, 1),
-        resources.irq(1 << KEYBOARD_IRQ),
-      ),
-    ),
-    ...(mouse === true
-      ? [aml.device("MOUS", identify("PNP0F13"), currentResources(resources.irq(1 << MOUSE_IRQ)))]
+    ...(keyboardAndMouse === true
+      ? [
+          aml.device(
+            "KBD",
+            identify("PNP0303"),
+            currentResources(
+              resources.ioPorts(0x60, 1),
+              resources.ioPorts(0x64, 1),
+              resources.irq(1 << KEYBOARD_IRQ),
+            ),
+          ),
+          aml.device("MOUS", identify("PNP0F13"), currentResources(resources.irq(1 << MOUSE_IRQ))),
+        ]
       : []),
     aml.device(
       "COM1",

@@ -40,9 +40,9 @@ export interface AcpiOptions {
   readonly pmBase?: number;
   /** Device number of the PIIX3 on bus 0; the board's by default. */
   readonly isaBridgeDevice?: number;
-  /** The board has a VGA, and a mouse. */
+  /** The board has a VGA, and a keyboard and a mouse. */
   readonly vga?: boolean;
-  readonly mouse?: boolean;
+  readonly keyboardAndMouse?: boolean;
   /** Timers that a PC may be without; by default both. */
   readonly timers?: PcTimers;
 }
@@ -94,7 +94,7 @@ const CMOS_CENTURY = 0x32;
 const NO_C2 = 0xfff;
 const NO_C3 = 0xfff;
 
-/** IAPC_BOOT_ARCH: legacy devices, an 8042; no VGA. */
+/** IAPC_BOOT_ARCH: legacy devices, an 8042 (with what is behind it); no VGA. */
 const LEGACY_DEVICES = 1 << 0;
 const HAS_8042 = 1 << 1;
 const VGA_NOT_PRESENT = 1 << 2;
@@ -168,7 +168,12 @@ const RSDP_POINTERS: readonly AcpiPointer[] = [
   { at: 24, size: 8 },
 ];
 
-function fadt(facs: number, dsdt: number, pmBase: number, vga: boolean): Uint8Array {
+function fadt(
+  facs: number,
+  dsdt: number,
+  pmBase: number,
+  { vga, keyboardAndMouse }: { readonly vga: boolean; readonly keyboardAndMouse: boolean },
+): Uint8Array {
   // Offsets are those of the table, header included.
   const table = new TableWriter(FADT_BYTES);
   table.u32(36, facs).u32(40, dsdt);
@@ -182,7 +187,7 @@ function fadt(facs: number, dsdt: number, pmBase: number, vga: boolean): Uint8Ar
   table.u8(88, 4).u8(89, 2).u8(91, 4).u8(92, 4); // lengths: PM1_EVT, PM1_CNT, PM_TMR, GPE0
   table.u16(96, NO_C2).u16(98, NO_C3);
   table.u8(108, CMOS_CENTURY);
-  table.u16(109, LEGACY_DEVICES | HAS_8042 | (vga ? 0 : VGA_NOT_PRESENT));
+  table.u16(109, LEGACY_DEVICES | (keyboardAndMouse ? HAS_8042 : 0) | (vga ? 0 : VGA_NOT_PRESENT));
   table.u32(112, WBINVD | PROC_C1 | SLP_BUTTON_NOT_FIXED | RESET_REG_SUP);
   putPort(table, 116, RESET_PORT, 1);
   table.u8(128, RCR_RCPU | RCR_SRST);
@@ -235,7 +240,7 @@ function mcfg(): Uint8Array {
 /** Lays out all tables from `base` on. */
 export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout {
   const { cpus, pmBase = PM_BASE, isaBridgeDevice = SLOT_PIIX, timers = BOTH_TIMERS } = options;
-  const { vga = false, mouse = false } = options;
+  const { vga = false, keyboardAndMouse = false } = options;
   const addresses: Record<string, number> = { RSDP: base };
   const pieces: { at: number; bytes: Uint8Array }[] = [];
   let end = base + RSDP_BYTES;
@@ -247,10 +252,10 @@ export function layOutAcpiTables(options: AcpiOptions, base: number): AcpiLayout
     return at;
   };
   const facsAt = place("FACS", facs(), 64);
-  const aml = buildDsdtAml({ pmBase, isaBridgeDevice, mouse, timers });
+  const aml = buildDsdtAml({ pmBase, isaBridgeDevice, keyboardAndMouse, timers });
   const dsdtAt = place("DSDT", systemTable("DSDT", 2, aml));
   const roots = [
-    place("FACP", fadt(facsAt, dsdtAt, pmBase, vga)),
+    place("FACP", fadt(facsAt, dsdtAt, pmBase, { vga, keyboardAndMouse })),
     place("APIC", madt(cpus)),
     place("MCFG", mcfg()),
     ...(timers.hpet ? [place("HPET", hpet())] : []),

@@ -131,7 +131,7 @@ test("the table-loader script gives tables with right pointers and checksums whe
     ram: { lowRam: 128 << 20, highRam: 0 },
     cpus: 3,
     vga: true,
-    mouse: true,
+    keyboardAndMouse: true,
     timers: { hpet: true, pit: true },
     bootMenu: false,
   });
