@@ -35,14 +35,18 @@ const CASES_A_SAMPLE = 5;
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc");
 
-/** Memory of the process once garbage is gone: buffers go with the second collection, and in a turn of the event loop. */
+/** Memory of the process once garbage is gone. Buffers go behind the collector's back, so it is waited for until no more go. */
 async function memory() {
-  for (let turn = 0; turn < 3; turn++) {
+  let now = { resident: Infinity, heap: Infinity };
+  for (let turn = 0; turn < 20; turn++) {
     collect();
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const { rss: resident, heapUsed, arrayBuffers } = process.memoryUsage();
+    const before = now.heap;
+    now = { resident, heap: heapUsed + arrayBuffers };
+    if (turn > 1 && now.heap > before - 65536) break;
   }
-  const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
-  return { resident: rss, heap: heapUsed + arrayBuffers };
+  return now;
 }
 
 /** By how much the least of the last third exceeds the least of the middle: what grows does so in the least, too. */
@@ -88,23 +92,22 @@ async function runKind(kind, kit, report) {
   try {
     for (const index of kind.cases) {
       const random = new Random(seed + KINDS.findIndex(({ name }) => name === kind.name) * 1000003, index);
-      let result;
+      const mutation = prepared.mutate(random);
       const began = performance.now();
+      let result;
       try {
-        result = prepared.attempt(random, index);
+        result = prepared.attempt(mutation, index);
         if (result.damaged.length > 0)
-          result = { ...result, failure: `red zones before ${result.damaged.join(", ")} have changed` };
+          result.failure = `red zones before ${result.damaged.join(", ")} have changed`;
       } catch (error) {
-        result = {
-          mutation: "?",
-          outcome: "failed",
-          detail: "",
-          failure: error instanceof Error ? error.stack : String(error),
-        };
+        const failure = error instanceof Error ? error.stack : String(error);
+        result = { outcome: "failed", detail: "", failure };
       }
-      const one = { kind: kind.name, index, ...result, seconds: (performance.now() - began) / 1000 };
+      const { text, ...rest } = result;
+      const seconds = (performance.now() - began) / 1000;
+      const one = { kind: kind.name, index, mutation: mutation.text, ...rest, seconds };
       results.push(one);
-      report(one);
+      report(one, text);
       if (results.length % CASES_A_SAMPLE === 0) samples.push(await memory());
     }
   } finally {
@@ -164,8 +167,8 @@ async function main() {
       return made.get(what);
     },
   };
-  const report = (one) => {
-    const { kind, index, mutation, outcome, detail, failure, text, seconds } = one;
+  const report = (one, text) => {
+    const { kind, index, mutation, outcome, detail, failure, seconds } = one;
     if (flags.only && text !== undefined) console.error(text.trim());
     if (flags.list || flags.only || failure)
       console.error(`${kind}:${index} ${mutation}: ${outcome} ${detail} (${seconds.toFixed(1)} s)`);

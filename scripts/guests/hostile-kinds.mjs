@@ -1,6 +1,7 @@
 /**
  * What hostile input is tried on, kind by kind. A kind is `{ name, share, prepare(kit) }`: cases of a thousand, and a function that builds
- * what the cases share and gives `{ attempt(random, index), close() }`. An attempt ends in `{ mutation, outcome, detail }`.
+ * what the cases share and gives `{ mutate(random), attempt(mutation, index), close() }`. An attempt ends in `{ outcome, detail, text, damaged }`:
+ * what it came to, in a line and in all the guest's words, and the state blocks that were written beyond.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -94,14 +95,17 @@ class GrubBoots {
     return { instructions: instructions + 10e6, cycles: cycles + 500e6, seconds: CASE_SECONDS };
   }
 
-  attempt(random) {
-    const held = this.#held;
+  mutate(random) {
     const { mutation, isEarly } = this.#choose(random);
-    const { moment, bound } = isEarly ? this.#early : this.#late;
+    return { ...mutation, isEarly, text: `${mutation.text}${isEarly ? "" : ", seen by GRUB alone"}` };
+  }
+
+  attempt(mutation) {
+    const held = this.#held;
+    const { moment, bound } = mutation.isEarly ? this.#early : this.#late;
     const end = held.attempt(moment, mutation, bound, (text) => BOOT_ERROR.test(text));
     const { text } = held;
     return {
-      mutation: `${mutation.text}${isEarly ? "" : ", seen by GRUB alone"}`,
       ...judge({
         end,
         text,
@@ -185,18 +189,15 @@ function linuxDisk({ mode, path, bus, modules, disk }) {
     const bound = { ...held.since(moment, 5), seconds: 3 * CASE_SECONDS };
     const clean = held.text;
     return {
-      attempt(random) {
+      mutate(random) {
         const kind = random.below(20);
-        const mutation =
-          kind < 3
-            ? damagedTable(random, bytes, regions)
-            : kind < 5
-              ? cut(random, bytes, SECTOR)
-              : damagedFiles(random, bytes, regions);
+        if (kind < 3) return damagedTable(random, bytes, regions);
+        return kind < 5 ? cut(random, bytes, SECTOR) : damagedFiles(random, bytes, regions);
+      },
+      attempt(mutation) {
         const how = held.attempt(moment, mutation, bound, (text) => text.includes("Kernel panic"));
         const { text } = held;
         return {
-          mutation: mutation.text,
           ...judge({
             end: how,
             text: newLines(clean, text),
@@ -254,16 +255,14 @@ function bzImage(protocol) {
       seconds: 5 * CASE_SECONDS,
     };
     return {
-      attempt(random) {
+      mutate(random) {
         const kind = random.below(8);
-        const mutation =
-          kind < 5
-            ? damage(random, bytes, SETUP, FIELD_KINDS)
-            : kind < 6
-              ? cut(random, bytes, 1, random.pick([bytes.length, 0x10000]))
-              : damage(random, bytes, packed);
-        return { mutation: mutation.text, ...boot(mutated(bytes, mutation), bound) };
+        if (kind < 5) return damage(random, bytes, SETUP, FIELD_KINDS);
+        return kind < 6
+          ? cut(random, bytes, 1, random.pick([bytes.length, 0x10000]))
+          : damage(random, bytes, packed);
       },
+      attempt: (mutation) => boot(mutated(bytes, mutation), bound),
       close: () => undefined,
     };
   };
@@ -308,13 +307,13 @@ function initramfs(kit) {
   const place = held.machine.bootImage.segments.find(({ bytes }) => bytes.length === archive.length).physical;
   const isThrough = (text) => text.includes("init: reached");
   // The memory has room for the archive; what an image does not fill is zero.
-  const attempt = (image, bound, isOver) => {
+  const run = (image, bound, isOver) => {
     const bytes = Buffer.alloc(archive.length);
     image.copy(bytes);
     return held.attemptInMemory(moment, place, bytes, bound, isOver);
   };
   for (const image of [packed, archive]) {
-    const end = attempt(image, TO_INIT, () => false);
+    const end = run(image, TO_INIT, () => false);
     if (end !== "power-off" || !isThrough(held.text))
       throw new Error(`the whole initramfs fails: ${end}\n${held.text}`);
   }
@@ -331,16 +330,17 @@ function initramfs(kit) {
     start: new Region("gzip header", [{ at: 0, length: 18 }]),
   };
   return {
-    attempt(random) {
+    mutate(random) {
       const isPacked = random.below(2) === 0;
+      const { headers, archive: whole, start, stream } = regions;
+      const region = random.pick(isPacked ? [start, stream, stream] : [headers, headers, whole]);
       const image = isPacked ? packed : archive;
-      const region = isPacked
-        ? random.pick([regions.start, regions.stream, regions.stream])
-        : random.pick([regions.headers, regions.headers, regions.archive]);
       const mutation = random.below(8) === 0 ? cut(random, image) : damage(random, image, region);
-      const how = attempt(mutated(image, mutation), bound, (text) => text.includes("Kernel panic"));
+      return { ...mutation, image, text: `${isPacked ? "gzip" : "cpio"}, ${mutation.text}` };
+    },
+    attempt(mutation) {
+      const how = run(mutated(mutation.image, mutation), bound, (text) => text.includes("Kernel panic"));
       return {
-        mutation: `${isPacked ? "gzip" : "cpio"}, ${mutation.text}`,
         ...judge({
           end: how,
           text: newLines(clean, held.text),
@@ -376,11 +376,9 @@ function optionRom(kit) {
     if (outcome !== "booted") throw new Error(`the whole option ROM does not do: ${outcome} ${detail}`);
   }
   return {
-    attempt(random, index) {
-      const mutation =
-        random.below(6) === 0 ? cut(random, bytes) : damage(random, bytes, random.pick([head, all]));
-      return { mutation: mutation.text, ...boot(mutated(bytes, mutation), index % 2 ? "vm" : "metal") };
-    },
+    mutate: (random) =>
+      random.below(6) === 0 ? cut(random, bytes) : damage(random, bytes, random.pick([head, all])),
+    attempt: (mutation, index) => boot(mutated(bytes, mutation), index % 2 ? "vm" : "metal"),
     close: () => undefined,
   };
 }
