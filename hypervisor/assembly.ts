@@ -460,7 +460,7 @@ export function placesOf({ board }: Assembly): string {
 }
 
 export interface SoftwareOptions {
-  /** Image of a multiboot, PVH or Linux kernel. Left out where the machine has firmware. */
+  /** Image of a multiboot (1 or 2), PVH or Linux kernel. Left out where the machine has firmware. */
   readonly kernel?: string | ImageFile;
   readonly initrd?: string | ImageFile;
   /** The kernel's command line. */
@@ -500,6 +500,7 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
       ram,
       memoryMap: firmware.memoryMap,
       rsdp: firmware.rsdp,
+      rsdpBytes: firmware.rsdpBytes,
     },
     options.protocol ?? detectProtocol(kernel),
   );

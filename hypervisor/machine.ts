@@ -261,11 +261,10 @@ export class Machine {
   /** Runs until the guest ends, asks for a reset, nothing can ever happen again, or a limit is met. */
   run(limits: RunLimits = {}): RunResult {
     const cpu = this.board.core(0).state;
-    const {
-      untilInstruction = Number.MAX_SAFE_INTEGER,
-      untilCycle = Number.MAX_SAFE_INTEGER,
-      until,
-    } = limits;
+    // The core stops at whole instructions: a fraction would never be reached.
+    const untilInstruction = Math.ceil(limits.untilInstruction ?? Number.MAX_SAFE_INTEGER);
+    const untilCycle = Math.ceil(limits.untilCycle ?? Number.MAX_SAFE_INTEGER);
+    const { until } = limits;
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
     let looks = 0;
