@@ -17,7 +17,14 @@ import { zeroTerminated } from "./boot-image.ts";
 import type { BootImage, BootRequest } from "./boot-image.ts";
 import { isElf, parseElf, physicalEntry } from "./elf.ts";
 import { hex } from "./image-error.ts";
-import { BOOT_LOADER_NAME, checkedEntry, enteredImage, flatImage, placeModule, withName } from "./multiboot-common.ts";
+import {
+  BOOT_LOADER_NAME,
+  checkedEntry,
+  enteredImage,
+  flatImage,
+  placeModule,
+  withName,
+} from "./multiboot-common.ts";
 import { ImageReader } from "./reader.ts";
 
 const HEADER_MAGIC = 0x1badb002;
