@@ -111,7 +111,7 @@ ld -m elf_i386 -static --build-id=none -Ttext 0x7C00 -e boot --oformat binary -o
 chmod 644 "$out/disk-boot.bin"
 
 # --- static Linux programs, for the initramfs of `npm run guests:debian` ---
-for name in kvm-guest tsc; do
+for name in flow kvm-guest tsc; do
   # shellcheck disable=SC2086
   $CC $common -m64 -c "linux/programs/$name.c" -o "$work/$name.o"
   ld -m elf_x86_64 -static --build-id=none -z noexecstack --strip-all -o "$out/$name" "$work/$name.o"

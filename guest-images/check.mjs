@@ -74,13 +74,14 @@ const RECIPES = [
     only: (source) => /build\.sh$|\/disk-boot\.S$/.test(source),
   },
   ...[
+    ["flow", "static Linux program that moves bytes over TCP and datagrams over UDP"],
     ["kvm-guest", "static Linux program that runs a guest by the KVM interface"],
     ["tsc", "static Linux program that prints the time-stamp counter"],
   ].map(([file, description]) => ({
     file,
     description,
     directories: ["linux/programs"],
-    only: (source) => /build\.sh$/.test(source) || source.endsWith(`/${file}.c`),
+    only: (source) => /(build\.sh|\.h)$/.test(source) || source.endsWith(`/${file}.c`),
   })),
 ];
 /** What is one program's alone, or the boot sector's. */

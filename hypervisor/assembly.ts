@@ -8,7 +8,7 @@ import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.t
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { I8042 } from "../devices/input/i8042.ts";
-import { screenOf, textOf, type Screen } from "../devices/vga/screen.ts";
+import { screenOf, textOf, textScreenOf, type Screen, type TextScreen } from "../devices/vga/screen.ts";
 import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
@@ -379,6 +379,12 @@ export class Assembly {
   get screen(): Screen | undefined {
     const { vga } = (this.vm ?? this.board).pc;
     return vga && screenOf(vga.state);
+  }
+
+  /** The same with colours and cursor. */
+  get textScreen(): TextScreen | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && textScreenOf(vga.state);
   }
 
   /** The characters on the screen; undefined without a VGA, and where it shows a picture. */

@@ -15,6 +15,15 @@ export interface MachineAccess {
   arm(netdev: number, seconds: number): void;
 }
 
+/**
+ * The first cycle by which `seconds` have passed on a clock of that frequency. `cycle / frequencyHz` is never less than `seconds`, though
+ * both are rounded: a timer that came a hair too early would find nothing due and be armed for the same cycle, for ever.
+ */
+export function cycleAt(seconds: number, frequencyHz: number): number {
+  const cycle = Math.ceil(seconds * frequencyHz);
+  return cycle / frequencyHz < seconds ? cycle + 1 : cycle;
+}
+
 /** A netdev of kind `host`: its frames are the library's user's. */
 export class FramePort implements HostBackEnd {
   readonly ready = Promise.resolve();

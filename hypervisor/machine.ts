@@ -37,9 +37,9 @@ import {
 import { startCharacters, type CharacterOptions } from "./characters.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
-import type { Screen } from "../devices/vga/screen.ts";
+import type { Screen, TextScreen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
-import { HostNetwork, type FramePort } from "./host-network.ts";
+import { HostNetwork, cycleAt, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { planDumps, planNetdevs, type FilterDumpOptions, type NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
@@ -201,7 +201,7 @@ export class Machine {
       },
       now: () => this.board.clock.now() / profile.frequencyHz,
       arm: (netdev, seconds) =>
-        this.#assembly.network.hostTimers[netdev]!.arm(Math.ceil(seconds * profile.frequencyHz)),
+        this.#assembly.network.hostTimers[netdev]!.arm(cycleAt(seconds, profile.frequencyHz)),
     });
     try {
       const clock = new BoardClock(profile.frequencyHz, VIRTUAL_EPOCH);
@@ -331,6 +331,11 @@ export class Machine {
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
+  }
+
+  /** Characters with their colours, and the cursor; undefined where the screen shows a picture. */
+  get textScreen(): TextScreen | undefined {
+    return this.#assembly.textScreen;
   }
 
   /** The characters on it alone; undefined where it shows a picture. */

@@ -75,7 +75,7 @@ function build() {
 }
 
 /** Static programs of ours, for /bin of the initramfs. */
-const PROGRAMS = ["kvm-guest", "tsc"];
+const PROGRAMS = ["flow", "kvm-guest", "tsc"];
 
 function ownPrograms() {
   return Object.fromEntries(

@@ -34,6 +34,8 @@ const KINDS = {
       smp: 2,
       path: "poll",
       drives: [{ file: disk, interface: "virtio", snapshot: true }],
+      netdevs: ["a", "b"].map((id) => ({ kind: "peer", id, link: "lan" })),
+      devices: ["a", "b"].map((netdev) => ({ model: "virtio-net-pci", netdev })),
     }),
   },
 };
@@ -48,7 +50,7 @@ function run(kind, seconds, disk) {
     initrd: join(guests, "cloud.initramfs.gz"),
     cpu: "skylake",
     memory: 256,
-    append: `console=ttyS0 cryptomgr.notests quiet modules=virtio_pci,virtio_blk job=${kind} seconds=${seconds} disk=vda`,
+    append: `console=ttyS0 cryptomgr.notests quiet modules=virtio_pci,virtio_blk,virtio_net job=${kind} seconds=${seconds} disk=vda`,
     onSerial: (byte) => {
       output += String.fromCharCode(byte);
       if (byte === 10) marks.push(machine.cycles);
@@ -93,6 +95,8 @@ function soak(kind, seconds, disk) {
   if (complaint) wrong.push(complaint[0].trim());
   if (/(MIS|ERR): +[1-9]/.test(first.output)) wrong.push("interrupts were lost or wrong");
   if (!first.output.includes(`init: job ${kind} ended with status 0`)) wrong.push("the job failed");
+  if (kind === "load" && !/load: [1-9]\d* sums agree/.test(first.output))
+    wrong.push("no transfer over the network, or sums that differ");
   if (kind === "idle") {
     const [, from, upFrom] = /idle: begins (\d+) ([\d.]+)/.exec(first.output) ?? [];
     const [, to, upTo] = /idle: ends (\d+) ([\d.]+)/.exec(first.output) ?? [];

@@ -1,6 +1,6 @@
 /** The user network's outside by Node's sockets, and ports of the host that lead to the guest. */
 import { createSocket, type Socket as DatagramSocket } from "node:dgram";
-import { getServers } from "node:dns";
+import dns from "node:dns";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import type { FrameOffload } from "../../ports.ts";
 import type { HostBackEnd, HostPort } from "../host-port.ts";
@@ -219,9 +219,9 @@ function wire(socket: Socket, events: OutsideStreamEvents): OutsideStream {
   };
 }
 
-/** The host's first IPv4 name server. */
+/** The process's first IPv4 name server: the host's, unless `dns.setServers` said otherwise (which a named import would not see). */
 function nameServer(): { readonly host: string; readonly port: number } {
-  for (const server of getServers()) {
+  for (const server of dns.getServers()) {
     const [host, port] = server.split(":");
     if (host !== undefined && parseIp(host) !== undefined) return { host, port: Number(port ?? 53) };
   }

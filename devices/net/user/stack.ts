@@ -100,6 +100,7 @@ export interface Outside {
 
 interface Connection {
   readonly key: string;
+  readonly guest: number;
   readonly tcp: TcpConnection;
   outside: OutsideStream | undefined;
   isPaused: boolean;
@@ -157,8 +158,13 @@ export class UserStack {
 
   #learn(ip: number, mac: Uint8Array): void {
     const isHere = (ip & NETMASK) >>> 0 === NETWORK && ip !== ROUTER_IP && ip !== DNS_IP;
-    if (isHere && (this.#stations.has(ip) || this.#stations.size < 2 * MOST_STATIONS))
-      this.#stations.set(ip, mac);
+    if (!isHere) return;
+    const isNew = !this.#stations.has(ip);
+    if (isNew && this.#stations.size >= 2 * MOST_STATIONS) return;
+    this.#stations.set(ip, mac);
+    if (!isNew) return;
+    for (const { guest, tcp } of [...this.#connections.values()]) if (guest === ip) tcp.askAgain();
+    this.#armTimer();
   }
 
   #arp(frame: Uint8Array): void {
@@ -440,7 +446,14 @@ export class UserStack {
         else outside?.end();
       },
     });
-    const connection: Connection = { key, tcp, outside: undefined, isPaused: false, isConnected: false };
+    const connection: Connection = {
+      key,
+      guest,
+      tcp,
+      outside: undefined,
+      isPaused: false,
+      isConnected: false,
+    };
     this.#connections.set(key, connection);
     return connection;
   }

@@ -182,6 +182,13 @@ export class TcpConnection {
     this.#sendSyn();
   }
 
+  /** The way to the guest has become known: what was asked before then was lost, and need not wait for its time to come. */
+  askAgain(): void {
+    if (this.#state !== "syn-sent") return;
+    this.#timeouts = 0;
+    this.#sendSyn();
+  }
+
   /** Answers a SYN of the guest's. */
   accept(syn: TcpSegment): void {
     this.#state = "syn-received";

@@ -2,7 +2,8 @@
 import { FOUR_GIB, MIB } from "../firmware/memory-ranges.ts";
 import type { ImageFile } from "../read-image.ts";
 import type { BootMemory } from "./boot-memory.ts";
-import type { BootRequest } from "./boot-image.ts";
+import type { BootImage, BootRequest } from "./boot-image.ts";
+import { FLAT_SELECTORS, RAX, RBX, bootGdt, entryState } from "./entry-state.ts";
 import { hex } from "./image-error.ts";
 import type { ImageReader } from "./reader.ts";
 
@@ -102,4 +103,37 @@ export function placeModule(
   const from = endOfImage < FOUR_GIB ? endOfImage : MIB;
   const start = memory.placeModule(file, "module", file.bytes, from);
   return { file, start, end: start + file.bytes.length, text: withName(file, commandLine) };
+}
+
+/** What both hand to the machine: the image as placed, and 32-bit protected mode with the magic number and the information's address. */
+export function enteredImage(options: {
+  readonly protocol: "multiboot" | "multiboot2";
+  readonly kernel: ImageFile;
+  readonly memory: BootMemory;
+  readonly entry: number;
+  readonly magic: number;
+  readonly infoAt: number;
+  readonly asksForVideoMode: boolean;
+}): BootImage {
+  const { protocol, kernel, memory, entry, magic, infoAt, asksForVideoMode } = options;
+  const gdt = bootGdt("protected32", FLAT_SELECTORS);
+  const gdtAt = memory.placeTable(kernel, "descriptor table", gdt, 8);
+  return {
+    protocol,
+    segments: memory.segments,
+    entry: entryState({
+      mode: "protected32",
+      rip: entry,
+      registers: [
+        [RAX, magic],
+        [RBX, infoAt],
+      ],
+      selectors: FLAT_SELECTORS,
+      gdt: { base: gdtAt, limit: gdt.length - 1 },
+    }),
+    topOfUse: memory.topOfUse,
+    notes: asksForVideoMode
+      ? [`${kernel.path} asks for a video mode; there is no display, and it is told so`]
+      : [],
+  };
 }

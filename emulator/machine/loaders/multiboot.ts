@@ -16,9 +16,15 @@ import { BootMemory, placeElfSegments } from "./boot-memory.ts";
 import { zeroTerminated } from "./boot-image.ts";
 import type { BootImage, BootRequest } from "./boot-image.ts";
 import { isElf, parseElf, physicalEntry } from "./elf.ts";
-import { FLAT_SELECTORS, RAX, RBX, bootGdt, entryState } from "./entry-state.ts";
 import { hex } from "./image-error.ts";
-import { BOOT_LOADER_NAME, checkedEntry, flatImage, placeModule, withName } from "./multiboot-common.ts";
+import {
+  BOOT_LOADER_NAME,
+  checkedEntry,
+  enteredImage,
+  flatImage,
+  placeModule,
+  withName,
+} from "./multiboot-common.ts";
 import { ImageReader } from "./reader.ts";
 
 const HEADER_MAGIC = 0x1badb002;
@@ -105,28 +111,15 @@ export function loadMultiboot(request: BootRequest): BootImage {
   info.u32(44, map.length).u32(48, memory.placeTable(kernel, "multiboot memory map", map, 8));
   info.u32(64, string("boot loader name", BOOT_LOADER_NAME));
   const infoAt = memory.placeTable(kernel, "multiboot information", info.bytes, 8);
-
-  const gdt = bootGdt("protected32", FLAT_SELECTORS);
-  const gdtAt = memory.placeTable(kernel, "descriptor table", gdt, 8);
-  return {
+  return enteredImage({
     protocol: "multiboot",
-    segments: memory.segments,
-    entry: entryState({
-      mode: "protected32",
-      rip: entry,
-      registers: [
-        [RAX, LOADER_MAGIC],
-        [RBX, infoAt],
-      ],
-      selectors: FLAT_SELECTORS,
-      gdt: { base: gdtAt, limit: gdt.length - 1 },
-    }),
-    topOfUse: memory.topOfUse,
-    notes:
-      header.flags & FLAG_VIDEO_MODE
-        ? [`${kernel.path} asks for a video mode; there is no display, and it is told so`]
-        : [],
-  };
+    kernel,
+    memory,
+    entry,
+    magic: LOADER_MAGIC,
+    infoAt,
+    asksForVideoMode: (header.flags & FLAG_VIDEO_MODE) !== 0,
+  });
 }
 
 function placeElf(kernel: ImageFile, memory: BootMemory): number {

@@ -17,9 +17,8 @@ import type { BootImage, BootRequest } from "./boot-image.ts";
 import { isElf, parseElf, physicalEntry } from "./elf.ts";
 import { placeSections } from "./elf-sections.ts";
 import type { SectionHeaders } from "./elf-sections.ts";
-import { FLAT_SELECTORS, RAX, RBX, bootGdt, entryState } from "./entry-state.ts";
 import { hex } from "./image-error.ts";
-import { BOOT_LOADER_NAME, checkedEntry, flatImage, placeModule } from "./multiboot-common.ts";
+import { BOOT_LOADER_NAME, checkedEntry, enteredImage, flatImage, placeModule } from "./multiboot-common.ts";
 import type { PlacedModule } from "./multiboot-common.ts";
 import { parseMultiboot2Header } from "./multiboot2-header.ts";
 import type { Multiboot2Header } from "./multiboot2-header.ts";
@@ -80,26 +79,15 @@ export function loadMultiboot2(request: BootRequest): BootImage {
     ...(header.placement ? [tag(INFO_LOAD_BASE, new TableWriter(4).u32(0, image.start + shift).bytes)] : []),
   ]);
   const infoAt = memory.placeTable(kernel, "multiboot 2 information", info, ALIGN);
-  const gdt = bootGdt("protected32", FLAT_SELECTORS);
-  const gdtAt = memory.placeTable(kernel, "descriptor table", gdt, 8);
-  return {
+  return enteredImage({
     protocol: "multiboot2",
-    segments: memory.segments,
-    entry: entryState({
-      mode: "protected32",
-      rip: entry,
-      registers: [
-        [RAX, LOADER_MAGIC],
-        [RBX, infoAt],
-      ],
-      selectors: FLAT_SELECTORS,
-      gdt: { base: gdtAt, limit: gdt.length - 1 },
-    }),
-    topOfUse: memory.topOfUse,
-    notes: header.asksForVideoMode
-      ? [`${kernel.path} asks for a video mode; there is no display, and it is told so`]
-      : [],
-  };
+    kernel,
+    memory,
+    entry,
+    magic: LOADER_MAGIC,
+    infoAt,
+    asksForVideoMode: header.asksForVideoMode,
+  });
 }
 
 /** What is to be loaded, as linked: from `start` to `end`, entered at `entry`. */

@@ -97,6 +97,16 @@ describe("sending", () => {
     expect(Buffer.from(m.medium.frames[0]!.bytes).equals(Buffer.from(frame))).toBe(true);
   });
 
+  test("a packet longer than any may be is dropped whole, and the next one goes", () => {
+    m.start();
+    // Five descriptors of 16,383 bytes are more than 64 KiB.
+    for (let i = 0; i < 5; i++) m.put(TX_BUFFERS, 0, 0x3fff | (i === 4 ? spec.TXD_EOP << 24 : 0), 0);
+    m.kick();
+    expect([m.medium.frames, m.read(spec.TDH), m.read(spec.GPTC)]).toEqual([[], 5, 0]);
+    m.sendLegacy(frameOf(MAC_B, MAC_A, 100));
+    expect(m.medium.frames.map(({ bytes }) => bytes.length)).toEqual([100]);
+  });
+
   test("checksums by a legacy descriptor and by a context", () => {
     m.start();
     const { frame } = tcpFrame(new Uint8Array(101).fill(3));

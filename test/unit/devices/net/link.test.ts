@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Capture } from "../../../../devices/net/capture.ts";
 import { crc32 } from "../../../../devices/net/crc32.ts";
-import { NO_OFFLOAD, be16, be32 } from "../../../../devices/net/ethernet.ts";
+import { MOST_FRAME_BYTES, NO_OFFLOAD, be16, be32 } from "../../../../devices/net/ethernet.ts";
 import { FrameRing } from "../../../../devices/net/frame-ring.ts";
 import { AddressTable, Loopback, MOST_ADDRESSES, Switch } from "../../../../devices/net/media.ts";
 import { FakeContext } from "../../../support/device-context.ts";
@@ -212,6 +212,23 @@ describe("a link", () => {
     expect(link.counters.dropped).toBe(4);
     context.settle();
     expect(received.frames).toHaveLength(accepted);
+  });
+
+  test("frames shorter than their header or longer than any may be are dropped, both ways, and counted", () => {
+    const context = world();
+    const sent = new SentFrames();
+    const link = makeLink(context, sent);
+    const received = new Received(link, context);
+    context.powerOn(link);
+    for (const length of [0, 13, MOST_FRAME_BYTES + 1]) {
+      link.send(new Uint8Array(length), NO_OFFLOAD);
+      expect(link.deliver(new Uint8Array(length), NO_OFFLOAD)).toBe(true);
+    }
+    expect([sent.frames, link.counters.dropped]).toEqual([[], 6]);
+    link.send(new Uint8Array(MOST_FRAME_BYTES), NO_OFFLOAD);
+    link.deliver(new Uint8Array(MOST_FRAME_BYTES), NO_OFFLOAD);
+    context.settle();
+    expect([sent.frames.length, received.frames.length, link.counters.dropped]).toEqual([1, 1, 6]);
   });
 
   test("frames on their way are state: a snapshot has them", () => {

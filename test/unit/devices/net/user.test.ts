@@ -403,6 +403,40 @@ describe("TCP", () => {
     expect(stream.isPaused).toBe(false);
   });
 
+  test("segments whose checksum or lengths are wrong are dropped, whatever they say", () => {
+    const stream = open();
+    const segment = (): Uint8Array =>
+      tcp(ROUTER_IP, { flags: ACK, sequence: 101, acknowledgement: sequence, data: Buffer.from("hello") });
+    const refresh = (frame: Uint8Array): Uint8Array => {
+      putBe16(frame, 24, 0);
+      putBe16(frame, 24, checksum(frame, 14, 34));
+      return frame;
+    };
+    const wrong: ((frame: Uint8Array) => void)[] = [
+      (frame) => (frame[frame.length - 1]! ^= 0x20), // data
+      (frame) => (frame[PAYLOAD_AT + 7]! ^= 1), // sequence number
+      (frame) => (frame[25]! ^= 1), // the IP header's own checksum
+      (frame) => refresh((putBe16(frame, 16, frame.length), frame)), // a packet longer than its frame
+      (frame) => refresh((putBe16(frame, 16, 19), frame)), // shorter than its header
+      (frame) => refresh((frame.fill(0x4f, 14, 15), frame)), // a header into the data
+      (frame) => refresh((frame.fill(0x65, 14, 15), frame)), // IPv6 in an IPv4 frame
+    ];
+    for (const change of wrong) {
+      const frame = segment();
+      change(frame);
+      send(frame);
+    }
+    // Header lengths that TCP does not have, with everything else right: by a card that leaves checksums undone.
+    for (const words of [0, 4, 15]) {
+      const frame = segment();
+      frame[PAYLOAD_AT + 12] = words << 4;
+      send(frame, { ...NO_OFFLOAD, checked: true });
+    }
+    expect([stream.written, stream.state, guest.take()]).toEqual([[], "open", []]);
+    send(segment());
+    expect(Buffer.concat(stream.written).toString()).toBe("hello");
+  });
+
   test("a reset from either side reaches the other", () => {
     const stream = open();
     send(tcp(ROUTER_IP, { flags: RST, sequence: 101 }));
@@ -431,6 +465,24 @@ describe("TCP", () => {
     expect(stream.isPaused).toBe(false);
     events.data(Buffer.from("in"));
     expect(fields(guest.take().pop()!)).toMatchObject({ data: "in", acknowledgement: 501 });
+  });
+
+  test("a connection to a station that is not there yet is asked for as soon as it is", () => {
+    const stream = new FakeStream();
+    stack.openInwards(FIRST_GUEST_IP, 22, stream);
+    // Only the question where the station is.
+    expect(guest.take().map((frame) => be16(frame, 12))).toEqual([0x0806]);
+    for (const seconds of [1.1, 3.2, 7.3]) {
+      guest.seconds = 1 + seconds;
+      stack.timer();
+    }
+    expect(guest.take().map((frame) => be16(frame, 12))).toEqual([0x0806, 0x0806, 0x0806]);
+    guest.seconds = 8.5;
+    send(udp(9, ROUTER_IP, new Uint8Array(0)));
+    expect(guest.take().map((frame) => fields(frame).flags)).toEqual([SYN]);
+    expect(guest.armedAt).toBeCloseTo(9.5);
+    send(udp(9, ROUTER_IP, new Uint8Array(0)));
+    expect(guest.take()).toEqual([]);
   });
 
   test("connections are bounded", () => {
