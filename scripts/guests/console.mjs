@@ -61,7 +61,14 @@ function menuDisk() {
 
 const machine = ["-cpu", "skylake", "-m", "128", "--mode", mode];
 const words = onScreen
-  ? ["screen", ...machine, "-bios", join(guests, "bios-256k.bin"), "-drive", `file=${menuDisk()},if=ide,snapshot=on`]
+  ? [
+      "screen",
+      ...machine,
+      "-bios",
+      join(guests, "bios-256k.bin"),
+      "-drive",
+      `file=${menuDisk()},if=ide,snapshot=on`,
+    ]
   : [
       ...["boot", ...machine, "-kernel", join(guests, "cloud.bzimage"), "--protocol", "pvh"],
       ...["-initrd", join(guests, "cloud.tiny.gz"), "-append", "'console=ttyS0 cryptomgr.notests quiet'"],

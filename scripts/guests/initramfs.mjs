@@ -20,7 +20,8 @@ export function buildInitramfs({ busybox, sources, modules, names = [], programs
   archive.characterDevice("dev/null", 1, 3);
   archive.file("bin/busybox", busybox, { isProgram: true });
   archive.file("init", readFileSync(join(sources, "init")), { isProgram: true });
-  for (const [name, bytes] of Object.entries(programs)) archive.file(`bin/${name}`, bytes, { isProgram: true });
+  for (const [name, bytes] of Object.entries(programs))
+    archive.file(`bin/${name}`, bytes, { isProgram: true });
   for (const job of readdirSync(join(sources, "jobs")).sort())
     archive.file(`jobs/${job}`, readFileSync(join(sources, "jobs", job)));
   const packed = new Set();

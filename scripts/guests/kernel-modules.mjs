@@ -34,7 +34,8 @@ export class KernelModules {
     const direct = (match?.[1] ?? "").split(",").filter((word) => word !== "");
     const all = [];
     for (const dependency of direct.map(moduleName))
-      for (const each of [...this.dependencies(dependency), dependency]) if (!all.includes(each)) all.push(each);
+      for (const each of [...this.dependencies(dependency), dependency])
+        if (!all.includes(each)) all.push(each);
     this.#dependencies.set(name, all);
     return all;
   }

@@ -113,7 +113,9 @@ async function ours(model) {
 
 /** Name → count, of the lines `kvm: NAME COUNT`. */
 function countsOf(output) {
-  return new Map([...output.matchAll(/^kvm: (.+) (\d+)\r?$/gm)].map(([, name, count]) => [name, Number(count)]));
+  return new Map(
+    [...output.matchAll(/^kvm: (.+) (\d+)\r?$/gm)].map(([, name, count]) => [name, Number(count)]),
+  );
 }
 
 async function compare(model) {
@@ -132,7 +134,9 @@ async function compare(model) {
     const timed = (counts) => (WITH_INTERRUPTS.has(name) ? (counts.get("irq_exits") ?? 0) : 0);
     const differs = !TIMED.has(name) && pair[0] - timed(mine) !== pair[1] - timed(theirs);
     const remark = differs ? "  DIFFERS" : pair[0] !== pair[1] ? "  (interrupts of the host's timer)" : "";
-    console.log(`  ${name.padEnd(28)} ${String(pair[0]).padStart(12)} ${String(pair[1]).padStart(12)}${remark}`);
+    console.log(
+      `  ${name.padEnd(28)} ${String(pair[0]).padStart(12)} ${String(pair[1]).padStart(12)}${remark}`,
+    );
     if (differs) problems.push(`${name} differs`);
   }
   for (const problem of problems) console.log(`  FAIL ${problem}`);

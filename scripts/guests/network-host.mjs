@@ -87,7 +87,8 @@ async function atFreePort(make) {
 }
 
 /** A server that sends `data` to whoever comes. */
-const sender = (data) => createServer({ allowHalfOpen: true }, (socket) => socket.on("error", () => {}).end(data));
+const sender = (data) =>
+  createServer({ allowHalfOpen: true }, (socket) => socket.on("error", () => {}).end(data));
 
 /** On one port a server that sends bytes, on the next one that takes them: both sums. */
 export async function bulkServers(bytes) {
@@ -144,8 +145,14 @@ export async function nameServer(name, address) {
     header.writeUInt16BE(isKnown && isAddress ? 1 : 0, 6);
     header.writeUInt32BE(0, 8);
     const answer =
-      isKnown && isAddress ? Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split(".")]) : "";
-    socket.send(Buffer.concat([header, query.subarray(12, at + 5), Buffer.from(answer)]), from.port, from.address);
+      isKnown && isAddress
+        ? Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split(".")])
+        : "";
+    socket.send(
+      Buffer.concat([header, query.subarray(12, at + 5), Buffer.from(answer)]),
+      from.port,
+      from.address,
+    );
   });
   await bind(socket, 0, "127.0.0.1");
   return { port: socket.address().port, close: () => socket.close() };

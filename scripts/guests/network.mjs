@@ -16,7 +16,15 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { askGuest, bulkServers, callGuest, nameServer, randomData, services, within } from "./network-host.mjs";
+import {
+  askGuest,
+  bulkServers,
+  callGuest,
+  nameServer,
+  randomData,
+  services,
+  within,
+} from "./network-host.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const kit = join(root, "guests", "debian");
@@ -36,7 +44,16 @@ function guest({ model, job, bytes, options, program, nodeOptions = [] }) {
   const elf = join(kit, `${kernel}.elf`);
   const image = kernel === "generic" && !program && existsSync(elf) ? elf : join(kit, `${kernel}.bzimage`);
   const append = `console=ttyS0 cryptomgr.notests quiet modules=${modules} job=network bytes=${bytes} ${job}`;
-  const common = ["-kernel", image, "-initrd", join(kit, `${kernel}.initramfs.gz`), "-m", "256", "-append", append];
+  const common = [
+    "-kernel",
+    image,
+    "-initrd",
+    join(kit, `${kernel}.initramfs.gz`),
+    "-m",
+    "256",
+    "-append",
+    append,
+  ];
   const [command, ...args] = program ?? [
     process.execPath,
     ...nodeOptions,
@@ -59,10 +76,14 @@ function guest({ model, job, bytes, options, program, nodeOptions = [] }) {
 /** What must be in the output of a guest, by its role's name. */
 function check({ status, output }, problems) {
   if (status !== 0) problems.push(`status ${status}`);
-  if (/^PING/m.test(output) && !/3 packets received|[1-3] packets received, (0|33|66)% packet loss/.test(output))
+  if (
+    /^PING/m.test(output) &&
+    !/3 packets received|[1-3] packets received, (0|33|66)% packet loss/.test(output)
+  )
     problems.push("ping failed");
   for (const line of output.split("\n"))
-    if (/WARNING: CPU|unexpected|NETDEV WATCHDOG|Tx Unit Hang|BUG:|Call Trace|network: FAIL/i.test(line)) problems.push(line.trim());
+    if (/WARNING: CPU|unexpected|NETDEV WATCHDOG|Tx Unit Hang|BUG:|Call Trace|network: FAIL/i.test(line))
+      problems.push(line.trim());
 }
 
 /** How many bytes went over, and their sum. */
@@ -76,7 +97,14 @@ function compare(what, sent, taken, problems) {
 async function user({ model, bytes, mode, impaired, dump }) {
   const servers = await bulkServers(bytes);
   const problems = [];
-  const options = [...mode, "-netdev", `user,id=n${impaired}`, "-device", `${MODELS[model].device},netdev=n`, ...dump("n")];
+  const options = [
+    ...mode,
+    "-netdev",
+    `user,id=n${impaired}`,
+    "-device",
+    `${MODELS[model].device},netdev=n`,
+    ...dump("n"),
+  ];
   const run = await guest({ model, job: `network=user port=${servers.port}`, bytes, options }).ended;
   check(run, problems);
   compare("host to guest", servers.sum, said(run.output, "guest took"), problems);
@@ -87,7 +115,8 @@ async function user({ model, bytes, mode, impaired, dump }) {
 }
 
 function checkLease(output, problems) {
-  if (!/network: address 10\.0\.2\.15 router 10\.0\.2\.2 dns 10\.0\.2\.3/.test(output)) problems.push("no DHCP lease");
+  if (!/network: address 10\.0\.2\.15 router 10\.0\.2\.2 dns 10\.0\.2\.3/.test(output))
+    problems.push("no DHCP lease");
 }
 
 /** An address of this host that is not its loopback's. */
@@ -103,8 +132,17 @@ async function userServices({ model, bytes, mode, dump }) {
   const offered = await services(outside, bytes);
   const names = await nameServer("known.example", "192.0.2.7");
   const { data, sum } = randomData(bytes);
-  const forwards = ["tcp::0-:40001", "tcp::0-:40002", "udp::0-:7"].map((forward) => `,hostfwd=${forward}`).join("");
-  const options = [...mode, "-netdev", `user,id=n${forwards}`, "-device", `${MODELS[model].device},netdev=n`, ...dump("n")];
+  const forwards = ["tcp::0-:40001", "tcp::0-:40002", "udp::0-:7"]
+    .map((forward) => `,hostfwd=${forward}`)
+    .join("");
+  const options = [
+    ...mode,
+    "-netdev",
+    `user,id=n${forwards}`,
+    "-device",
+    `${MODELS[model].device},netdev=n`,
+    ...dump("n"),
+  ];
   // The name server is the process's own, as its user may set it.
   const setServers = `import { setServers } from "node:dns"; setServers(["127.0.0.1:${names.port}"]);`;
   const job = `network=services port=${offered.port} closed=${offered.closed} ${outside ? `outside=${outside}` : ""}`;
@@ -118,7 +156,9 @@ async function userServices({ model, bytes, mode, dump }) {
   /** The host's port that leads to one of the guest's, once the command has said so. */
   const portOf = async (protocol, port) => {
     for (;;) {
-      const found = new RegExp(`${protocol} 127\\.0\\.0\\.1:(\\d+) leads to 10\\.0\\.2\\.15:${port}\\b`).exec(running.output);
+      const found = new RegExp(`${protocol} 127\\.0\\.0\\.1:(\\d+) leads to 10\\.0\\.2\\.15:${port}\\b`).exec(
+        running.output,
+      );
       if (found || isOver) return Number(found?.[1]);
       await within(50, new Promise(() => {}));
     }
@@ -184,19 +224,37 @@ async function stream({ model, bytes, mode, impaired, dump, withQemu, folder }) 
         job: "network=serve",
         bytes,
         program: ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "Nehalem", "-nographic", "-no-reboot"],
-        options: ["-netdev", `stream,id=n,server=on,${address}`, "-device", `${device},netdev=n,mac=52:54:00:aa:bb:cc`],
+        options: [
+          "-netdev",
+          `stream,id=n,server=on,${address}`,
+          "-device",
+          `${device},netdev=n,mac=52:54:00:aa:bb:cc`,
+        ],
       })
     : guest({
         model,
         job: "network=serve",
         bytes,
-        options: [...mode, "-netdev", `stream,id=n,server=on,${address}`, "-device", `${device},netdev=n,mac=52:54:00:aa:bb:cc`],
+        options: [
+          ...mode,
+          "-netdev",
+          `stream,id=n,server=on,${address}`,
+          "-device",
+          `${device},netdev=n,mac=52:54:00:aa:bb:cc`,
+        ],
       });
   const caller = guest({
     model,
     job: "network=call",
     bytes,
-    options: [...mode, "-netdev", `stream,id=n,server=off,${address}${impaired}`, "-device", `${device},netdev=n`, ...dump("n")],
+    options: [
+      ...mode,
+      "-netdev",
+      `stream,id=n,server=off,${address}${impaired}`,
+      "-device",
+      `${device},netdev=n`,
+      ...dump("n"),
+    ],
   });
   const first = await caller.ended;
   const hurry = setTimeout(() => server.child.kill(), 60_000);
@@ -265,15 +323,29 @@ function cases() {
     list.push({ name: `peer ${model} metal`, run: peer, ...metal });
     list.push({ name: `peer ${model} vm user`, run: peer, ...vm("user") });
     if (model === "virtio")
-      for (const [where, one] of [["metal", metal], ["vm poll", vm("poll")]])
-        list.push({ name: `peer ${model} packed ${where}`, run: peer, ...one, device: "virtio-net-pci,packed=on" });
+      for (const [where, one] of [
+        ["metal", metal],
+        ["vm poll", vm("poll")],
+      ])
+        list.push({
+          name: `peer ${model} packed ${where}`,
+          run: peer,
+          ...one,
+          device: "virtio-net-pci,packed=on",
+        });
     list.push({ name: `peer ${model} vm poll`, run: peer, ...vm("poll") });
     list.push({ name: `peer ${model} impaired`, run: peer, ...metal, impaired: IMPAIRED });
     list.push({ name: `twins ${model}`, run: twins, model, metal: true });
     list.push({ name: `twins ${model} vm`, run: twins, model, metal: false });
     list.push({ name: `stream ${model} metal`, run: stream, ...metal });
     list.push({ name: `stream ${model} qemu`, run: stream, ...metal, withQemu: true });
-    list.push({ name: `stream ${model} qemu impaired`, run: stream, ...metal, withQemu: true, impaired: IMPAIRED });
+    list.push({
+      name: `stream ${model} qemu impaired`,
+      run: stream,
+      ...metal,
+      withQemu: true,
+      impaired: IMPAIRED,
+    });
   }
   return list;
 }
@@ -297,7 +369,10 @@ function needs(tool, name) {
 /** What went over, by the guests' own clocks. */
 function figures(output) {
   return [...output.matchAll(/network: (\w+ (?:sends|took)) (\d+) bytes, crc32c \w+, (\d+) ms/g)]
-    .map(([, what, bytes, ms]) => `      ${what} ${bytes} bytes, ${(bytes / 1e3 / Math.max(1, ms)).toFixed(1)} MB/s`)
+    .map(
+      ([, what, bytes, ms]) =>
+        `      ${what} ${bytes} bytes, ${(bytes / 1e3 / Math.max(1, ms)).toFixed(1)} MB/s`,
+    )
     .join("\n");
 }
 
@@ -307,7 +382,10 @@ function figures(output) {
  */
 function readCapture(file, name) {
   if (!needs("tshark", `the capture of ${name}`)) return [];
-  const settings = ["tcp.desegment_tcp_streams:FALSE", "ip.check_checksum:TRUE"].flatMap((one) => ["-o", one]);
+  const settings = ["tcp.desegment_tcp_streams:FALSE", "ip.check_checksum:TRUE"].flatMap((one) => [
+    "-o",
+    one,
+  ]);
   const filter = "_ws.malformed || ip.checksum.status == 0";
   const result = spawnSync("tshark", ["-n", "-r", file, ...settings, "-Y", filter], {
     encoding: "utf8",
@@ -335,7 +413,8 @@ async function main() {
     for (const { name } of chosen) console.log(name);
     return;
   }
-  if (!existsSync(join(kit, "cloud.bzimage"))) throw new Error("guests/debian is missing: npm run guests:debian");
+  if (!existsSync(join(kit, "cloud.bzimage")))
+    throw new Error("guests/debian is missing: npm run guests:debian");
   for (const one of chosen) {
     if (one.withQemu && !needs("qemu-system-x86_64", one.name)) continue;
     const bytes = asked ?? (isShort ? SHORT.get(one.name) : 1 << 20);

@@ -4,7 +4,11 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 function run(command, args, options = {}) {
-  const result = spawnSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], ...options });
+  const result = spawnSync(command, args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+    ...options,
+  });
   if (result.error) throw new Error(`${command}: ${result.error.message}`);
   if (result.status !== 0)
     throw new Error(`${command} ${args.join(" ")}: status ${result.status}\n${result.stderr}`);
@@ -14,8 +18,12 @@ function run(command, args, options = {}) {
 /** The package of a name's newest version that a metapackage stands for: linux-image-cloud-amd64 → linux-image-6.1.0-56-cloud-amd64. */
 export function packageBehind(metapackage, pattern) {
   const listing = run("apt-cache", ["depends", metapackage]);
-  const found = listing.split("\n").map((line) => /Depends: (\S+)/.exec(line)?.[1]).find((name) => name !== undefined && pattern.test(name));
-  if (found === undefined) throw new Error(`${metapackage} depends on no package like ${pattern}; run apt-get update`);
+  const found = listing
+    .split("\n")
+    .map((line) => /Depends: (\S+)/.exec(line)?.[1])
+    .find((name) => name !== undefined && pattern.test(name));
+  if (found === undefined)
+    throw new Error(`${metapackage} depends on no package like ${pattern}; run apt-get update`);
   return found;
 }
 
