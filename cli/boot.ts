@@ -1,14 +1,18 @@
-/** `exitless boot`: runs a guest with its serial port on stdin and stdout. */
-import { createWriteStream, writeFileSync, writeSync, type WriteStream } from "node:fs";
+/** `exitless boot` and `exitless screen`: runs a guest with its serial port, or its screen and keyboard, on stdin and stdout. */
+import { createWriteStream, writeFileSync, type WriteStream } from "node:fs";
 import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { encodePng } from "../hypervisor/png.ts";
+import { ScreenConsole } from "./screen-console.ts";
+import { SerialConsole } from "./serial-console.ts";
 import { Shown, Typer, type Typing } from "./typing.ts";
 import { sliceLimits } from "./slice.ts";
 import { Status } from "./status.ts";
 
 export interface BootOptions {
+  /** What the terminal shows and its keys go to. */
+  readonly console: "serial" | "screen";
   readonly machine: Omit<MachineOptions, "onSerial" | "onExit" | "cost">;
   readonly clock: "virtual" | "wall";
   readonly cost: string;
@@ -30,85 +34,6 @@ const SLICE_CYCLES = 5_000_000;
 const SLICE_MILLISECONDS = 10;
 /** Fewer instructions than this share of a slice's cycles: the guest is idle. */
 const IDLE_SHARE = 0.02;
-const CTRL_A = 1;
-
-/** Serial output, gathered and written to stdout in pieces; never lost, whatever ends the process. */
-class SerialOutput {
-  readonly #buffer = Buffer.alloc(4096);
-  #length = 0;
-
-  transmit(byte: number): void {
-    this.#buffer[this.#length++] = byte;
-    if (this.#length === this.#buffer.length || byte === 10) this.flush();
-  }
-
-  flush(): void {
-    let at = 0;
-    while (at < this.#length) {
-      try {
-        at += writeSync(1, this.#buffer, at, this.#length - at);
-      } catch (error) {
-        // A full pipe: try again; a closed one: nobody listens.
-        if (error instanceof Error && "code" in error && error.code === "EAGAIN") continue;
-        break;
-      }
-    }
-    this.#length = 0;
-  }
-}
-
-/** Keys for the guest; on a terminal Ctrl-A X quits, Ctrl-A Ctrl-A sends Ctrl-A. */
-class SerialInput {
-  #waiting = Buffer.alloc(0);
-  #afterCtrlA = false;
-  #hasEnded = false;
-  quit = false;
-
-  constructor() {
-    const { stdin } = process;
-    if (stdin.isTTY) stdin.setRawMode(true);
-    stdin.on(
-      "data",
-      (data: Buffer) =>
-        (this.#waiting = Buffer.concat([this.#waiting, stdin.isTTY ? this.#filter(data) : data])),
-    );
-    stdin.on("end", () => (this.#hasEnded = true));
-    stdin.on("error", () => (this.#hasEnded = true));
-  }
-
-  /** Something may still come that wakes a halted guest. */
-  get isOpen(): boolean {
-    return !this.#hasEnded;
-  }
-
-  #filter(data: Buffer): Buffer {
-    const kept: number[] = [];
-    for (const byte of data) {
-      if (this.#afterCtrlA) {
-        this.#afterCtrlA = false;
-        if (byte === 0x78 || byte === 0x58) this.quit = true;
-        else if (byte === CTRL_A) kept.push(CTRL_A);
-      } else if (byte === CTRL_A) this.#afterCtrlA = true;
-      else kept.push(byte);
-    }
-    return Buffer.from(kept);
-  }
-
-  /** Gives the machine what it takes; returns how many bytes that was. */
-  feed(machine: Machine | ParallelMachine): number {
-    if (this.#waiting.length === 0) return 0;
-    const accepted = machine.receive(this.#waiting);
-    this.#waiting = this.#waiting.subarray(accepted);
-    return accepted;
-  }
-
-  close(): void {
-    const { stdin } = process;
-    if (stdin.isTTY) stdin.setRawMode(false);
-    stdin.pause();
-    for (const event of ["data", "end", "error"]) stdin.removeAllListeners(event);
-  }
-}
 
 /** The status that a run's end gives to the shell. */
 export function statusOf(result: RunResult): number {
@@ -128,7 +53,6 @@ export function statusOf(result: RunResult): number {
 
 /** Runs the guest; returns the exit status. Words about the run go to stderr. */
 export async function boot(options: BootOptions): Promise<number> {
-  const output = new SerialOutput();
   const typer = new Typer(options.typings ?? []);
   const shown = new Shown();
   const hasShown = (): boolean => options.until !== undefined && shown.has(options.until, machine);
@@ -138,7 +62,7 @@ export async function boot(options: BootOptions): Promise<number> {
     ...options.machine,
     cost: loadCostProfile(options.cost),
     onSerial: (byte) => {
-      output.transmit(byte);
+      input.transmit(byte);
       typer.heard(byte);
       if (options.until !== undefined) shown.heard(byte);
     },
@@ -154,7 +78,9 @@ export async function boot(options: BootOptions): Promise<number> {
     throw error;
   }
   for (const line of machine.describeNetwork()) process.stderr.write(`exitless: ${line}\n`);
-  const input = new SerialInput();
+  const input = options.console === "screen" ? new ScreenConsole() : new SerialConsole();
+  /** Words about the end, for when the terminal is as it was. */
+  const words: string[] = [];
   const signals = { interrupted: false };
   const onSignal = (): void => void (signals.interrupted = true);
   process.once("SIGINT", onSignal);
@@ -172,7 +98,7 @@ export async function boot(options: BootOptions): Promise<number> {
     const look = setInterval(() => {
       input.feed(machine);
       if (!typer.isDone) typer.look(machine);
-      output.flush();
+      input.show(machine);
       if (signals.interrupted || input.quit || isTimeUp() || hasShown()) machine.pause();
     }, SLICE_MILLISECONDS);
     try {
@@ -197,7 +123,7 @@ export async function boot(options: BootOptions): Promise<number> {
   try {
     for (;;) {
       const result = await slice();
-      output.flush();
+      input.show(machine);
       // A guest that resets for ever comes to the checks below as well: the timeout and signals still end it.
       const goesOn =
         result.end === "paused" ||
@@ -208,23 +134,20 @@ export async function boot(options: BootOptions): Promise<number> {
           (input.isOpen || accepted > 0 || machine.hasOutsideNetwork));
       if (result.end === "reset" && goesOn) machine.reset();
       if (!goesOn) {
-        if (result.end === "triple-fault")
-          process.stderr.write(`exitless: triple fault at RIP ${ripOf(machine)}\n`);
-        if (result.end === "idle")
-          process.stderr.write("exitless: the guest has halted and nothing can wake it\n");
+        if (result.end === "triple-fault") words.push(`triple fault at RIP ${ripOf(machine)}`);
+        if (result.end === "idle") words.push("the guest has halted and nothing can wake it");
         status = statusOf(result);
         break;
       }
       if (signals.interrupted || input.quit) {
         status = signals.interrupted ? Status.INTERRUPTED : Status.OK;
-        // The guest's line may not have ended.
-        if (input.quit) process.stderr.write("\r\nexitless: terminated by Ctrl-A X\n");
+        if (input.quit) words.push("terminated by Ctrl-A X");
         break;
       }
       if (hasShown()) break;
       if (isTimeUp()) {
-        process.stderr.write(
-          `exitless: timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}\n`,
+        words.push(
+          `timeout: the guest still runs after ${options.timeoutSeconds ?? 0} s, at RIP ${ripOf(machine)}`,
         );
         status = Status.TIMEOUT;
         break;
@@ -244,9 +167,12 @@ export async function boot(options: BootOptions): Promise<number> {
       if (options.stats === "-") process.stderr.write(text);
       else writeFileSync(options.stats, text);
     }
+    if (input instanceof ScreenConsole) input.finish(machine);
   } finally {
-    output.flush();
     input.close();
+    // The guest's line may not have ended.
+    if (input.quit) process.stderr.write("\r\n");
+    for (const text of words) process.stderr.write(`exitless: ${text}\n`);
     process.removeListener("SIGINT", onSignal);
     process.removeListener("SIGTERM", onSignal);
     await machine.close();

@@ -212,34 +212,74 @@ Exit status: 0 power-off; (code << 1) | 1 from the debug-exit port; ${Status.USA
 ${Status.TRIPLE_FAULT} triple fault; ${Status.TIMEOUT} timeout; ${Status.HALTED} halted for ever; ${Status.INTERNAL} internal error; ${Status.INTERRUPTED} interrupted.`,
   );
 
-machineOptions(
+/** The options of a run: for `boot` and `screen`. */
+function runOptions(command: Command): Command {
+  return machineOptions(command)
+    .option("--timeout <seconds>", "end the run after so much wall time", integer(1, 86400 * 365))
+    .option("--stats <file>", "write counters as JSON at the end ('-': stderr)")
+    .option("--trace <file>", "write one JSON line per VM exit; RIP and qualification as hexadecimal strings")
+    .option("--screen <file>", "at the end, write the characters on the screen ('-': stderr)")
+    .option("--screenshot <file>", "at the end, write the screen as a PNG")
+    .option(
+      "--keys <text>",
+      "type on the guest's keyboard: characters, and QEMU's names of keys as in <ctrl-alt-delete> (repeatable)",
+      parsed((text) => typing.type(text)),
+    )
+    .option(
+      "--keys-at <seconds>",
+      "time of the guest at which the next --keys are typed",
+      parsed((text) => typing.at(text)),
+    )
+    .option(
+      "--keys-after <text>",
+      "text on the screen or serial port after which the next --keys are typed",
+      parsed((text) => typing.after(text)),
+    )
+    .option(
+      "--until <text>",
+      "end the run, with status 0, once the guest has shown this on screen or serial port",
+    )
+    .option("--no-reboot", "end instead of resetting when the guest asks for a reset");
+}
+
+interface RunFlags extends MachineFlags {
+  readonly timeout?: number;
+  readonly stats?: string;
+  readonly trace?: string;
+  readonly screen?: string;
+  readonly screenshot?: string;
+  readonly until?: string;
+  readonly reboot: boolean;
+}
+
+async function run(flags: RunFlags, console: "serial" | "screen"): Promise<void> {
+  const machine = machineOf(flags);
+  const { characters = [] } = machine;
+  if (console === "screen" && characters.some(({ kind }) => kind === "stdio"))
+    throw new OptionError("-chardev stdio: the terminal shows the screen; use boot, or -chardev file");
+  status = await boot({
+    console,
+    machine: {
+      ...machine,
+      ...(typing.typings.length > 0 && { keyboard: true }),
+      ...(console === "screen" && { vga: machine.vga ?? "std" }),
+    },
+    clock: flags.clock,
+    cost: flags.cost,
+    timeoutSeconds: flags.timeout,
+    stats: flags.stats,
+    trace: flags.trace,
+    screen: flags.screen,
+    screenshot: flags.screenshot,
+    typings: typing.typings,
+    until: flags.until,
+    reboot: flags.reboot,
+  });
+}
+
+runOptions(
   program.command("boot").description("run a guest, its serial port on stdin and stdout (Ctrl-A X quits)"),
 )
-  .option("--timeout <seconds>", "end the run after so much wall time", integer(1, 86400 * 365))
-  .option("--stats <file>", "write counters as JSON at the end ('-': stderr)")
-  .option("--trace <file>", "write one JSON line per VM exit; RIP and qualification as hexadecimal strings")
-  .option("--screen <file>", "at the end, write the characters on the screen ('-': stderr)")
-  .option("--screenshot <file>", "at the end, write the screen as a PNG")
-  .option(
-    "--keys <text>",
-    "type on the guest's keyboard: characters, and QEMU's names of keys as in <ctrl-alt-delete> (repeatable)",
-    parsed((text) => typing.type(text)),
-  )
-  .option(
-    "--keys-at <seconds>",
-    "time of the guest at which the next --keys are typed",
-    parsed((text) => typing.at(text)),
-  )
-  .option(
-    "--keys-after <text>",
-    "text on the screen or serial port after which the next --keys are typed",
-    parsed((text) => typing.after(text)),
-  )
-  .option(
-    "--until <text>",
-    "end the run, with status 0, once the guest has shown this on screen or serial port",
-  )
-  .option("--no-reboot", "end instead of resetting when the guest asks for a reset")
   .addHelpText(
     "after",
     `
@@ -248,36 +288,23 @@ Examples:
   exitless boot -kernel bzImage -initrd initrd.gz -append console=ttyS0 -m 256 -smp 2
   exitless boot -kernel kernel.elf -drive file=disk.img,if=virtio,snapshot=on --path poll --completion eli --stats -`,
   )
-  .action(
-    async (
-      flags: MachineFlags & {
-        timeout?: number;
-        stats?: string;
-        trace?: string;
-        screen?: string;
-        screenshot?: string;
-        until?: string;
-        reboot: boolean;
-      },
-    ) => {
-      status = await boot({
-        machine: {
-          ...machineOf(flags),
-          ...(typing.typings.length > 0 && { keyboard: true }),
-        },
-        clock: flags.clock,
-        cost: flags.cost,
-        timeoutSeconds: flags.timeout,
-        stats: flags.stats,
-        trace: flags.trace,
-        screen: flags.screen,
-        screenshot: flags.screenshot,
-        typings: typing.typings,
-        until: flags.until,
-        reboot: flags.reboot,
-      });
-    },
-  );
+  .action((flags: RunFlags) => run(flags, "serial"));
+
+runOptions(
+  program
+    .command("screen")
+    .description(
+      "run a guest, its VGA and keyboard in the terminal (Ctrl-A X quits); else print the screen at the end",
+    ),
+)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  exitless screen -bios bios-256k.bin -drive file=disk.img,if=ide,snapshot=on -m 256
+  exitless screen -bios bios-256k.bin -cdrom debian.iso --until "boot:" | head`,
+  )
+  .action((flags: RunFlags) => run(flags, "screen"));
 
 const progress = (done: number, total: number, what: string): void => {
   if (process.stderr.isTTY)

@@ -81,7 +81,7 @@ const RECIPES = [
     file,
     description,
     directories: ["linux/programs"],
-    only: (source) => /build\.sh$/.test(source) || source.endsWith(`/${file}.c`),
+    only: (source) => /(build\.sh|\.h)$/.test(source) || source.endsWith(`/${file}.c`),
   })),
 ];
 /** What is one program's alone, or the boot sector's. */

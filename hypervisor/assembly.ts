@@ -8,7 +8,7 @@ import { DiskServiceTime, NoServiceTime } from "../devices/storage/disk-timing.t
 import { OverlayStorage, overlayBytes } from "../devices/storage/overlay.ts";
 import { RawFile } from "../devices/storage/raw-file.ts";
 import type { I8042 } from "../devices/input/i8042.ts";
-import { screenOf, textOf, type Screen } from "../devices/vga/screen.ts";
+import { screenOf, textOf, textScreenOf, type Screen, type TextScreen } from "../devices/vga/screen.ts";
 import { VIDEO_MEMORY_BYTES } from "../devices/vga/spec.ts";
 import type { DeviceContext, Storage } from "../devices/ports.ts";
 import { Activity, MachineMemory, configureCpu } from "../emulator/host/core.ts";
@@ -381,6 +381,12 @@ export class Assembly {
     return vga && screenOf(vga.state);
   }
 
+  /** The same with colours and cursor. */
+  get textScreen(): TextScreen | undefined {
+    const { vga } = (this.vm ?? this.board).pc;
+    return vga && textScreenOf(vga.state);
+  }
+
   /** The characters on the screen; undefined without a VGA, and where it shows a picture. */
   get screenText(): readonly string[] | undefined {
     const { vga } = (this.vm ?? this.board).pc;
@@ -454,7 +460,7 @@ export function placesOf({ board }: Assembly): string {
 }
 
 export interface SoftwareOptions {
-  /** Image of a multiboot, PVH or Linux kernel. Left out where the machine has firmware. */
+  /** Image of a multiboot (1 or 2), PVH or Linux kernel. Left out where the machine has firmware. */
   readonly kernel?: string | ImageFile;
   readonly initrd?: string | ImageFile;
   /** The kernel's command line. */
@@ -494,6 +500,7 @@ export function prepareSoftware(options: SoftwareOptions, hardware: Hardware): S
       ram,
       memoryMap: firmware.memoryMap,
       rsdp: firmware.rsdp,
+      rsdpBytes: firmware.rsdpBytes,
     },
     options.protocol ?? detectProtocol(kernel),
   );

@@ -37,7 +37,7 @@ import {
 import { startCharacters, type CharacterOptions } from "./characters.ts";
 import { planCards, type DeviceOptions } from "./devices.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
-import type { Screen } from "../devices/vga/screen.ts";
+import type { Screen, TextScreen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { HostNetwork, cycleAt, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -261,11 +261,10 @@ export class Machine {
   /** Runs until the guest ends, asks for a reset, nothing can ever happen again, or a limit is met. */
   run(limits: RunLimits = {}): RunResult {
     const cpu = this.board.core(0).state;
-    const {
-      untilInstruction = Number.MAX_SAFE_INTEGER,
-      untilCycle = Number.MAX_SAFE_INTEGER,
-      until,
-    } = limits;
+    // The core stops at whole instructions: a fraction would never be reached.
+    const untilInstruction = Math.ceil(limits.untilInstruction ?? Number.MAX_SAFE_INTEGER);
+    const untilCycle = Math.ceil(limits.untilCycle ?? Number.MAX_SAFE_INTEGER);
+    const { until } = limits;
     cpu.stopAtInstruction = untilInstruction;
     const { state } = this.board;
     let looks = 0;
@@ -332,6 +331,11 @@ export class Machine {
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
+  }
+
+  /** Characters with their colours, and the cursor; undefined where the screen shows a picture. */
+  get textScreen(): TextScreen | undefined {
+    return this.#assembly.textScreen;
   }
 
   /** The characters on it alone; undefined where it shows a picture. */

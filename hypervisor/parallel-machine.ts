@@ -25,7 +25,7 @@ import {
   type Software,
 } from "./assembly.ts";
 import { keyEvents } from "../devices/input/scan-codes.ts";
-import type { Screen } from "../devices/vga/screen.ts";
+import type { Screen, TextScreen } from "../devices/vga/screen.ts";
 import { FirmwareLog } from "./firmware-log.ts";
 import { startCharacters } from "./characters.ts";
 import { HostNetwork, type FramePort } from "./host-network.ts";
@@ -207,6 +207,11 @@ export class ParallelMachine {
   /** What is on the guest's screen; undefined without a VGA. */
   get screen(): Screen | undefined {
     return this.#assembly.screen;
+  }
+
+  /** Characters with their colours, and the cursor; undefined where the screen shows a picture. */
+  get textScreen(): TextScreen | undefined {
+    return this.#assembly.textScreen;
   }
 
   /** The characters on it alone; undefined where it shows a picture. */

@@ -53,11 +53,24 @@ const CARD_ROWS = [
   { name: "vm cards wall", machine: [...VM, "--clock", "wall"] },
 ];
 
-/** Machines whose guests say what they see. */
+const E1000 = ["-netdev", "loop,id=n", "-device", "e1000,netdev=n"];
+const VIRTIO = (disk) =>
+  [
+    ["-drive", `file=${disk},if=virtio`, ...SCSI(disk), "-netdev", "loop,id=n", "-device", "virtio-net-pci,netdev=n"],
+    ["-device", "virtio-rng-pci", "-device", "virtio-balloon-pci", "-device", "virtio-serial-pci", "-device", "virtconsole"],
+  ].flat(); // prettier-ignore
+const VIRTIO_MODULES =
+  "virtio_pci,virtio_blk,virtio_scsi,virtio_net,virtio_rng,virtio_balloon,virtio_console,sd_mod";
+
+/** Machines whose guests say what they see. Who serves a virtio device, QEMU's process or vhost, a guest cannot see. */
 const LISTINGS = [
-  { name: "metal-ide-ahci", kernel: "generic", machine: METAL, modules: "ata_piix,ahci,sd_mod", devices: ["-device", "ahci"] },
-  { name: "vm-virtio", kernel: "cloud", machine: VM, modules: "virtio_pci,virtio_blk,virtio_scsi,virtio_rng,virtio_balloon,virtio_console,sd_mod",
-    devices: ["-device", "virtio-rng-pci", "-device", "virtio-balloon-pci", "-device", "virtio-serial-pci", "-device", "virtconsole"] },
+  { name: "metal", kernel: "generic", machine: METAL, modules: "ata_piix,ahci,sd_mod,e1000",
+    devices: (disk) => ["-drive", `file=${disk},if=ide`, ...AHCI(disk), ...E1000] },
+  { name: "vm-full-virtualization", kernel: "generic", machine: VM, modules: "ata_piix,sd_mod,e1000",
+    devices: (disk) => ["-drive", `file=${disk},if=ide`, ...E1000] },
+  { name: "vm-virtio", kernel: "cloud", machine: [...VM, "--path", "user"], modules: VIRTIO_MODULES, devices: VIRTIO },
+  { name: "vm-virtio", kernel: "cloud", machine: [...VM, "--path", "in-vmm"], modules: VIRTIO_MODULES, devices: VIRTIO },
+  { name: "vm-virtio", kernel: "cloud", machine: [...VM, "--path", "poll"], modules: VIRTIO_MODULES, devices: VIRTIO },
 ]; // prettier-ignore
 
 function common(kernel, words, more) {
@@ -87,13 +100,12 @@ function rows(update) {
     })),
     ...CARD_ROWS.map(({ name, machine }) => ({ name, run: (folder) => runCards(machine, folder) })),
     ...LISTINGS.map(({ name, kernel, machine, modules, devices }) => ({
-      name: `listing ${name}`,
+      name: `listing ${[name, ...machine.slice(3)].join(" ")}`,
       run: async (folder) => {
         const image = join(folder, "disk.img");
         writeDisk(image);
-        const drive = ["-drive", `file=${image},if=${kernel === "generic" ? "ide" : "virtio"}`];
         const run = await exitless(
-          common(kernel, `modules=${modules} job=listing`, [...machine, ...drive, ...devices]),
+          common(kernel, `modules=${modules} job=listing`, [...machine, ...devices(image)]),
         );
         return [run, listingFaults(name, run.output, update)];
       },

@@ -16,6 +16,20 @@ export interface Screen {
   readonly text?: readonly string[];
 }
 
+/** A character of a text screen with its colours, 0xRRGGBB. */
+export interface TextCell {
+  readonly character: string;
+  readonly foreground: number;
+  readonly background: number;
+}
+
+/** What a text mode shows. */
+export interface TextScreen {
+  readonly rows: readonly (readonly TextCell[])[];
+  /** Where the cursor is, if there is one. */
+  readonly cursor: { readonly row: number; readonly column: number } | undefined;
+}
+
 const FONT_BYTES_A_CHARACTER = 32;
 const FONT_PLANE = 2;
 /** Offsets of the eight fonts in plane 2, by the character map's number. */
@@ -28,13 +42,42 @@ export function screenOf(s: VgaState): Screen {
   return s.graphics[spec.GR_MODE]! & spec.GR_SHIFT_256 ? screenOf256(s) : planarScreen(s);
 }
 
-/** The characters on the screen, row by row; undefined where it shows none. Far cheaper than the picture. */
-export function textOf(s: VgaState): readonly string[] | undefined {
-  const isText =
+function isText(s: VgaState): boolean {
+  return (
     (s.dispi[spec.DISPI_ENABLE]! & spec.DISPI_ENABLED) === 0 &&
     (s.attributeIndex & spec.ATTRIBUTE_INDEX_SCREEN) !== 0 &&
-    (s.graphics[spec.GR_MISC]! & spec.GR_GRAPHICS) === 0;
-  if (!isText) return undefined;
+    (s.graphics[spec.GR_MISC]! & spec.GR_GRAPHICS) === 0
+  );
+}
+
+/** Characters with their colours, and the cursor; undefined where the screen shows no text. */
+export function textScreenOf(s: VgaState): TextScreen | undefined {
+  if (!isText(s)) return undefined;
+  const columns = columnsOf(s);
+  const { foreground, background } = cellColours(s);
+  const dac = palette(s);
+  const rgb = (index: number): number =>
+    (dac[3 * index]! << 16) | (dac[3 * index + 1]! << 8) | dac[3 * index + 2]!;
+  const { address: cursorAt } = cursorOf(s);
+  let cursor: TextScreen["cursor"];
+  const rows = Array.from({ length: textRows(s) }, (_, row) =>
+    Array.from({ length: columns }, (__, column) => {
+      const address = cellAddress(s, row, column);
+      if (address === cursorAt) cursor = { row, column };
+      const attribute = s.memory[4 * address + 1]!;
+      return {
+        character: code437(s.memory[4 * address]!),
+        foreground: rgb(foreground(attribute)),
+        background: rgb(background(attribute)),
+      };
+    }),
+  );
+  return { rows, cursor };
+}
+
+/** The characters on the screen, row by row; undefined where it shows none. Far cheaper than the picture. */
+export function textOf(s: VgaState): readonly string[] | undefined {
+  if (!isText(s)) return undefined;
   const columns = columnsOf(s);
   return Array.from({ length: textRows(s) }, (_, row) =>
     Array.from({ length: columns }, (__, column) => code437(s.memory[4 * cellAddress(s, row, column)]!))
@@ -107,6 +150,24 @@ const textRows = (s: VgaState): number => Math.floor(linesShown(s) / linesARow(s
 const cellAddress = (s: VgaState, row: number, column: number): number =>
   (startAddress(s) + row * s.crtc[spec.CR_OFFSET]! * 2 + column) & 0xffff;
 
+/** The two fonts that bit 3 of an attribute chooses from. Where they differ, it is no bit of the colour. */
+function fontsOf(s: VgaState): readonly [number, number] {
+  const map = s.sequencer[spec.SR_CHARACTER_MAP]!;
+  return [FONT_OFFSETS[(map & 3) | ((map >> 2) & 4)]!, FONT_OFFSETS[((map >> 2) & 3) | ((map >> 3) & 4)]!];
+}
+
+/** DAC registers of an attribute's two colours. */
+function cellColours(s: VgaState): Record<"foreground" | "background", (attribute: number) => number> {
+  const colours = attributeColours(s);
+  const [clear, set] = fontsOf(s);
+  const foregroundBits = clear !== set ? 7 : 15;
+  const backgroundBits = (s.attribute[spec.AR_MODE]! & spec.AR_BLINK) !== 0 ? 7 : 15;
+  return {
+    foreground: (attribute) => colours[attribute & foregroundBits]!,
+    background: (attribute) => colours[(attribute >> 4) & backgroundBits]!,
+  };
+}
+
 /** Text: character and attribute are planes 0 and 1 of an address, the font is in plane 2. */
 function textScreen(s: VgaState): Screen {
   const { memory } = s;
@@ -114,14 +175,8 @@ function textScreen(s: VgaState): Screen {
   const cellLines = linesARow(s);
   const rows = textRows(s);
   const cellWidth = s.sequencer[spec.SR_CLOCKING_MODE]! & spec.SR_8_DOTS ? 8 : 9;
-  const map = s.sequencer[spec.SR_CHARACTER_MAP]!;
-  const fonts = [
-    FONT_OFFSETS[(map & 3) | ((map >> 2) & 4)]!, // attribute bit 3 clear
-    FONT_OFFSETS[((map >> 2) & 3) | ((map >> 3) & 4)]!,
-  ];
-  const hasTwoFonts = fonts[0] !== fonts[1];
-  const blinks = (s.attribute[spec.AR_MODE]! & spec.AR_BLINK) !== 0;
-  const colours = attributeColours(s);
+  const fonts = fontsOf(s);
+  const colours = cellColours(s);
   const picture = new Picture(columns * cellWidth, rows * cellLines, palette(s));
   const cursor = cursorOf(s);
   for (let row = 0; row < rows; row++) {
@@ -129,8 +184,8 @@ function textScreen(s: VgaState): Screen {
       const address = cellAddress(s, row, column);
       const character = memory[4 * address]!;
       const attribute = memory[4 * address + 1]!;
-      const foreground = colours[hasTwoFonts ? attribute & 7 : attribute & 15]!;
-      const background = colours[(attribute >> 4) & (blinks ? 7 : 15)]!;
+      const foreground = colours.foreground(attribute);
+      const background = colours.background(attribute);
       const font = fonts[(attribute >> 3) & 1]!;
       for (let y = 0; y < cellLines; y++) {
         let bits =

@@ -159,6 +159,11 @@ export class InFlightTable<R extends InFlightRequest> {
     return Array.from({ length: s.count }, (_, i) => s.requests[s.order[i]!]!);
   }
 
+  /** Forgets the requests of a queue. */
+  forget(queue: number): void {
+    for (const request of this.requests) if (request.queue === queue) this.remove(request);
+  }
+
   /** Gives the entry and its segments back. */
   remove(request: R): void {
     const s = this.#state;

@@ -16,6 +16,7 @@ export const VIRTIO_F_INDIRECT_DESC = 28n;
 export const VIRTIO_F_EVENT_IDX = 29n;
 export const VIRTIO_F_VERSION_1 = 32n;
 export const VIRTIO_F_RING_PACKED = 34n;
+export const VIRTIO_F_RING_RESET = 40n;
 
 /** Split virtqueue. */
 export const VIRTQ_DESC_BYTES = 16;
@@ -77,7 +78,8 @@ export const COMMON_QUEUE_NOTIFY_OFF = 30;
 export const COMMON_QUEUE_DESC = 32;
 export const COMMON_QUEUE_DRIVER = 40;
 export const COMMON_QUEUE_DEVICE = 48;
-export const COMMON_BYTES = 56;
+export const COMMON_QUEUE_RESET = 58;
+export const COMMON_BYTES = 60;
 
 export const VIRTIO_MSI_NO_VECTOR = 0xffff;
 

@@ -88,6 +88,17 @@ export abstract class TimedRequests<R extends InFlightRequest> implements Served
     this.#armTimer();
   }
 
+  /** A queue has been reset (VirtioDeviceType): what is in flight on it never happens. Others may have waited for the room that it took. */
+  resetQueue(queue: number): void {
+    this.requests.forget(queue);
+    const service = this.#service;
+    if (service === undefined) this.#armTimer();
+    else
+      this.transport.queues.forEach((other, index) => {
+        if (other.state.servePending !== 0) service.notified(index);
+      });
+  }
+
   /** Forgets what is in flight: the device has been reset. */
   protected forgetRequests(): void {
     this.requests.clear();

@@ -25,7 +25,7 @@ import * as spec from "./spec.ts";
 
 /** The part of a virtio device that depends on its type. */
 export interface VirtioDeviceType {
-  /** Feature bits offered, without those of the transport (VERSION_1, EVENT_IDX, INDIRECT_DESC). */
+  /** Feature bits offered, without those of the transport (VERSION_1, EVENT_IDX, INDIRECT_DESC, RING_RESET). */
   readonly features: bigint;
   /** Device-specific configuration; `offset` and `size` are the driver's. */
   readConfig(offset: number, size: 1 | 2 | 4): number;
@@ -34,6 +34,8 @@ export interface VirtioDeviceType {
   notified(queue: number): void;
   /** Everything outstanding is dropped, without later effects. */
   resetDevice(): void;
+  /** The driver has reset queue `queue` alone, which is not enabled any more: what is outstanding on it is dropped. */
+  resetQueue(queue: number): void;
 }
 
 /** How a virtio card is wired to its board; every device's options begin with it. */
@@ -260,6 +262,7 @@ export class VirtioPci implements Resettable {
       (1n << spec.VIRTIO_F_VERSION_1) |
       (1n << spec.VIRTIO_F_EVENT_IDX) |
       (1n << spec.VIRTIO_F_INDIRECT_DESC) |
+      (1n << spec.VIRTIO_F_RING_RESET) |
       (this.#wiring.packed === true ? 1n << spec.VIRTIO_F_RING_PACKED : 0n)
     );
   }
@@ -357,6 +360,8 @@ export class VirtioPci implements Resettable {
         return queue.enabled;
       case spec.COMMON_QUEUE_NOTIFY_OFF:
         return s.queueSelect;
+      case spec.COMMON_QUEUE_RESET:
+        return 0;
       case spec.COMMON_QUEUE_DESC:
         return queue.descLow;
       case spec.COMMON_QUEUE_DESC + 4:
@@ -402,7 +407,15 @@ export class VirtioPci implements Resettable {
     const queue = this.queues[s.queueSelect];
     if (queue === undefined) return;
     if (offset === spec.COMMON_QUEUE_MSIX_VECTOR) queue.state.msixVector = vector;
+    else if (offset === spec.COMMON_QUEUE_RESET) this.#writeQueueReset(s.queueSelect, value);
     else if (!queue.state.enabled) this.#writeQueueField(queue, offset, value);
+  }
+
+  /** "Virtqueue Reset": over by the time the driver looks, so that queue_reset always reads as 0. */
+  #writeQueueReset(index: number, value: number): void {
+    if (value !== 1 || !this.hasFeature(spec.VIRTIO_F_RING_RESET)) return;
+    this.queues[index]!.reset(this.#queueSizes[index]!);
+    this.#type.resetQueue(index);
   }
 
   #writeQueueField(queue: Virtqueue, offset: number, value: number): void {
@@ -515,6 +528,7 @@ const COMMON_FIELDS: readonly (readonly [number, number])[] = [
   [spec.COMMON_QUEUE_DRIVER + 4, 4],
   [spec.COMMON_QUEUE_DEVICE, 4],
   [spec.COMMON_QUEUE_DEVICE + 4, 4],
+  [spec.COMMON_QUEUE_RESET, 2],
 ];
 
 function placeAt(state: StateAllocator, label: string, layout: { size: number; align: number }): number {

@@ -23,6 +23,7 @@ export function exitless(args) {
 /** Warnings of Linux's that are as they should be; docs/guests.md explains each. */
 const EXPLAINED = [
   /kvm: VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL does not work properly/,
+  /sd \S+: Power-on or device reset occurred/,
   /ext4 filesystem being mounted at \/mnt supports timestamps until 2038/,
 ];
 

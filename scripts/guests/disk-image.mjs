@@ -74,9 +74,10 @@ export function fillFolder(folder, files, config) {
 
 /**
  * @param {{ grub: string[], output: string, sizeMib: number, files: Record<string, string>, config: string,
- *   modules?: string[] }} options
+ *   modules?: string[], fileSystem?: string[] }} options `fileSystem`: words for mke2fs that say which one
  */
-export function buildDiskImage({ grub, output, sizeMib, files, config, modules = [] }) {
+export function buildDiskImage(options) {
+  const { grub, output, sizeMib, files, config, modules = [], fileSystem = ["-t", "ext2"] } = options;
   const work = mkdtempSync(join(tmpdir(), "exitless-disk-"));
   try {
     const folder = join(work, "root");
@@ -91,8 +92,7 @@ export function buildDiskImage({ grub, output, sizeMib, files, config, modules =
     run("mke2fs", [
       "-q",
       "-F",
-      "-t",
-      "ext2",
+      ...fileSystem,
       "-U",
       uuid,
       "-E",

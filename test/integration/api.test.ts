@@ -34,6 +34,21 @@ describe("Machine", () => {
     expect(workspace.read("disk.img").equals(diskContents(1))).toBe(true);
   });
 
+  test("limits between two instructions or cycles are those after them", () => {
+    for (const mode of ["metal", "vm"] as const) {
+      const machine = new Machine({ kernel: KERNEL, append: "script=hello", memory: 32, mode });
+      try {
+        expect(machine.run({ untilInstruction: 1000.5 }).end).toBe("paused");
+        expect(machine.instructions).toBe(1001);
+        const { cycles } = machine;
+        expect(machine.run({ untilCycle: cycles + 100.25 }).end).toBe("paused");
+        expect(machine.cycles).toBeGreaterThanOrEqual(cycles + 101);
+      } finally {
+        machine.close();
+      }
+    }
+  });
+
   test("what is asked for wrongly is an error of its own class, with the option's name", () => {
     expect(() => new Machine({ kernel: KERNEL, smp: 9 })).toThrow(OptionError);
     expect(() => new Machine({ kernel: KERNEL, smp: 9 })).toThrow(/-smp 9: must be 1 to 8/);

@@ -116,7 +116,7 @@ describe("unreadable images: what, where, why", () => {
     [
       "no kernel",
       ["boot", "-kernel", text],
-      "neither a bzImage nor an ELF file nor has it a multiboot 1 header",
+      "neither a bzImage nor an ELF file nor has it a multiboot header",
     ],
     ["empty kernel", ["boot", "-kernel", empty], "empty.img: "],
     [

@@ -181,3 +181,32 @@ export function overlapOf(segments: readonly BootSegment[]): string | undefined 
       return `${sorted[i - 1]!.physical.toString(16)} and ${sorted[i]!.physical.toString(16)}`;
   return undefined;
 }
+
+/** A tag of a multiboot 2 header: fields of 32 bits; with `size` instead of its own. */
+export interface Multiboot2Tag {
+  readonly type: number;
+  readonly isOptional?: boolean;
+  readonly fields?: readonly number[];
+  readonly size?: number;
+}
+
+/** A multiboot 2 header with these tags and an end tag; the checksum is right. */
+export function multiboot2Header(
+  tags: readonly Multiboot2Tag[],
+  options: { architecture?: number; hasEnd?: boolean } = {},
+): Uint8Array {
+  const words: number[] = [];
+  for (const { type, isOptional = false, fields = [], size } of [
+    ...tags,
+    ...(options.hasEnd === false ? [] : [{ type: 0 }]),
+  ]) {
+    words.push(type + (isOptional ? 0x10000 : 0), size ?? 8 + 4 * fields.length, ...fields);
+    if (fields.length % 2 === 1) words.push(0);
+  }
+  const architecture = options.architecture ?? 0;
+  const length = 16 + 4 * words.length;
+  words.unshift(0xe85250d6, architecture, length, -(0xe85250d6 + architecture + length) >>> 0);
+  const bytes = new Uint8Array(length);
+  words.forEach((word, i) => new DataView(bytes.buffer).setUint32(4 * i, word >>> 0, true));
+  return bytes;
+}

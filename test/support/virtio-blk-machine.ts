@@ -22,6 +22,7 @@ export interface MachineOptions {
   readonly sectors?: number;
   readonly queues?: number;
   readonly queueSize?: number;
+  readonly packed?: boolean;
   /** Cycles that each request takes; default 1000. */
   readonly service?: (operation: string, sector: number, bytes: number) => number;
   readonly context?: FakeContext;
@@ -61,6 +62,7 @@ export class BlkMachine {
       timing,
       queues: options.queues ?? 1,
       queueSize: options.queueSize ?? 16,
+      packed: options.packed ?? false,
     });
     this.bus.add(4, 0, this.disk.pci);
     if (options.context !== undefined) return;

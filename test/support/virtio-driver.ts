@@ -256,6 +256,13 @@ export class VirtioDriver {
     return queue;
   }
 
+  /** Resets one queue (VIRTIO_F_RING_RESET); as the specification asks, looks whether it is over. */
+  resetQueue(index: number): void {
+    this.setCommon(22, 2, index);
+    this.setCommon(58, 2, 1);
+    if (this.common(58, 2) !== 0 || this.common(28, 2) !== 0) throw new Error(`queue ${index} is not reset`);
+  }
+
   /** Turns MSI-X on: vector v sends data 40H + v to FEE00000H. */
   enableMsix(vectors: number): void {
     for (let v = 0; v < vectors; v++) {

@@ -5,6 +5,7 @@ import type { Resettable } from "../../devices/ports.ts";
 import type { DriverQueue } from "./virtio-driver.ts";
 import type { VirtioMachine } from "./virtio-machine.ts";
 
+const RING_RESET = 1n << 40n;
 const DATA = 0x40000;
 const DATA_BYTES = 0x8000;
 
@@ -45,6 +46,14 @@ const step = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant("jump" as const), queue: fc.nat(3), index: fc.nat(65535) }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("restart" as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("reset queue" as const),
+      queue: fc.nat(3),
+      again: fc.boolean(),
+    }),
+  },
 );
 
 /**
@@ -64,7 +73,8 @@ export function fuzzVirtio<D extends Resettable & { readonly pci: PciFunction }>
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const m = make();
-      let queues: DriverQueue[] = m.start(sizes, options.features);
+      const features = (options.features ?? 0n) | RING_RESET;
+      let queues: DriverQueue[] = m.start(sizes, features);
       const bytes = new Uint8Array(m.memory.bytes.buffer, DATA, DATA_BYTES);
       for (const s of steps) {
         switch (s.kind) {
@@ -91,8 +101,15 @@ export function fuzzVirtio<D extends Resettable & { readonly pci: PciFunction }>
             queues[s.queue % queues.length]!.setAvailIndex(s.index);
             break;
           case "restart":
-            queues = m.start(sizes, options.features);
+            queues = m.start(sizes, features);
             break;
+          case "reset queue": {
+            const index = s.queue % queues.length;
+            const old = queues[index]!;
+            m.driver.resetQueue(index);
+            if (s.again) queues[index] = m.driver.setUpQueue(m.memory, index, old.size, old.desc, false);
+            break;
+          }
         }
       }
       m.context.settle();

@@ -130,6 +130,11 @@ export class VirtioBalloon implements VirtioDeviceType, Resettable {
     s.inflated = s.deflated = 0;
   }
 
+  /** The buffer for statistics is the driver's again. */
+  resetQueue(queue: number): void {
+    if (queue === STATS_QUEUE) this.#state.hasStats = 0;
+  }
+
   readConfig(offset: number, size: 1 | 2 | 4): number {
     let value = 0;
     for (let i = 0; i < size; i++) {

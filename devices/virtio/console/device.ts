@@ -127,6 +127,11 @@ export class VirtioConsole implements VirtioDeviceType, Resettable {
     for (const port of this.#state.ports) port.isOpen = port.pending = 0;
   }
 
+  /** No buffer is kept. */
+  resetQueue(): void {
+    return;
+  }
+
   readConfig(offset: number, size: 1 | 2 | 4): number {
     const config = new DataView(new ArrayBuffer(spec.CONFIG_BYTES + 4));
     if (this.#multiport) config.setUint32(spec.CONFIG_MAX_NR_PORTS, this.#ports.length, true);

@@ -217,6 +217,11 @@ export class VirtioNet implements VirtioDeviceType, ServedVirtio, NetworkReceive
     this.#link.clear();
   }
 
+  /** No buffer is kept, but where the next one was waited for. */
+  resetQueue(queue: number): void {
+    if (queue % 2 === 0 && queue >> 1 < this.#pairs) this.#state.lacking[queue >> 1] = 0;
+  }
+
   readConfig(offset: number, size: 1 | 2 | 4): number {
     let value = 0;
     for (let i = 0; i < size; i++) value += this.#configByte(offset + i) * 256 ** i;

@@ -71,6 +71,10 @@ export class VirtioRng implements VirtioDeviceType, Resettable {
     return;
   }
 
+  resetQueue(): void {
+    return;
+  }
+
   /** There is no device configuration. */
   readConfig(): number {
     return 0;

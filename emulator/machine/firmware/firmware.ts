@@ -6,7 +6,7 @@ import type { BootSegment } from "../loaders/boot-memory.ts";
 import type { PcTimers } from "../pc.ts";
 import { COM1_PORT } from "../layout.ts";
 import { TableWriter } from "../table-writer.ts";
-import { buildAcpiTables } from "./acpi/tables.ts";
+import { RSDP_BYTES, buildAcpiTables } from "./acpi/tables.ts";
 import { conventionalKib, e820Map } from "./e820.ts";
 import { BIOS_AREA, BIOS_AREA_BYTES, EBDA, MIB } from "./memory-ranges.ts";
 import type { MemoryRange, RamSize } from "./memory-ranges.ts";
@@ -31,8 +31,9 @@ export interface Firmware {
   /** To be written to RAM before the boot image; apart from it, since images may not lie where these do. */
   readonly segments: readonly BootSegment[];
   readonly memoryMap: readonly MemoryRange[];
-  /** Physical address of the RSDP. */
+  /** Physical address of the RSDP, and what is there. */
   readonly rsdp: number;
+  readonly rsdpBytes: Uint8Array;
 }
 
 /** IBM PC/AT BIOS data area, at 400H. */
@@ -76,7 +77,12 @@ export function buildFirmware(options: FirmwareOptions): Firmware {
     const at = BIOS_AREA + BIOS_AREA_BYTES / 2;
     segments.push(segment(at, buildMpTable({ cpus, signature, featureFlags }, at)));
   }
-  return { segments, memoryMap: e820Map(ram), rsdp: acpi.rsdp };
+  return {
+    segments,
+    memoryMap: e820Map(ram),
+    rsdp: acpi.rsdp,
+    rsdpBytes: acpi.bytes.subarray(0, RSDP_BYTES),
+  };
 }
 
 const segment = (physical: number, bytes: Uint8Array): BootSegment => ({

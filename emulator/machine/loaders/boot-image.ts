@@ -4,8 +4,8 @@ import type { ImageFile } from "../read-image.ts";
 import type { BootSegment } from "./boot-memory.ts";
 import type { EntryState } from "./entry-state.ts";
 
-export type BootProtocol = "multiboot" | "pvh" | "linux";
-export const BOOT_PROTOCOLS: readonly BootProtocol[] = ["multiboot", "pvh", "linux"];
+export type BootProtocol = "multiboot" | "multiboot2" | "pvh" | "linux";
+export const BOOT_PROTOCOLS: readonly BootProtocol[] = ["multiboot", "multiboot2", "pvh", "linux"];
 
 /** A file given with `-initrd`: a multiboot or PVH module, or Linux's initial RAM disk. */
 export interface BootModule {
@@ -24,6 +24,8 @@ export interface BootRequest {
   readonly memoryMap: readonly MemoryRange[];
   /** Physical address of the RSDP; 0 when there are no ACPI tables. */
   readonly rsdp: number;
+  /** What lies there, for protocols that hand over a copy. */
+  readonly rsdpBytes?: Uint8Array;
 }
 
 export interface BootImage {

@@ -108,14 +108,29 @@ export class BootMemory {
 
   /** Places a module page-aligned at the highest free place below `limit` (and below 4 GiB), above 1 MiB. */
   placeModuleHigh(file: ImageFile, what: string, bytes: Uint8Array, limit: number): number {
-    const size = bytes.length;
-    let at = alignDown(Math.min(limit, this.ram.lowRam) - size, PAGE);
-    for (;;) {
-      const other = at >= MIB ? this.#overlapping(at, at + size) : undefined;
-      if (!other) break;
-      at = alignDown(other.start - size, PAGE);
+    const at = this.#highest(MIB, Math.min(limit, this.ram.lowRam), bytes.length, PAGE);
+    return this.#module(file, what, bytes, at, MIB);
+  }
+
+  /** The lowest or highest free place in [from, to) below 4 GiB for something that may lie anywhere; undefined when there is none. */
+  freePlace(
+    which: "lowest" | "highest",
+    from: number,
+    to: number,
+    size: number,
+    align: number,
+  ): number | undefined {
+    const zones = [
+      [BIOS_DATA_END, Math.min(EBDA, this.ram.lowRam)],
+      [MIB, this.ram.lowRam],
+    ].map(([start, end]) => [Math.max(from, start!), Math.min(to, end!)] as const);
+    if (which === "highest") zones.reverse();
+    for (const [start, end] of zones) {
+      const at =
+        which === "lowest" ? this.#lowest(start, end, size, align) : this.#highest(start, end, size, align);
+      if (at !== undefined) return at;
     }
-    return this.#module(file, what, bytes, at >= MIB ? at : undefined, MIB);
+    return undefined;
   }
 
   #module(file: ImageFile, what: string, bytes: Uint8Array, at: number | undefined, from: number): number {
@@ -164,6 +179,17 @@ export class BootMemory {
       const other = this.#overlapping(at, at + Math.max(size, 1));
       if (!other) return at;
       at = alignUp(other.end, align);
+    }
+    return undefined;
+  }
+
+  /** Highest aligned place in [from, to): as `#lowest`, downwards. */
+  #highest(from: number, to: number, size: number, align: number): number | undefined {
+    let at = alignDown(to - size, align);
+    while (at >= from) {
+      const other = this.#overlapping(at, at + Math.max(size, 1));
+      if (!other) return at;
+      at = alignDown(other.start - size, align);
     }
     return undefined;
   }

@@ -8,7 +8,7 @@
  * Not provided: video modes (there is no display; a wish for one is noted), symbol tables, drives, APM.
  */
 import { conventionalKib, extendedKib } from "../firmware/e820.ts";
-import { FOUR_GIB, MIB } from "../firmware/memory-ranges.ts";
+import { FOUR_GIB } from "../firmware/memory-ranges.ts";
 import type { MemoryRange } from "../firmware/memory-ranges.ts";
 import type { ImageFile } from "../read-image.ts";
 import { TableWriter } from "../table-writer.ts";
@@ -16,8 +16,15 @@ import { BootMemory, placeElfSegments } from "./boot-memory.ts";
 import { zeroTerminated } from "./boot-image.ts";
 import type { BootImage, BootRequest } from "./boot-image.ts";
 import { isElf, parseElf, physicalEntry } from "./elf.ts";
-import { FLAT_SELECTORS, RAX, RBX, bootGdt, entryState } from "./entry-state.ts";
 import { hex } from "./image-error.ts";
+import {
+  BOOT_LOADER_NAME,
+  checkedEntry,
+  enteredImage,
+  flatImage,
+  placeModule,
+  withName,
+} from "./multiboot-common.ts";
 import { ImageReader } from "./reader.ts";
 
 const HEADER_MAGIC = 0x1badb002;
@@ -41,8 +48,6 @@ const INFO_BOOT_LOADER_NAME = 1 << 9;
 const INFO_BYTES = 88;
 const MODULE_BYTES = 16;
 const MAP_ENTRY_BYTES = 24;
-
-const BOOT_LOADER_NAME = "exitless";
 
 interface MultibootHeader {
   /** Offset of the header in the file. */
@@ -106,33 +111,15 @@ export function loadMultiboot(request: BootRequest): BootImage {
   info.u32(44, map.length).u32(48, memory.placeTable(kernel, "multiboot memory map", map, 8));
   info.u32(64, string("boot loader name", BOOT_LOADER_NAME));
   const infoAt = memory.placeTable(kernel, "multiboot information", info.bytes, 8);
-
-  const gdt = bootGdt("protected32", FLAT_SELECTORS);
-  const gdtAt = memory.placeTable(kernel, "descriptor table", gdt, 8);
-  return {
+  return enteredImage({
     protocol: "multiboot",
-    segments: memory.segments,
-    entry: entryState({
-      mode: "protected32",
-      rip: entry,
-      registers: [
-        [RAX, LOADER_MAGIC],
-        [RBX, infoAt],
-      ],
-      selectors: FLAT_SELECTORS,
-      gdt: { base: gdtAt, limit: gdt.length - 1 },
-    }),
-    topOfUse: memory.topOfUse,
-    notes:
-      header.flags & FLAG_VIDEO_MODE
-        ? [`${kernel.path} asks for a video mode; there is no display, and it is told so`]
-        : [],
-  };
-}
-
-/** The command line as GRUB and QEMU give it: the file's name is the first word. */
-function withName(file: ImageFile, commandLine: string): string {
-  return commandLine === "" ? file.name : `${file.name} ${commandLine}`;
+    kernel,
+    memory,
+    entry,
+    magic: LOADER_MAGIC,
+    infoAt,
+    asksForVideoMode: (header.flags & FLAG_VIDEO_MODE) !== 0,
+  });
 }
 
 function placeElf(kernel: ImageFile, memory: BootMemory): number {
@@ -154,76 +141,28 @@ function placeByAddresses(reader: ImageReader, memory: BootMemory, header: Multi
   const what = "multiboot header: address fields";
   const where = `offset ${hex(header.offset + 12)}`;
   const field = (offset: number): number => reader.u32(header.offset + offset, what);
-  const [headerAddress, loadAddress, loadEnd, bssEnd, entry] = [
-    field(12),
-    field(16),
-    field(20),
-    field(24),
-    field(28),
-  ];
-  const damaged = "build the image again with address fields that agree";
-  if (loadAddress > headerAddress)
-    throw reader.error(
-      what,
-      where,
-      `load_addr ${hex(loadAddress)} is above header_addr ${hex(headerAddress)}`,
-      damaged,
-    );
-  const fileOffset = header.offset - (headerAddress - loadAddress);
-  if (fileOffset < 0)
-    throw reader.error(
-      what,
-      where,
-      `load_addr ${hex(loadAddress)} lies before the file's first byte`,
-      damaged,
-    );
-  // load_end_addr 0: "the text and data segments occupy the whole OS image file".
-  const fileBytes = loadEnd === 0 ? reader.length - fileOffset : loadEnd - loadAddress;
-  if (fileBytes <= 0)
-    throw reader.error(
-      what,
-      where,
-      `load_end_addr ${hex(loadEnd)} is not above load_addr ${hex(loadAddress)}`,
-      damaged,
-    );
-  const bytes = reader.bytes(fileOffset, fileBytes, "multiboot image contents");
-  // bss_end_addr 0: there is no BSS.
-  const memoryBytes = bssEnd === 0 ? fileBytes : bssEnd - loadAddress;
-  if (memoryBytes < fileBytes)
-    throw reader.error(what, where, `bss_end_addr ${hex(bssEnd)} is below the end of the data`, damaged);
-  memory.place(reader.file, "multiboot image", loadAddress, bytes, memoryBytes);
+  const flat = flatImage(reader, header.offset, {
+    headerAddress: field(12),
+    loadAddress: field(16),
+    loadEnd: field(20),
+    bssEnd: field(24),
+    what,
+    where,
+  });
+  const entry = field(28);
+  memory.place(reader.file, "multiboot image", flat.physical, flat.bytes, flat.size);
   return checkedEntry(reader, memory, BigInt(entry), `${what}: entry_addr`);
 }
 
-/** The entry point must be an address that 32-bit code reaches and that was loaded. */
-function checkedEntry(reader: ImageReader, memory: BootMemory, entry: bigint, what: string): number {
-  const inside = memory.segments.some(({ physical, size }) => entry >= physical && entry < physical + size);
-  if (!inside || entry >= BigInt(FOUR_GIB))
-    throw reader.error(
-      what,
-      `physical ${hex(entry)}`,
-      "the entry point is not in what is loaded below 4 GiB",
-      "link the image with its entry point in a loaded segment",
-    );
-  return Number(entry);
-}
-
-/** Modules page-aligned behind the image, as GRUB places them, and the list of them. Returns the list's address. */
+/** The modules and the list of them. Returns the list's address. */
 function placeModules(request: BootRequest, memory: BootMemory, endOfImage: number): number {
   if (request.modules.length === 0) return 0;
   const list = new TableWriter(MODULE_BYTES * request.modules.length);
-  request.modules.forEach(({ file, commandLine }, index) => {
-    // An image above 4 GiB leaves all of the memory below free for modules.
-    const from = endOfImage < FOUR_GIB ? endOfImage : MIB;
-    const at = memory.placeModule(file, "module", file.bytes, from);
-    const string = memory.placeTable(
-      file,
-      "module command line",
-      zeroTerminated(withName(file, commandLine)),
-      1,
-    );
-    list.u32(MODULE_BYTES * index, at);
-    list.u32(MODULE_BYTES * index + 4, at + file.bytes.length);
+  request.modules.forEach((module, index) => {
+    const { file, start, end, text } = placeModule(module, memory, endOfImage);
+    list.u32(MODULE_BYTES * index, start);
+    list.u32(MODULE_BYTES * index + 4, end);
+    const string = memory.placeTable(file, "module command line", zeroTerminated(text), 1);
     list.u32(MODULE_BYTES * index + 8, string);
   });
   return memory.placeTable(request.kernel, "multiboot module list", list.bytes, 8);

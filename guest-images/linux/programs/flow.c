@@ -14,10 +14,7 @@
  * Cheap in instructions, which an interpreted processor counts: needs SSE4.2's CRC32. A static program without a C library. Exit status 0
  * when all went over.
  */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long u64;
+#include "system.h"
 
 /* --- System calls (x86-64) ----------------------------------------------------------------------------------------------------- */
 
@@ -35,25 +32,9 @@ enum {
   SYS_LISTEN = 50,
   SYS_SETSOCKOPT = 54,
   SYS_CLOCK_GETTIME = 228,
-  SYS_EXIT_GROUP = 231
 };
 enum { AF_INET = 2, SOCK_STREAM = 1, SOCK_DGRAM = 2, SHUT_WR = 1, SOL_SOCKET = 1, SO_REUSEADDR = 2, SO_RCVTIMEO = 20 };
 enum { CLOCK_MONOTONIC = 1, EAGAIN = 11, EINTR = 4 };
-
-static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
-  long result;
-  register u64 r10 __asm__("r10") = d;
-  register u64 r8 __asm__("r8") = e;
-  register u64 r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
-static void __attribute__((noreturn)) leave(int status) {
-  for (;;) call(SYS_EXIT_GROUP, (u64)status, 0, 0, 0, 0, 0);
-}
 
 struct time {
   u64 seconds, nanoseconds;
@@ -70,11 +51,6 @@ static void nap(u64 length) {
 
 /* --- Words ----------------------------------------------------------------------------------------------------------------------- */
 
-static u64 length(const char *text) {
-  u64 n = 0;
-  while (text[n]) n++;
-  return n;
-}
 static int is(const char *text, const char *other) {
   while (*text && *text == *other) text++, other++;
   return *text == *other;

@@ -5,9 +5,7 @@
  *
  * A static program without a C library: _start, and system calls by number (x86-64). Exit status 0 when all came as it should.
  */
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long u64;
+#include "system.h"
 
 enum { ROUNDS = 1000, OUT_PORT = 0x10, IN_PORT = 0x11 };
 #define CODE_AT 0x1000UL
@@ -18,35 +16,16 @@ enum { ROUNDS = 1000, OUT_PORT = 0x10, IN_PORT = 0x11 };
 
 /* --- System calls ------------------------------------------------------------------------------------------------------------ */
 
-enum { SYS_READ = 0, SYS_WRITE = 1, SYS_OPEN = 2, SYS_MMAP = 9, SYS_IOCTL = 16, SYS_PREAD64 = 17, SYS_EXIT_GROUP = 231 };
+enum { SYS_READ = 0, SYS_WRITE = 1, SYS_OPEN = 2, SYS_MMAP = 9, SYS_IOCTL = 16, SYS_PREAD64 = 17 };
 enum { O_RDWR = 2, PROT_READ_WRITE = 3, MAP_SHARED = 1, MAP_PRIVATE_ANONYMOUS = 0x22 };
 
-static long call(long number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
-  long result;
-  register u64 r10 __asm__("r10") = d;
-  register u64 r8 __asm__("r8") = e;
-  register u64 r9 __asm__("r9") = f;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                   : "rcx", "r11", "memory");
-  return result;
-}
 static long ioctl(long file, u64 request, u64 argument) {
   return call(SYS_IOCTL, (u64)file, request, argument, 0, 0, 0);
 }
 static void *map(u64 bytes, long file, u64 flags) {
   return (void *)call(SYS_MMAP, 0, bytes, PROT_READ_WRITE, flags, (u64)file, 0);
 }
-static void __attribute__((noreturn)) leave(int status) {
-  for (;;) call(SYS_EXIT_GROUP, (u64)status, 0, 0, 0, 0, 0);
-}
 
-static u64 length(const char *text) {
-  u64 n = 0;
-  while (text[n]) n++;
-  return n;
-}
 static void print(const char *text) { call(SYS_WRITE, 1, (u64)text, length(text), 0, 0, 0); }
 static void print_number(u64 value) {
   char digits[24];

@@ -2,15 +2,9 @@
  * Prints the time-stamp counter: `tsc: N`. Where a machine counts a cycle an instruction, that is how many it has taken since
  * power-on. A static program without a C library.
  */
-typedef unsigned long u64;
+#include "system.h"
 
-static long call(long number, u64 a, u64 b, u64 c) {
-  long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-  return result;
-}
-
-enum { SYS_WRITE = 1, SYS_EXIT_GROUP = 231 };
+enum { SYS_WRITE = 1 };
 
 void program(void);
 void program(void) {
@@ -24,8 +18,8 @@ void program(void) {
   while (value /= 10);
   static const char name[] = "tsc: ";
   for (unsigned i = sizeof name - 1; i > 0; i--) text[--at] = name[i - 1];
-  call(SYS_WRITE, 1, (u64)(text + at), sizeof text - at);
-  for (;;) call(SYS_EXIT_GROUP, 0, 0, 0);
+  call(SYS_WRITE, 1, (u64)(text + at), sizeof text - at, 0, 0, 0);
+  leave(0);
 }
 
 __asm__(".globl _start\n_start: andq $-16, %rsp\n call program\n");

@@ -83,7 +83,7 @@ const CREATOR_ID = "EXTL";
 const OEM_REVISION = 1;
 
 const RSDP_V1_BYTES = 20;
-const RSDP_BYTES = 36;
+export const RSDP_BYTES = 36;
 const FADT_BYTES = 244;
 const FACS_BYTES = 64;
 

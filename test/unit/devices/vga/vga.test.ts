@@ -5,7 +5,8 @@ import { inflateSync } from "node:zlib";
 import { MmioBus } from "../../../../devices/bus/mmio-bus.ts";
 import { PortBus } from "../../../../devices/bus/port-bus.ts";
 import { PciBus } from "../../../../devices/pci/pci-bus.ts";
-import { screenOf } from "../../../../devices/vga/screen.ts";
+import { screenOf, textScreenOf } from "../../../../devices/vga/screen.ts";
+import { code437 } from "../../../../devices/vga/code-page.ts";
 import { VIDEO_MEMORY_BYTES } from "../../../../devices/vga/spec.ts";
 import { Vga } from "../../../../devices/vga/vga.ts";
 import { encodePng } from "../../../../hypervisor/png.ts";
@@ -108,7 +109,37 @@ describe("text", () => {
     const { rgb, text } = screenOf(vga.state);
     expect(text![0]).toBe(" abc");
     expect(rgb[3 * 2 * 320]).toBe(0); // the cursor has the colour of its character, attribute 0
+    const cells = textScreenOf(vga.state)!;
+    expect(cells.cursor).toEqual({ row: 0, column: 0 });
+    indexed(0x3d4, { 0xa: 0x20 });
+    expect(textScreenOf(vga.state)!.cursor).toBeUndefined();
   });
+
+  test("characters with their colours are those of the picture", () => {
+    start();
+    textMode();
+    put("Hi\xb3", 1, 0x17);
+    const { rows } = textScreenOf(vga.state)!;
+    expect(rows.map((row) => row.length)).toEqual([40, 40, 40]);
+    expect(rows[0]!.slice(0, 4)).toEqual([
+      { character: code437(0), foreground: 0, background: 0 },
+      { character: "H", foreground: 0xaaaaaa, background: 0x0000ff },
+      { character: "i", foreground: 0xaaaaaa, background: 0x0000ff },
+      { character: "│", foreground: 0xaaaaaa, background: 0x0000ff },
+    ]);
+    // Attribute bit 7 is blinking where the mode register says so, else a bright background.
+    put("!", 0, 0x97);
+    colour(9, 0, 0, 21);
+    expect(textScreenOf(vga.state)!.rows[0]![0]!.background).toBe(0x000055);
+    attributes([...IDENTITY, 8]);
+    expect(textScreenOf(vga.state)!.rows[0]![0]!.background).toBe(0x0000ff);
+    indexed(0x3ce, { 6: 5 });
+    expect(textScreenOf(vga.state)).toBeUndefined();
+  });
+});
+
+test("no character of the screen is one that steers a terminal", () => {
+  for (let byte = 0; byte < 256; byte++) expect(code437(byte)).toMatch(/^[^\p{Cc}]$/u);
 });
 
 describe("planes", () => {
@@ -281,6 +312,7 @@ test("random accesses, then a picture: nothing is harmed", () => {
         }
         const { width, height, rgb } = screenOf(vga.state);
         expect(rgb.length).toBe(3 * width * height);
+        textScreenOf(vga.state);
         context.checkRedZones();
       },
     ),

@@ -229,7 +229,7 @@ describe("configuration is latched", () => {
     d.setDriverFeatures(1n << 9n);
     d.status = 0xb;
     expect(d.status).toBe(3);
-    d.setDriverFeatures((1n << 32n) | (1n << 40n));
+    d.setDriverFeatures((1n << 32n) | (1n << 41n));
     d.status = 0xb;
     expect(d.status).toBe(3);
     d.status = 0xf;
