@@ -31,6 +31,7 @@ const SCSI = (disk) =>
     ["-drive", `file=${disk},if=none,id=d0`, "-device", "virtio-scsi-pci,id=s,num_queues=2"],
     ["-device", "scsi-hd,drive=d0,bus=s.0,scsi-id=0,lun=0"],
   ].flat();
+const IDE = (disk) => ["-drive", `file=${disk},if=ide`];
 const AHCI = (disk) => ["-drive", `file=${disk},if=ahci`];
 const SCSI_MODULES = "virtio_pci,virtio_scsi,sd_mod,ext4";
 const AHCI_MODULES = "ahci,sd_mod,crc32c_generic,ext4";
@@ -42,6 +43,8 @@ const DISK_ROWS = [
   { name: "vm virtio-scsi user", kernel: "cloud", machine: [...VM, "--path", "user"], disk: SCSI, modules: SCSI_MODULES },
   { name: "vm virtio-scsi in-vmm", kernel: "cloud", machine: [...VM, "--path", "in-vmm"], disk: SCSI, modules: SCSI_MODULES },
   { name: "vm virtio-scsi poll eli", kernel: "cloud", machine: [...VM, "--path", "poll", "--completion", "eli"], disk: SCSI, modules: SCSI_MODULES },
+  { name: "metal virtio-scsi generic", kernel: "generic", machine: METAL, disk: SCSI, modules: `${SCSI_MODULES},crc32c_generic` },
+  { name: "metal ide generic", kernel: "generic", machine: METAL, disk: IDE, modules: "ata_piix,sd_mod,crc32c_generic,ext4" },
   { name: "metal ahci", kernel: "generic", machine: METAL, disk: AHCI, modules: AHCI_MODULES },
   { name: "vm ahci", kernel: "generic", machine: [...VM, "-cpu", "skylake"], disk: AHCI, modules: AHCI_MODULES },
 ]; // prettier-ignore
