@@ -12,7 +12,7 @@ import { faultPending, raiseGp } from "../interrupts/raise";
 import { CR4_OSFXSR } from "../spec/architecture";
 import { CONTROL_FIXED, CONTROL_WRITABLE } from "../spec/x87";
 import { Op } from "./operand";
-import { cpuidWord } from "./system";
+import { cpuidWord } from "./identification";
 import { readImage, writeImage } from "./x87/memory";
 import { Stack, updatePending } from "./x87/stack";
 

@@ -27,7 +27,7 @@ import {
   writeIcr64,
 } from "../interrupts/local-apic";
 import { isLoadable } from "../mmu/linear";
-import { cpuidWord } from "./system";
+import { cpuidWord } from "./identification";
 import { exitOnMsr } from "../vmx/msr-exits";
 import { VMX_BASIC, VMX_VMFUNC, hasVmx, vmxCapability } from "../vmx/capabilities";
 import { isMsrReadVirtualized, readVirtualMsr, writeVirtualMsr } from "../vmx/virtual-apic";

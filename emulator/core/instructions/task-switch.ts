@@ -55,7 +55,7 @@ import { Linear, System } from "../mmu/linear";
 import { updateBreakpoints } from "../interrupts/debug";
 import { faultPending, raiseWithError } from "../interrupts/raise";
 import { vmExit } from "../vmx/exit";
-import { writeCr3 } from "./system";
+import { writeCr3 } from "./control-registers";
 
 /** What asks for the switch; numbered as in the exit qualification (SDM Vol. 3C, "Exit Qualification for Task Switch"). */
 export const TASK_BY_CALL: u32 = 0;

@@ -11,6 +11,7 @@ import { setArithmeticFlags } from "../state/flags";
 import { is64, isLongMode, isProtected, isVirtual8086, segRights, updateContext } from "../state/mode";
 import { isGuarded, noteWrite, ramAddress } from "../mmu/physical";
 import { Linear, isLoadable } from "../mmu/linear";
+import { requireRing0 } from "./privilege";
 import { Address } from "../mmu/segmented";
 import { dropContexts, dropContextsOfEpt, dropContextsOfVpids } from "../mmu/contexts";
 import { bumpJumpGeneration } from "../records/block-cache";
@@ -74,13 +75,6 @@ function isInVmxOperation(): bool {
 
 function hasModeForVmx(): bool {
   return isProtected() && !isVirtual8086() && !(isLongMode() && (segRights(CS) & AR_L) == 0);
-}
-
-/** After the exit in non-root operation: CPL. False with #GP(0). */
-function requireRing0(): bool {
-  if (cpu.cpl == 0) return true;
-  raiseGp();
-  return false;
 }
 
 /** The 64-bit pointer operand; check `faultPending()`. */

@@ -25,7 +25,7 @@ import { Address } from "../mmu/segmented";
 import { faultPending, raise, raiseGp, raiseUd } from "../interrupts/raise";
 import { Op } from "./operand";
 import { setPkru } from "./protection-keys";
-import { cpuidWord } from "./system";
+import { cpuidWord } from "./identification";
 import {
   MXCSR_MASK,
   getLegacyX87,

@@ -38,7 +38,7 @@ import { dropContexts } from "../mmu/contexts";
 import { disarmMonitor } from "../mmu/monitor";
 import { updateMedia } from "../state/media";
 import { setDebugRegister, updateBreakpoints } from "../interrupts/debug";
-import { loadPdptes } from "../instructions/system";
+import { loadPdptes } from "../instructions/control-registers";
 import { FAULT_VM_EXIT, NO_FAULT } from "../interrupts/raise";
 import { R_LENGTH } from "../records/record";
 import {
