@@ -42,7 +42,10 @@ test("every writer of guest state that exits save marks it", () => {
       })),
   );
   expect(writers.map(({ where }) => where)).toEqual(
-    expect.arrayContaining(["instructions/control-registers.ts writeCr0", "instructions/segment.ts loadTable"]),
+    expect.arrayContaining([
+      "instructions/control-registers.ts writeCr0",
+      "instructions/segment.ts loadTable",
+    ]),
   );
   expect(writers.filter(({ isMarked }) => !isMarked).map(({ where }) => where)).toEqual([]);
 });
