@@ -4,7 +4,6 @@
  *
  * Everything volatile is in `memory` (and the disks' overlays), so a snapshot is a copy of them.
  */
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Capture } from "../devices/net/capture.ts";
@@ -43,6 +42,7 @@ import { HostNetwork, cycleAt, type FramePort } from "./host-network.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import { planDumps, planNetdevs, type FilterDumpOptions, type NetdevOptions } from "./netdevs.ts";
 import { OptionError } from "./option-error.ts";
+import { stateHash } from "./state-hash.ts";
 import { collectStats, type MachineStats } from "./stats.ts";
 import type { RequestPath } from "./request-paths.ts";
 import type { CompletionPath, Vm } from "./vm.ts";
@@ -426,52 +426,15 @@ export class Machine {
   hash(): string {
     const { bytes } = this.memory.state;
     const { plan } = this.memory;
-    const hash = createHash("sha256");
-    for (let index = 0; index < plan.cpus; index++) {
-      const cpu = this.board.core(index).state;
-      const architectural = [
-        cpu.gpr,
-        cpu.segBase,
-        cpu.segLimit,
-        cpu.segRights,
-        cpu.segSelector,
-        cpu.dr,
-        cpu.apicRegister,
-        cpu.vector,
-        cpu.x87,
-        cpu.exits,
-      ];
-      for (const part of architectural)
-        hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength).slice());
-      hash.update(
-        JSON.stringify(
-          [
-            cpu.rip,
-            cpu.rflags,
-            cpu.cr0,
-            cpu.cr2,
-            cpu.cr3,
-            cpu.cr4,
-            cpu.efer,
-            cpu.instructions,
-            cpu.charged,
-            cpu.activity,
-            cpu.interruptibility,
-            cpu.xcr0,
-            cpu.mxcsr,
-            cpu.x87Control,
-            cpu.x87Status,
-            cpu.x87Tag,
-          ],
-          (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value),
-        ),
-      );
-    }
-    for (const { offset, size } of this.board.allocator.blocks)
-      hash.update(bytes.slice(offset, offset + size));
-    hash.update(bytes.slice(plan.ramBase));
-    for (const { overlay } of this.#drives) if (overlay) hash.update(new Uint8Array(overlay).slice());
-    return hash.digest("hex");
+    const cpus = this.board.cores.map((core, index) => ({
+      core: core!,
+      block: bytes.subarray(this.memory.cpuOffset(index)),
+    }));
+    return stateHash(cpus, [
+      ...this.board.allocator.blocks.map(({ offset, size }) => bytes.subarray(offset, offset + size)),
+      bytes.subarray(plan.ramBase),
+      ...this.#drives.flatMap(({ overlay }) => (overlay ? [new Uint8Array(overlay)] : [])),
+    ]);
   }
 
   /**

@@ -67,6 +67,36 @@ describe.each(CONFIGURATIONS)("$name", ({ options }) => {
   }, 1_800_000);
 });
 
+test("every part of a CPU's state counts in the hash, and nothing that is derived", () => {
+  const { machine } = guestMachine("hello", { mode: "metal" });
+  machine.run({ untilInstruction: 20_000 });
+  const cpu = machine.board.core(0).state;
+  const hash = machine.hash();
+  expect(machine.hash()).toBe(hash);
+  for (const field of ["lstar", "kernelGsBase", "specCtrl", "pat", "cr2", "rip", "x87DataOffset"] as const) {
+    cpu[field] += 1n;
+    expect(machine.hash(), field).not.toBe(hash);
+    cpu[field] -= 1n;
+  }
+  for (const field of ["pkru", "mxcsr", "nmiPending", "x87Tag", "charged"] as const) {
+    cpu[field] += 1;
+    expect(machine.hash(), field).not.toBe(hash);
+    cpu[field] -= 1;
+  }
+  for (const field of ["gpr", "segBase", "dr", "mtrrFixed"] as const) {
+    cpu[field][3]! += 1n;
+    expect(machine.hash(), field).not.toBe(hash);
+    cpu[field][3]! -= 1n;
+  }
+  // A trip of the flag CF, which is lazy.
+  cpu.flagCarries ^= 0xffffffffffffffffn;
+  expect(machine.hash()).not.toBe(hash);
+  cpu.flagCarries ^= 0xffffffffffffffffn;
+  for (const field of ["asid", "jumpKey", "recordEnd", "stopAtInstruction"] as const) cpu[field] += 1;
+  expect(machine.hash()).toBe(hash);
+  machine.close();
+});
+
 /** Restores a snapshot in a process of its own, runs on, and returns the final hash. */
 function inFreshProcess(
   options: Partial<MachineOptions>,
