@@ -257,6 +257,8 @@ async function run(flags: RunFlags, console: "serial" | "screen"): Promise<void>
   const { characters = [] } = machine;
   if (console === "screen" && characters.some(({ kind }) => kind === "stdio"))
     throw new OptionError("-chardev stdio: the terminal shows the screen; use boot, or -chardev file");
+  if (console === "screen" && machine.vga === "none")
+    throw new OptionError("-vga none: there is no screen to show; leave it out, or use boot");
   status = await boot({
     console,
     machine: {
