@@ -276,6 +276,8 @@ export class Mc146818 implements PortDevice, Resettable {
     const asserted = (s.flags & s.registerB & (spec.C_PF | spec.C_AF | spec.C_UF)) !== 0;
     const value = s.flags | (asserted ? spec.C_IRQF : 0);
     s.flags = 0;
+    // The pin is released whatever comes next: time goes on between these lines, and a flag that has come up again is another edge.
+    this.#irq.set(false);
     this.syncOutputs();
     return value;
   }

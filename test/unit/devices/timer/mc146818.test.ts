@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { civilFromSeconds, secondsFromCivil } from "../../../../devices/timer/civil-time.ts";
 import { Mc146818 } from "../../../../devices/timer/mc146818.ts";
-import { FakeContext, LineRecorder } from "../../../support/device-context.ts";
+import { FakeClock, FakeContext, LineRecorder } from "../../../support/device-context.ts";
 
 const MIB = 1024 * 1024;
 let context: FakeContext;
@@ -97,6 +97,26 @@ describe("calendar", () => {
 });
 
 describe("interrupts", () => {
+  test("time that goes on while register C is read takes no interrupt away", () => {
+    // A clock of the wall's: each look at it is a period later.
+    class MovingClock extends FakeClock {
+      override ticks(hz: number): number {
+        this.cycles += 1_000_000;
+        return super.ticks(hz);
+      }
+    }
+    context = new FakeContext({ clock: new MovingClock() });
+    rtc = make(context);
+    context.powerOn(rtc);
+    write(0x0b, 0x42);
+    for (let i = 1; i <= 20; i++) {
+      expect(line.level).toBe(true);
+      const { rises } = line;
+      read(0x0c);
+      expect(line.rises).toBe(rises + 1);
+    }
+  });
+
   test("periodic at 1,024 Hz: one interrupt for each read of register C", () => {
     read(0x0c);
     write(0x0b, 0x42);
