@@ -39,6 +39,9 @@ export interface AcpiPmOptions {
   readonly system: SystemControl;
 }
 
+/** How often the timer's highest bit has changed. */
+const halves = (ticks: number): number => Math.floor(ticks / spec.PM_TIMER_HALF);
+
 export class AcpiPm implements PortDevice, Resettable {
   readonly #state: ViewOf<typeof AcpiPmStruct>;
   readonly #sci: InterruptLine;
@@ -69,7 +72,7 @@ export class AcpiPm implements PortDevice, Resettable {
     s.gpEnable = 0;
     s.apmc = 0;
     s.apms = 0;
-    s.clearedHalves = this.#halves();
+    s.clearedHalves = halves(this.#ticks());
     this.syncOutputs();
   }
 
@@ -80,8 +83,10 @@ export class AcpiPm implements PortDevice, Resettable {
   }
 
   readPort(offset: number, size: 1 | 2 | 4): number {
+    // One look at the clock for all bytes: the timer goes on in wall time.
+    const ticks = this.#ticks();
     let value = 0;
-    for (let i = size - 1; i >= 0; i--) value = value * 256 + this.#readByte(offset + i);
+    for (let i = size - 1; i >= 0; i--) value = value * 256 + this.#readByte(offset + i, ticks);
     return value;
   }
 
@@ -94,10 +99,11 @@ export class AcpiPm implements PortDevice, Resettable {
   /** Drives SCI, and arms the timer for the next overflow when that would raise it. */
   syncOutputs(): void {
     const s = this.#state;
-    const pending = this.#status() & s.enable & spec.PM1_EN_WRITABLE;
+    const ticks = this.#ticks();
+    const pending = this.#status(ticks) & s.enable & spec.PM1_EN_WRITABLE;
     this.#sci.set((s.control & spec.SCI_EN) !== 0 && pending !== 0);
-    if (s.enable & spec.TMROF_EN && !this.#overflowed())
-      this.#timer.arm(this.#clock.timeOfTick(spec.PM_TIMER_HZ, (this.#halves() + 1) * spec.PM_TIMER_HALF));
+    if (s.enable & spec.TMROF_EN && !this.#overflowed(ticks))
+      this.#timer.arm(this.#clock.timeOfTick(spec.PM_TIMER_HZ, (halves(ticks) + 1) * spec.PM_TIMER_HALF));
     else this.#timer.disarm();
   }
 
@@ -105,24 +111,20 @@ export class AcpiPm implements PortDevice, Resettable {
     return this.#clock.ticks(spec.PM_TIMER_HZ);
   }
 
-  #halves(): number {
-    return Math.floor(this.#ticks() / spec.PM_TIMER_HALF);
+  #overflowed(ticks: number): boolean {
+    return halves(ticks) > this.#state.clearedHalves;
   }
 
-  #overflowed(): boolean {
-    return this.#halves() > this.#state.clearedHalves;
+  #status(ticks: number): number {
+    return this.#state.status | (this.#overflowed(ticks) ? spec.TMROF_STS : 0);
   }
 
-  #status(): number {
-    return this.#state.status | (this.#overflowed() ? spec.TMROF_STS : 0);
-  }
-
-  #readByte(offset: number): number {
+  #readByte(offset: number, ticks: number): number {
     const s = this.#state;
     const byteOf = (value: number): number => (offset & 1 ? value >> 8 : value & 0xff);
     switch (offset & ~1) {
       case spec.PM1_STS:
-        return byteOf(this.#status());
+        return byteOf(this.#status(ticks));
       case spec.PM1_EN:
         return byteOf(s.enable);
       case spec.PM1_CNT:
@@ -131,7 +133,7 @@ export class AcpiPm implements PortDevice, Resettable {
         return byteOf(s.gpEnable);
       case spec.PM_TMR:
       case spec.PM_TMR + 2: {
-        const timer = this.#ticks() % 2 ** spec.PM_TIMER_BITS;
+        const timer = ticks % 2 ** spec.PM_TIMER_BITS;
         return (timer >>> (8 * (offset & 3))) & 0xff;
       }
       default:
@@ -150,7 +152,7 @@ export class AcpiPm implements PortDevice, Resettable {
       case spec.PM1_STS: {
         const cleared = (value << shift) & spec.PM1_STS_CLEARABLE;
         s.status &= ~cleared;
-        if (cleared & spec.TMROF_STS) s.clearedHalves = this.#halves();
+        if (cleared & spec.TMROF_STS) s.clearedHalves = halves(this.#ticks());
         break;
       }
       case spec.PM1_EN:

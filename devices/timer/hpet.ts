@@ -126,8 +126,12 @@ export class Hpet implements MmioDevice, Resettable {
     return BigInt(this.#clock.ticks(spec.COUNTER_HZ));
   }
 
-  #counter(): bigint {
-    return BigInt.asUintN(64, this.#isEnabled ? this.#s.counter + this.#ticks() : this.#s.counter);
+  /**
+   * The main counter. Whoever works out something from it looks at the clock once and hands `ticks` on: wall time goes on between two
+   * looks, and a comparator that was ahead of the first could be behind the second.
+   */
+  #counter(ticks = this.#ticks()): bigint {
+    return BigInt.asUintN(64, this.#isEnabled ? this.#s.counter + ticks : this.#s.counter);
   }
 
   #read(offset: number): number {
@@ -152,18 +156,19 @@ export class Hpet implements MmioDevice, Resettable {
 
   #write(offset: number, value: number): void {
     const s = this.#s;
+    const ticks = this.#ticks();
     switch (offset) {
       case spec.GEN_CONF:
-        this.#configure(value);
+        this.#configure(value, ticks);
         return;
       case spec.GINTR_STA:
         this.#acknowledge(value & s.status);
         return;
       case spec.MAIN_CNT:
-        this.#setCounter((this.#counter() & ~MASK_32) | BigInt(value));
+        this.#setCounter((this.#counter(ticks) & ~MASK_32) | BigInt(value), ticks);
         return;
       case spec.MAIN_CNT_HIGH:
-        this.#setCounter((this.#counter() & MASK_32) | (BigInt(value) << 32n));
+        this.#setCounter((this.#counter(ticks) & MASK_32) | (BigInt(value) << 32n), ticks);
         return;
     }
     const index = (offset - spec.TIMER_BASE) >> 5;
@@ -171,14 +176,14 @@ export class Hpet implements MmioDevice, Resettable {
       this.#writeTimer(index, offset % spec.TIMER_BYTES, value);
   }
 
-  #configure(value: number): void {
+  #configure(value: number, ticks: bigint): void {
     const s = this.#s;
-    const counter = this.#counter();
+    const counter = this.#counter(ticks);
     const wasLegacy = this.#isLegacy;
     if (wasLegacy !== ((value & spec.LEG_RT_CNF) !== 0))
       s.timers.forEach((_, index) => this.#drive(index, false));
     s.config = value & (spec.ENABLE_CNF | spec.LEG_RT_CNF);
-    this.#setCounter(counter);
+    this.#setCounter(counter, ticks);
     if (wasLegacy === this.#isLegacy) return;
     // The lines are the timers' from now on, or PIT's and RTC's again.
     this.#o.irq0.set(!this.#isLegacy && s.pit !== 0);
@@ -186,9 +191,9 @@ export class Hpet implements MmioDevice, Resettable {
   }
 
   /** "Writes to the main counter should only be done while it is halted": they take effect in any case. */
-  #setCounter(value: bigint): void {
-    this.#s.counter = BigInt.asUintN(64, this.#isEnabled ? value - this.#ticks() : value);
-    for (let index = 0; index < spec.TIMERS; index++) this.#arm(index, true);
+  #setCounter(value: bigint, ticks: bigint): void {
+    this.#s.counter = BigInt.asUintN(64, this.#isEnabled ? value - ticks : value);
+    for (let index = 0; index < spec.TIMERS; index++) this.#arm(index, true, ticks);
   }
 
   /** Ones clear the status of level-triggered timers. */
@@ -228,7 +233,7 @@ export class Hpet implements MmioDevice, Resettable {
       default:
         return;
     }
-    this.#arm(index, true);
+    this.#arm(index, true, this.#ticks());
   }
 
   #configureTimer(index: number, timer: TimerState, value: number): void {
@@ -250,20 +255,21 @@ export class Hpet implements MmioDevice, Resettable {
    * Waits for the timer's next match.
    * @param isNew the counter or comparator was just set: equal is a match
    */
-  #arm(index: number, isNew: boolean): void {
+  #arm(index: number, isNew: boolean, ticks: bigint): void {
     const timer = this.#s.timers[index]!;
     const event = this.#events[index]!;
-    const ahead = distance(timer, this.#counter());
+    const ahead = distance(timer, this.#counter(ticks));
     const wait = ahead === 0n && !isNew ? 1n << width(timer) : ahead;
     if (!this.#isEnabled || wait > FARTHEST) event.disarm();
-    else event.arm(this.#clock.timeOfTick(spec.COUNTER_HZ, Number(this.#ticks() + wait)));
+    else event.arm(this.#clock.timeOfTick(spec.COUNTER_HZ, Number(ticks + wait)));
   }
 
   #fired(index: number): void {
     const timer = this.#s.timers[index]!;
-    if (timer.config & spec.TYPE_PERIODIC) advance(timer, this.#counter());
+    const ticks = this.#ticks();
+    if (timer.config & spec.TYPE_PERIODIC) advance(timer, this.#counter(ticks));
     if (timer.config & spec.INT_ENB) this.#interrupt(index, timer);
-    this.#arm(index, false);
+    this.#arm(index, false, ticks);
   }
 
   #interrupt(index: number, timer: TimerState): void {

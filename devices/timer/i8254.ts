@@ -93,9 +93,9 @@ export class I8254 implements PortDevice, Resettable {
     return falls ? edge + 1 : edge;
   }
 
+  /** At an edge. OUT was low before a rise, and in wall time, which does not wait, it may have fallen and risen again since the event was due. */
   #outputEdge(): void {
-    const counter = this.#state.counters[0]!;
-    if (counter.mode === 2 || counter.mode === 4 || counter.mode === 5) this.#irq.set(false);
+    this.#irq.set(false);
     this.syncOutputs();
   }
 

@@ -35,6 +35,20 @@ export class FakeClock implements Clock {
   }
 }
 
+/** A clock of the wall's, seen by a slow or interrupted host: each look at it is `step` cycles after the one before. */
+export class MovingClock extends FakeClock {
+  step = 0;
+
+  override now(): number {
+    this.cycles += this.step;
+    return super.now();
+  }
+  override ticks(hz: number): number {
+    this.cycles += this.step;
+    return super.ticks(hz);
+  }
+}
+
 class FakeTimer implements Timer {
   readonly label: string;
   readonly fire: () => void;

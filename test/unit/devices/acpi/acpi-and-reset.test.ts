@@ -3,7 +3,13 @@ import { AcpiPm } from "../../../../devices/acpi/pm.ts";
 import { ResetControl } from "../../../../devices/acpi/reset-control.ts";
 import { DebugExit } from "../../../../devices/debug/debug-exit.ts";
 import { I8042 } from "../../../../devices/input/i8042.ts";
-import { FakeClock, FakeContext, LineRecorder, SystemRecorder } from "../../../support/device-context.ts";
+import {
+  FakeClock,
+  FakeContext,
+  LineRecorder,
+  MovingClock,
+  SystemRecorder,
+} from "../../../support/device-context.ts";
 
 let context: FakeContext;
 let sci: LineRecorder;
@@ -31,6 +37,22 @@ describe("PM block", () => {
     context.advance(0x1000000);
     expect(pm.readPort(8, 4)).toBe(0x123456);
     expect(pm.readPort(9, 1)).toBe(0x34);
+  });
+
+  test("its bytes are those of one moment, and an overflow between two looks is not lost", () => {
+    const clock = new MovingClock(PM_HZ);
+    context = new FakeContext({ clock });
+    pm = new AcpiPm(context, { label: "pm", sci, system });
+    context.powerOn(pm);
+    context.advance(0x12fffe);
+    clock.step = 1;
+    expect(pm.readPort(8, 4)).toBe(0x12ffff);
+    expect(pm.readPort(8, 4)).toBe(0x130000);
+    pm.writePort(4, 2, 1);
+    clock.cycles = 0x7ffffe;
+    pm.writePort(2, 2, 1);
+    context.advance(1);
+    expect(sci.level).toBe(true);
   });
 
   test("each change of bit 23 sets TMROF; enabled, it raises SCI; writing 1 clears it", () => {

@@ -3,7 +3,13 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { COUNTER_HZ } from "../../../../devices/timer/hpet-spec.ts";
 import { Hpet } from "../../../../devices/timer/hpet.ts";
-import { FakeClock, FakeContext, LineRecorder, MessageRecorder } from "../../../support/device-context.ts";
+import {
+  FakeClock,
+  FakeContext,
+  LineRecorder,
+  MessageRecorder,
+  MovingClock,
+} from "../../../support/device-context.ts";
 
 const ENABLE = 1;
 const LEGACY = 2;
@@ -157,6 +163,23 @@ describe("periodic timers", () => {
     expect([routes[23]!.rises, read(timer(0) + 8)]).toEqual([1, 600]);
     context.advance(1000);
     expect([routes[23]!.rises, read(timer(0) + 8)]).toEqual([11, 1600]);
+  });
+
+  test("time that goes on while a match is served does not take the next one away", () => {
+    const clock = new MovingClock(COUNTER_HZ);
+    context = new FakeContext({ clock });
+    hpet = new Hpet(context, { label: "hpet", irq0, irq8, route: (n) => routes[n]!, messages });
+    context.powerOn(hpet);
+    periodic(500, 100);
+    write(0x10, ENABLE);
+    // More than a period between any two looks at the clock.
+    clock.step = 250;
+    context.advance(600);
+    for (let i = 0; i < 20; i++) {
+      const { rises } = routes[23]!;
+      context.advance(100);
+      expect(routes[23]!.rises).toBeGreaterThan(rises);
+    }
   });
 
   test("VAL_SET holds for both halves of one 64-bit write", () => {

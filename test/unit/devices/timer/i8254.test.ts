@@ -255,6 +255,18 @@ describe("interrupts of counter 0", () => {
     expect(line.level).toBe(true);
   });
 
+  test("mode 3: an edge that is served too late to be seen has been there", () => {
+    control(0x36);
+    write(0, 100, 0);
+    run(1);
+    expect(line.level).toBe(true);
+    const { rises } = line;
+    // The fall after 50 clocks is looked at only when OUT has risen again.
+    context.clock.cycles += 110;
+    context.advance(0);
+    expect([line.rises - rises, line.level]).toEqual([1, true]);
+  });
+
   test("mode 4 makes an edge when the strobe ends", () => {
     control(0x38);
     write(0, 20, 0);

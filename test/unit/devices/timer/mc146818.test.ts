@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { civilFromSeconds, secondsFromCivil } from "../../../../devices/timer/civil-time.ts";
 import { Mc146818 } from "../../../../devices/timer/mc146818.ts";
-import { FakeClock, FakeContext, LineRecorder } from "../../../support/device-context.ts";
+import { FakeContext, LineRecorder, MovingClock } from "../../../support/device-context.ts";
 
 const MIB = 1024 * 1024;
 let context: FakeContext;
@@ -98,16 +98,11 @@ describe("calendar", () => {
 
 describe("interrupts", () => {
   test("time that goes on while register C is read takes no interrupt away", () => {
-    // A clock of the wall's: each look at it is a period later.
-    class MovingClock extends FakeClock {
-      override ticks(hz: number): number {
-        this.cycles += 1_000_000;
-        return super.ticks(hz);
-      }
-    }
-    context = new FakeContext({ clock: new MovingClock() });
+    const clock = new MovingClock();
+    context = new FakeContext({ clock });
     rtc = make(context);
     context.powerOn(rtc);
+    clock.step = 1_000_000;
     write(0x0b, 0x42);
     for (let i = 1; i <= 20; i++) {
       expect(line.level).toBe(true);
