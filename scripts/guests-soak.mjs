@@ -12,6 +12,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { complaints } from "./guests/boot.mjs";
 import { writeDisk } from "./guests/disk.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -89,10 +90,7 @@ function soak(kind, seconds, disk) {
   if (first.output !== second.output) wrong.push("two runs, two outputs");
   for (const { growth } of [first, second])
     if (growth > GROWTH_LIMIT) wrong.push(`the process grew by ${(growth / 1048576).toFixed(0)} MiB`);
-  const complaint = /^.*(WARNING: CPU|BUG:|unexpected|clocksource: .*unstable|hung_task|lost).*$/m.exec(
-    first.output,
-  );
-  if (complaint) wrong.push(complaint[0].trim());
+  wrong.push(...complaints(first.output));
   if (/(MIS|ERR): +[1-9]/.test(first.output)) wrong.push("interrupts were lost or wrong");
   if (!first.output.includes(`init: job ${kind} ended with status 0`)) wrong.push("the job failed");
   if (kind === "load" && !/load: [1-9]\d* sums agree/.test(first.output))

@@ -24,6 +24,7 @@ export function exitless(args) {
 const EXPLAINED = [
   /kvm: VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL does not work properly/,
   /sd \S+: Power-on or device reset occurred/,
+  /kvm: no hardware support for 'kvm_intel'/,
   /ext4 filesystem being mounted at \/mnt supports timestamps until 2038/,
 ];
 
@@ -33,7 +34,10 @@ const EXPLAINED = [
  */
 export function complaints(output) {
   const warnings = output.match(/^complaint: .*$/gm) ?? [];
-  const words = output.match(/^.*(WARNING: CPU|BUG:|unexpected|Kernel panic|lost timer).*$/gm) ?? [];
+  const words =
+    output.match(
+      /^.*(WARNING: CPU|BUG:|unexpected|Kernel panic|lost timer|clocksource: .*unstable|hung_task).*$/gm,
+    ) ?? [];
   const lines = [...warnings, ...words].filter((line) => !EXPLAINED.some((pattern) => pattern.test(line)));
   return [...new Set(lines.map((line) => line.trim()))];
 }

@@ -16,6 +16,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { complaints } from "./boot.mjs";
 import {
   askGuest,
   bulkServers,
@@ -89,8 +90,8 @@ function check({ status, output }, problems) {
   )
     problems.push("ping failed");
   for (const line of output.split("\n"))
-    if (/WARNING: CPU|unexpected|NETDEV WATCHDOG|Tx Unit Hang|BUG:|Call Trace|network: FAIL/i.test(line))
-      problems.push(line.trim());
+    if (/NETDEV WATCHDOG|Tx Unit Hang|Call Trace|network: FAIL/i.test(line)) problems.push(line.trim());
+  problems.push(...complaints(output));
 }
 
 /** How many bytes went over, and their sum. */
