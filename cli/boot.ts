@@ -4,7 +4,8 @@ import { traceLine } from "../hypervisor/ledger.ts";
 import { Machine, loadCostProfile, type MachineOptions, type RunResult } from "../hypervisor/machine.ts";
 import { ParallelMachine } from "../hypervisor/parallel-machine.ts";
 import { encodePng } from "../hypervisor/png.ts";
-import { ScreenConsole } from "./screen-console.ts";
+import type { GuestConsole } from "./console.ts";
+import { ScreenConsole, linesOf } from "./screen-console.ts";
 import { SerialConsole } from "./serial-console.ts";
 import { Shown, Typer, type Typing } from "./typing.ts";
 import { sliceLimits } from "./slice.ts";
@@ -78,7 +79,7 @@ export async function boot(options: BootOptions): Promise<number> {
     throw error;
   }
   for (const line of machine.describeNetwork()) process.stderr.write(`exitless: ${line}\n`);
-  const input = options.console === "screen" ? new ScreenConsole() : new SerialConsole();
+  const input: GuestConsole = options.console === "screen" ? new ScreenConsole() : new SerialConsole();
   /** Words about the end, for when the terminal is as it was. */
   const words: string[] = [];
   const signals = { interrupted: false };
@@ -167,9 +168,8 @@ export async function boot(options: BootOptions): Promise<number> {
       if (options.stats === "-") process.stderr.write(text);
       else writeFileSync(options.stats, text);
     }
-    if (input instanceof ScreenConsole) input.finish(machine);
   } finally {
-    input.close();
+    input.close(machine);
     // The guest's line may not have ended.
     if (input.quit) process.stderr.write("\r\n");
     for (const text of words) process.stderr.write(`exitless: ${text}\n`);
@@ -190,7 +190,7 @@ function writeScreen(
     process.stderr.write("exitless: there is no screen to write: the machine has no VGA (-vga std)\n");
     return;
   }
-  const text = screen.text ?? [`(a picture of ${screen.width} x ${screen.height} pixels)`];
+  const text = linesOf(screen);
   if (textFile === "-") process.stderr.write(`${text.join("\n")}\n`);
   else if (textFile !== undefined) writeFileSync(textFile, `${text.join("\n")}\n`);
   if (screenshot !== undefined) writeFileSync(screenshot, encodePng(screen));

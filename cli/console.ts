@@ -13,8 +13,8 @@ export interface GuestConsole {
   feed(machine: Machine | ParallelMachine): number;
   /** Shows what is to be shown; called between slices of the run. */
   show(machine: Machine | ParallelMachine): void;
-  /** At the end of the run, or when it fails: leaves the terminal as it was. */
-  close(): void;
+  /** At the end of the run, or when it fails: leaves the terminal as it was, and on it what is to be read afterwards. */
+  close(machine: Machine | ParallelMachine): void;
 }
 
 const CTRL_A = 1;

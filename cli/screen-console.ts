@@ -54,6 +54,11 @@ function cellsOf({ width, height, rgb }: Screen, columns: number, rows: number):
   );
 }
 
+/** A screen as lines of text: what it shows, or what kind of picture. */
+export function linesOf({ text, width, height }: Screen): readonly string[] {
+  return text ?? [`(a picture of ${width} x ${height} pixels)`];
+}
+
 /** What the terminal must be told to show a screen, when it shows `before`. Line by line; what is equal is left out. */
 export function drawing(
   before: readonly string[],
@@ -71,7 +76,6 @@ export class ScreenConsole implements GuestConsole {
   #shown: readonly string[] = [];
   #last = 0;
   #isEntered = false;
-  #end: readonly string[] | undefined;
   readonly #input = new TerminalInput((data) => (this.#keys += keysOf(data.toString("latin1"))));
   readonly #isTerminal = process.stdout.isTTY;
   readonly #resized = (): void => void (this.#shown = []);
@@ -112,16 +116,11 @@ export class ScreenConsole implements GuestConsole {
     this.#shown = lines;
   }
 
-  /** The last screen, to be left on stdout. */
-  finish(machine: Machine | ParallelMachine): void {
-    const { screen } = machine;
-    if (screen) this.#end = screen.text ?? [`(a picture of ${screen.width} x ${screen.height} pixels)`];
-  }
-
-  close(): void {
+  /** Leaves the last screen on stdout. */
+  close({ screen }: Machine | ParallelMachine): void {
     this.#input.close();
     process.stdout.removeListener("resize", this.#resized);
     if (this.#isEntered) writeAll(Buffer.from(LEAVE));
-    if (this.#end) writeAll(Buffer.from(`${this.#end.join("\n")}\n`));
+    if (screen) writeAll(Buffer.from(`${linesOf(screen).join("\n")}\n`));
   }
 }

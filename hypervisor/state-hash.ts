@@ -13,10 +13,15 @@ const REGIONS: readonly (readonly [from: keyof CpuState, to: keyof CpuState])[] 
   ["x87Control", "branchTaken"],
 ];
 
-/** Single fields. RFLAGS is not among them: a part of it is lazy, and the core puts it together. */
+/**
+ * Single fields. RFLAGS is not among them: a part of it is lazy, and the core puts it together. Nor are performance counters, which are
+ * brought up to date when somebody looks at them.
+ */
 const FIELDS = [
   ...["gpr", "rip", "apicRegister", "vector", "x87", "mxcsr", "exits", "instructions", "charged"],
   ...["activity", "interruptibility", "nmiPending", "vmxOn", "vmxNonRoot", "vmxonPointer", "vmcsPointer"],
+  ...["sipiVector", "mwaitBreaksOnMasked", "intrLine", "initBlocked", "rvi", "svi", "preemptionDeadline"],
+  ...["timerDeadline", "apicTimerStart", "tscDeadline", "apicEsrPending", "counterSelect"],
   ...["randomCount", "ferr", "ferrTold", "ignne"],
 ] as const satisfies readonly (keyof CpuState)[];
 

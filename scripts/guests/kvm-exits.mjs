@@ -9,10 +9,11 @@
  * count differs that nothing below explains.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { HEADS, SECTORS_A_TRACK, prepareBochs } from "../bochs.mjs";
 import { complaints, exitless } from "./boot.mjs";
 import { buildDiskImage } from "./disk-image.mjs";
 
@@ -42,24 +43,6 @@ const TIMED = new Set([
 /** Counts of which each exit for an interrupt of the host's is one: compared without those. */
 const WITH_INTERRUPTS = new Set(["exits", "l1d_flush"]);
 
-/** Bochs lacks MSRs that its own models have (IA32_MISC_ENABLE): Linux begins only where those read as 0. */
-const bochsrc = (folder, model) => `
-display_library: rfb, options="timeout=0"
-megs: 256
-romimage: file=/usr/share/bochs/BIOS-bochs-latest
-vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-cpu: model=${model}, count=1, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
-ata0-master: type=disk, path=${folder}/disk.img, mode=flat, cylinders=${(DISK_MIB * 2048) / (16 * 63)}, heads=16, spt=63
-boot: disk
-com1: enabled=1, mode=file, dev=${folder}/serial
-log: ${folder}/log
-panic: action=fatal
-error: action=ignore
-info: action=ignore
-debug: action=ignore
-clock: sync=none
-`;
-
 /**
  * Runs the guest under Bochs, from a disk with GRUB; what it sent by its serial port. The guest stays when it is done, because what its
  * slow serial port had not sent would be lost with the power.
@@ -80,14 +63,17 @@ menuentry Debian {
       "initramfs.gz": join(guests, "cloud.initramfs.gz"),
     };
     buildDiskImage({ grub, output: join(folder, "disk.img"), sizeMib: DISK_MIB, files, config });
-    writeFileSync(join(folder, "bochsrc"), bochsrc(folder, model));
-    // Debian's Bochs has a debugger, which waits for its first command.
-    writeFileSync(join(folder, "commands"), "c\n");
+    const [command, words] = prepareBochs(folder, {
+      model,
+      mebibytes: 256,
+      cylinders: (DISK_MIB * 2048) / (HEADS * SECTORS_A_TRACK),
+      instructionsPerSecond: 100_000_000,
+      // It lacks MSRs that its own models have (IA32_MISC_ENABLE): Linux begins only where those read as 0.
+      ignoresBadMsrs: true,
+    });
     const serial = () =>
       existsSync(join(folder, "serial")) ? readFileSync(join(folder, "serial"), "latin1") : "";
-    const child = spawn("bochs", ["-q", "-f", join(folder, "bochsrc"), "-rc", join(folder, "commands")], {
-      stdio: "ignore",
-    });
+    const child = spawn(command, words, { stdio: "ignore" });
     let isOver = false;
     child.on("close", () => (isOver = true));
     child.on("error", () => (isOver = true));

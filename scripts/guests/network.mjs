@@ -16,6 +16,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ownNetwork } from "../own-network.mjs";
 import { complaints } from "./boot.mjs";
 import {
   askGuest,
@@ -136,16 +137,14 @@ const OUTSIDE_SAID = "EXITLESS_OUTSIDE";
  * where others could reach it. Returns its status; undefined where the host does not allow that.
  */
 function inOwnNetwork() {
-  const words = [
-    process.getuid() === 0 ? "-n" : "-rn",
-    ...["sh", "-c", `ip link set lo up && ip addr add ${OUTSIDE}/32 dev lo && exec "$@"`, "sh"],
-  ];
-  if (spawnSync("unshare", [...words, "true"]).status !== 0) return undefined;
-  const { status } = spawnSync("unshare", [...words, process.execPath, ...process.argv.slice(1)], {
-    stdio: "inherit",
-    env: { ...process.env, [OUTSIDE_SAID]: OUTSIDE },
-  });
-  return status ?? 1;
+  const [command, ...before] = ownNetwork();
+  if (command === undefined) return undefined;
+  const addresses = `ip link set lo up && ip addr add ${OUTSIDE}/32 dev lo && exec "$@"`;
+  const run = (words, options) =>
+    spawnSync(command, [...before, "sh", "-c", addresses, "sh", ...words], options);
+  if (run(["true"]).status !== 0) return undefined;
+  const env = { ...process.env, [OUTSIDE_SAID]: OUTSIDE };
+  return run([process.execPath, ...process.argv.slice(1)], { stdio: "inherit", env }).status ?? 1;
 }
 
 /** Names, datagrams both ways, connections outwards, and ports of the host that lead to the guest. */

@@ -73,12 +73,29 @@ test("every part of a CPU's state counts in the hash, and nothing that is derive
   const cpu = machine.board.core(0).state;
   const hash = machine.hash();
   expect(machine.hash()).toBe(hash);
-  for (const field of ["lstar", "kernelGsBase", "specCtrl", "pat", "cr2", "rip", "x87DataOffset"] as const) {
+  for (const field of [
+    "lstar",
+    "kernelGsBase",
+    "specCtrl",
+    "pat",
+    "cr2",
+    "rip",
+    "x87DataOffset",
+    "tscDeadline",
+  ] as const) {
     cpu[field] += 1n;
     expect(machine.hash(), field).not.toBe(hash);
     cpu[field] -= 1n;
   }
-  for (const field of ["pkru", "mxcsr", "nmiPending", "x87Tag", "charged"] as const) {
+  for (const field of [
+    "pkru",
+    "mxcsr",
+    "nmiPending",
+    "x87Tag",
+    "charged",
+    "apicTimerStart",
+    "sipiVector",
+  ] as const) {
     cpu[field] += 1;
     expect(machine.hash(), field).not.toBe(hash);
     cpu[field] -= 1;

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { HEADS, SECTOR, SECTORS_A_TRACK, prepareBochs } from "../../scripts/bochs.mjs";
 import { parseVerdict, type Verdict } from "./verdict.ts";
 
 export interface Peer {
@@ -40,12 +41,10 @@ export const qemu: Peer = {
   },
 };
 
-const SECTOR = 512;
 /** Where the boot sector wants the number of the file's sectors. */
 const SECTORS_AT = 0x1fc;
-/** 20 cylinders of 16 heads and 63 sectors. */
 const CYLINDERS = 20;
-const DISK_BYTES = CYLINDERS * 16 * 63 * SECTOR;
+const DISK_BYTES = CYLINDERS * HEADS * SECTORS_A_TRACK * SECTOR;
 
 /** Bochs has no multiboot loader: a disk with our boot sector and the image behind it. */
 function makeDisk(file: string): Buffer {
@@ -57,23 +56,6 @@ function makeDisk(file: string): Buffer {
   return disk;
 }
 
-const bochsrc = (folder: string): string => `
-display_library: rfb, options="timeout=0"
-megs: 32
-romimage: file=/usr/share/bochs/BIOS-bochs-latest
-vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-cpu: model=corei7_skylake_x, count=1, ips=200000000, reset_on_triple_fault=0, ignore_bad_msrs=0
-ata0-master: type=disk, path=${folder}/disk.img, mode=flat, cylinders=${CYLINDERS}, heads=16, spt=63
-boot: disk
-com1: enabled=1, mode=file, dev=${folder}/serial
-log: ${folder}/log
-panic: action=fatal
-error: action=ignore
-info: action=ignore
-debug: action=ignore
-clock: sync=none
-`;
-
 export const bochs: Peer = {
   name: "Bochs",
   version: () => firstMatch("bochs", ["--help", "cpu"], /Bochs x86 Emulator (\S+)/),
@@ -81,13 +63,14 @@ export const bochs: Peer = {
     const folder = mkdtempSync(join(tmpdir(), "second-opinion-"));
     try {
       writeFileSync(join(folder, "disk.img"), makeDisk(image));
-      writeFileSync(join(folder, "bochsrc"), bochsrc(folder));
-      // Debian's Bochs has a debugger, which waits for its first command.
-      writeFileSync(join(folder, "commands"), "c\n");
-      spawnSync("bochs", ["-q", "-f", join(folder, "bochsrc"), "-rc", join(folder, "commands")], {
-        stdio: "ignore",
-        timeout: TIMEOUT,
+      const [command, words] = prepareBochs(folder, {
+        model: "corei7_skylake_x",
+        mebibytes: 32,
+        cylinders: CYLINDERS,
+        instructionsPerSecond: 200_000_000,
+        ignoresBadMsrs: false,
       });
+      spawnSync(command, words, { stdio: "ignore", timeout: TIMEOUT });
       const read = (name: string): string =>
         existsSync(join(folder, name)) ? readFileSync(join(folder, name), "latin1") : "";
       return parseVerdict(read("serial"), /3rd \(\d+\) exception with no resolution/.test(read("log")));

@@ -199,7 +199,8 @@ function farReturn<T>(extra: u64): void {
   )
     return;
   setCodeSegment(selector, descriptor, rpl);
-  setReturnStack(newSs, stack, newPointer, rpl);
+  setReturnStack(newSs, stack, rpl);
+  setGpr(RSP, newPointer);
   updateMode();
   setStackPointer(newPointer + extra);
   dropInnerSegments();

@@ -1,7 +1,5 @@
 /** IRET in all modes. SDM Vol. 2, "IRET/IRETD/IRETQ". */
 import {
-  AR_DPL_SHIFT,
-  AR_UNUSABLE,
   FLAGS_ARITHMETIC,
   FLAG_AC,
   FLAG_DF,
@@ -23,17 +21,10 @@ import {
   isVirtual8086,
   segBase,
   segLimit,
-  setSegment,
   updateContext,
   updateMode,
 } from "../state/mode";
-import {
-  descriptorRights,
-  loadRealSegment,
-  setAccessed,
-  setCodeSegment,
-  setFromDescriptor,
-} from "../mmu/descriptors";
+import { descriptorRights, loadRealSegment, setAccessed, setCodeSegment } from "../mmu/descriptors";
 import { System } from "../mmu/linear";
 import { faultPending, raiseGp } from "../interrupts/raise";
 import {
@@ -46,7 +37,7 @@ import { PIN_NMI_EXITING, PIN_VIRTUAL_NMIS } from "../spec/vmx";
 import { TASK_BY_IRET, switchTask } from "./task-switch";
 import { dropStack, peekStack, setFlagsMasked, setStackPointer } from "./stack";
 import { isFarTargetLegal } from "./far-transfer";
-import { dropInnerSegments, isReturnCodeLegal, isReturnStackLegal } from "./return-checks";
+import { dropInnerSegments, isReturnCodeLegal, isReturnStackLegal, setReturnStack } from "./return-checks";
 
 export function iret<T>(record: usize): void {
   cpu.leave = 1;
@@ -125,8 +116,7 @@ export function iret<T>(record: usize): void {
     return;
   const isOuter = rpl != cpu.cpl;
   setCodeSegment(selector, descriptor, rpl);
-  if (stack == 0) setSegment(SS, newSs, 0, 0, AR_UNUSABLE | ((<u64>rpl) << AR_DPL_SHIFT));
-  else setFromDescriptor(SS, newSs, stack);
+  setReturnStack(newSs, stack, rpl);
   updateMode();
   setStackPointer(newPointer);
   if (isOuter) dropInnerSegments();

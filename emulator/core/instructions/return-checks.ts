@@ -12,7 +12,7 @@ import {
   VECTOR_NP,
   VECTOR_SS,
 } from "../spec/architecture";
-import { CS, ES, GS, RSP, SS, cpu, setGpr } from "../state/cpu";
+import { CS, ES, GS, SS, cpu } from "../state/cpu";
 import { isLongMode, segBase, segLimit, segRights, setSegment } from "../state/mode";
 import {
   descriptorRights,
@@ -88,8 +88,8 @@ export function isReturnStackLegal(selector: u32, code: u64, rpl: u32): bool {
   return true;
 }
 
-export function setReturnStack(selector: u32, descriptor: u64, pointer: u64, cpl: u32): void {
+/** Loads SS with what `isReturnStackLegal` has found. */
+export function setReturnStack(selector: u32, descriptor: u64, cpl: u32): void {
   if (descriptor == 0) setSegment(SS, selector, 0, 0, AR_UNUSABLE | ((<u64>cpl) << AR_DPL_SHIFT));
   else setFromDescriptor(SS, selector, descriptor);
-  setGpr(RSP, pointer);
 }
