@@ -83,6 +83,11 @@ describe("usage errors say which option and what it must be", () => {
       ["boot", "-kernel", KERNEL, "--mode", "metal", "--path", "poll"],
       "--path and --completion need --mode vm",
     ],
+    [["screen", "-kernel", KERNEL, "-vga", "none"], "-vga none: there is no screen to show"],
+    [
+      ["screen", "-kernel", KERNEL, "-chardev", "stdio,id=c"],
+      "-chardev stdio: the terminal shows the screen",
+    ],
     [["boot", "-kernel", KERNEL, "--cost", "none-such"], "--cost none-such: there is no such profile"],
   ])("%j", async (args, message) => {
     const { status, stdout, stderr } = await exitless(args);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { Machine, type DriveOptions, type MachineOptions } from "../../hypervisor/machine.ts";
 import { ParallelMachine } from "../../hypervisor/parallel-machine.ts";
-import { Workspace } from "../support/cli.ts";
+import { Workspace, exitless } from "../support/cli.ts";
 
 const FOLDER = process.env["EXITLESS_SEABIOS"] ?? "/usr/share/seabios";
 const BIOS = join(FOLDER, "bios-256k.bin");
@@ -111,6 +111,13 @@ describe.skipIf(!isInstalled).each(["metal", "vm"] as const)("%s", (mode) => {
     expect(machine.screen!.text!.join("\n")).toMatch(/^SeaBIOS .*\n(.*\n)*No bootable device\.\n/);
     expect(machine.damagedRedZones()).toEqual([]);
     machine.close();
+  });
+  test("`exitless screen` prints it once where stdout is no terminal, without anything that steers one", async () => {
+    const words = ["-bios", BIOS, "-m", "32", "--mode", mode, "--until", "No bootable device."];
+    const { status, stdout, stderr } = await exitless(["screen", ...words]);
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^SeaBIOS .*\n(.*\n)*No bootable device\.\n\n*$/);
+    expect(stdout.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
   });
   test("without a VGA the serial port is its screen", () => {
     const { machine, sent } = start({ mode, vga: "none", smp: 2 }, 30_000_000);
